@@ -1,0 +1,249 @@
+"""DER → names, dates, identifiers, thumbprints, signature links. It reads and has no opinion.
+
+cryptography's x509 is imported where it is used, since `probe --version` and `import probe` need none of it.
+"""
+
+import base64
+import hashlib
+import ipaddress
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+# How .NET, and so Exchange, abbreviates attribute types in a name; others stand as OID.N.N.N.
+_DOTNET_NAMES = {
+    "2.5.4.3": "CN",
+    "2.5.4.4": "SN",
+    "2.5.4.5": "SERIALNUMBER",
+    "2.5.4.6": "C",
+    "2.5.4.7": "L",
+    "2.5.4.8": "S",
+    "2.5.4.9": "STREET",
+    "2.5.4.10": "O",
+    "2.5.4.11": "OU",
+    "2.5.4.12": "T",
+    "2.5.4.42": "G",
+    "2.5.4.43": "I",
+    "0.9.2342.19200300.100.1.25": "DC",
+    "1.2.840.113549.1.9.1": "E",
+}
+
+
+def read_chain(chain: Sequence[bytes]) -> list[dict[str, Any]]:
+    """Each certificate of a chain (DER, as sent, leaf first) as plain facts; one that cannot be read has `error`."""
+    from cryptography import x509
+
+    loaded: list[x509.Certificate | ValueError] = []
+    for der in chain:
+        try:
+            loaded.append(x509.load_der_x509_certificate(der))
+        except ValueError as error:
+            loaded.append(error)
+    return [_entry(der, loaded, index) for index, der in enumerate(chain)]
+
+
+def _entry(der: bytes, loaded: Sequence["x509.Certificate | ValueError"], index: int) -> dict[str, Any]:
+    certificate = loaded[index]
+    if isinstance(certificate, ValueError):
+        return {"subject": "", "issuer": "", "sha256": _sha256(der), "error": str(certificate)}
+    following = loaded[index + 1] if index + 1 < len(loaded) else None
+    try:
+        return {
+            **_identity(certificate, der),
+            **_key(certificate),
+            **_extensions(certificate),
+            "self_signed": _signed_by(certificate, certificate),
+            "signed_by_next": _signed_by(certificate, following) if following is not None else None,
+        }
+    except ValueError as error:
+        # Extensions are parsed late; a broken one must not hide the rest of the chain.
+        return {**_identity(certificate, der), "error": str(error)}
+
+
+def _identity(certificate: "x509.Certificate", der: bytes) -> dict[str, Any]:
+    return {
+        "subject": dotnet_name(certificate.subject),
+        "issuer": dotnet_name(certificate.issuer),
+        "serial": f"{certificate.serial_number:X}",
+        "not_before": rfc3339(certificate.not_valid_before_utc),
+        "not_after": rfc3339(certificate.not_valid_after_utc),
+        "sha1": hashlib.sha1(der, usedforsecurity=False).hexdigest().upper(),
+        "sha256": _sha256(der),
+    }
+
+
+def _sha256(der: bytes) -> str:
+    return hashlib.sha256(der).hexdigest().upper()
+
+
+def _key(certificate: "x509.Certificate") -> dict[str, Any]:
+    from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+
+    kinds = {
+        rsa.RSAPublicKey: "RSA",
+        ec.EllipticCurvePublicKey: "EC",
+        dsa.DSAPublicKey: "DSA",
+        ed25519.Ed25519PublicKey: "Ed25519",
+        ed448.Ed448PublicKey: "Ed448",
+    }
+    key = certificate.public_key()
+    kind = next((name for of_type, name in kinds.items() if isinstance(key, of_type)), type(key).__name__)
+    try:
+        digest = certificate.signature_hash_algorithm
+        digest_name = digest.name if digest else None
+    except Exception:
+        # UnsupportedAlgorithm for a digest this build does not know: the OID still says what it is.
+        digest_name = certificate.signature_algorithm_oid.dotted_string
+    return {"key": kind, "key_bits": getattr(key, "key_size", None), "signature_hash": digest_name}
+
+
+def _extensions(certificate: "x509.Certificate") -> dict[str, Any]:
+    from cryptography import x509
+
+    extensions = certificate.extensions
+    basic = _extension(extensions, x509.BasicConstraints)
+    usage = _extension(extensions, x509.ExtendedKeyUsage)
+    return {
+        "dns_names": _san(extensions, x509.DNSName),
+        "ip_addresses": [str(address) for address in _san(extensions, x509.IPAddress)],
+        "has_san": _extension(extensions, x509.SubjectAlternativeName) is not None,
+        "ca": bool(basic and basic.ca),
+        "extended_key_usage": [oid.dotted_string for oid in usage] if usage is not None else None,
+        "key_usage": _key_usage(_extension(extensions, x509.KeyUsage)),
+    }
+
+
+def _extension(extensions: "x509.Extensions", kind: Any) -> Any:
+    from cryptography import x509
+
+    try:
+        return extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _san(extensions: "x509.Extensions", kind: Any) -> list[Any]:
+    from cryptography import x509
+
+    names = _extension(extensions, x509.SubjectAlternativeName)
+    return list(names.get_values_for_type(kind)) if names is not None else []
+
+
+def _key_usage(usage: Any) -> list[str] | None:
+    if usage is None:
+        return None
+    known = ("digital_signature", "key_encipherment", "key_agreement", "key_cert_sign", "crl_sign")
+    return [name for name in known if getattr(usage, name)]
+
+
+def _signed_by(certificate: "x509.Certificate", issuer: "x509.Certificate | ValueError") -> bool:
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+    if not isinstance(issuer, x509.Certificate) or certificate.issuer != issuer.subject:
+        return False
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def dotnet_name(name: "x509.Name") -> str:
+    """A distinguished name as .NET prints it: most specific first, `, ` between, its own quoting.
+
+    Source: X500DistinguishedName.Name, as seen in Exchange's TlsCertificateName.
+    """
+    parts = []
+    for rdn in reversed(list(name.rdns)):
+        attributes = [
+            f"{_DOTNET_NAMES.get(a.oid.dotted_string, 'OID.' + a.oid.dotted_string)}={_dotnet_value(a.value)}" for a in rdn
+        ]
+        parts.append(" + ".join(attributes))
+    return ", ".join(parts)
+
+
+def _dotnet_value(value: str | bytes) -> str:
+    text = value if isinstance(value, str) else "#" + value.hex().upper()
+    if any(character in text for character in ',+"\\<>;=\n#') or text != text.strip():
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def identifier(entry: Mapping[str, Any]) -> str:
+    """Exchange's TlsCertificateName of a certificate: `<I>issuer<S>subject`."""
+    return f"<I>{entry['issuer']}<S>{entry['subject']}"
+
+
+def rfc3339(instant: datetime) -> str:
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def name_matches(entry: Mapping[str, Any], host: str) -> bool:
+    """Whether a certificate is valid for `host` (RFC 9525 section 6): subjectAltName only, wildcard for one whole label."""
+    try:
+        address = str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return any(dns_name_matches(name, host) for name in entry.get("dns_names", ()))
+    return address in entry.get("ip_addresses", ())
+
+
+def dns_name_matches(pattern: str, host: str) -> bool:
+    """One dNSName against one host name; both compared as A-labels, without case."""
+    presented, wanted = _labels(pattern), _labels(host)
+    if not presented or len(presented) != len(wanted):
+        return False
+    if presented[0] == "*":
+        # A wildcard needs something that is not one: `*` and `*.com` would match half the world.
+        return len(presented) > 2 and presented[1:] == wanted[1:] and "*" not in presented[1:]
+    return "*" not in pattern and presented == wanted
+
+
+def _labels(name: str) -> list[str]:
+    name = name.rstrip(".").lower()
+    try:
+        name = name.encode("ascii").decode()
+    except UnicodeError:
+        try:
+            name = name.encode("idna").decode()
+        except UnicodeError:
+            return []
+    labels = name.split(".")
+    return labels if all(labels) else []
+
+
+def certificate_facts(
+    chain: Sequence[bytes], *, host: str, openssl_code: int | None, openssl_text: str, now: datetime
+) -> dict[str, Any]:
+    """The facts of a `*.certificate` stage (contract section 5).
+
+    `openssl_code` is None when OpenSSL was told not to verify. OpenSSL looks at the name (code 62) before it looks at
+    dates and signatures, so with code 62 `trusted` also asks our own reading of the chain.
+    """
+    entries = read_chain(chain)
+    leaf: Mapping[str, Any] = entries[0] if entries else {}
+    sound = openssl_code == 0 or (openssl_code == 62 and _dates_hold(entries, now))
+    return {
+        "trusted": bool(entries) and sound,
+        "openssl_code": openssl_code,
+        "openssl_text": openssl_text,
+        "name_checked": host,
+        "name_matches": name_matches(leaf, host) if leaf else False,
+        "thumbprint": leaf.get("sha1"),
+        "sha256": leaf.get("sha256"),
+        "not_before": leaf.get("not_before"),
+        "not_after": leaf.get("not_after"),
+        "subject_names": [*leaf.get("dns_names", ()), *leaf.get("ip_addresses", ())],
+        "certificate_name": identifier(leaf) if leaf else None,
+        "checked_at": rfc3339(now),
+        "chain": entries,
+        "chain_der": [base64.b64encode(der).decode() for der in chain],
+    }
+
+
+def _dates_hold(entries: Sequence[Mapping[str, Any]], now: datetime) -> bool:
+    instant = rfc3339(now)
+    return all(entry.get("not_before", "") <= instant <= entry.get("not_after", "") for entry in entries)

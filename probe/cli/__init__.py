@@ -1,0 +1,71 @@
+"""The command line: one file a command, each options → library call → exit status. The folder is the list.
+
+Exit status everywhere: 0 ok, 1 warning, 2 critical, 3 unknown (usage, profile or internal error), 130 interrupted.
+"""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import Abort, TyperException
+
+from probe.version import __version__
+
+EXIT_UNKNOWN = 3
+EXIT_INTERRUPTED = 130
+
+# Plain help and plain errors: nothing is boxed or coloured, in a terminal or out of it.
+app = typer.Typer(
+    name="probe",
+    help="Prove that users can submit mail on port 587 and read it back over IMAP4 and POP3.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"submission-probe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Prove that users can submit mail on port 587 and read it back over IMAP4 and POP3."""
+
+
+def entry(arguments: list[str]) -> int:
+    """Run one command line and return its exit status."""
+    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+        import_module(f"{__name__}.{path.stem}").register(app)
+    try:
+        return _status(app(arguments, prog_name="probe", standalone_mode=False))
+    except TyperException as error:
+        return _complain(f"{error.format_message()} (see `probe --help`, `probe COMMAND --help`)")
+    except (Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`probe … | head`): nothing is left to tell it.
+        sys.stderr.close()
+        return EXIT_UNKNOWN
+    except Exception as error:
+        if type(error).__name__ != "ProfileError":
+            raise
+        return _complain(str(error))
+
+
+def _status(result: Any) -> int:
+    return result if isinstance(result, int) else 0
+
+
+def _complain(text: str) -> int:
+    for line in text.splitlines():
+        print(f"probe: {line}", file=sys.stderr)
+    return EXIT_UNKNOWN

@@ -1,0 +1,134 @@
+"""From reports to stdout and files."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from probe.tell import Context, formats, output
+
+if TYPE_CHECKING:
+    from probe.plan import Plan
+    from probe.report import Report
+
+
+def require_format(name: str) -> None:
+    """Raise a usage error for a format there is not."""
+    if name not in formats():
+        raise typer.BadParameter(f"no output format {name!r}; there are {', '.join(formats())}")
+
+
+def parse_report(text: str) -> tuple[str, Path]:
+    """`FORMAT=FILE` → (format, path). Raises a usage error."""
+    name, equals, file = text.partition("=")
+    if not equals or not file:
+        raise typer.BadParameter(f"--report takes FORMAT=FILE, got {text!r}")
+    require_format(name)
+    return name, Path(file)
+
+
+def tell(
+    reports: Sequence["Report"],
+    started: datetime,
+    seconds: float,
+    *,
+    output: str,
+    files: Sequence[tuple[str, Path]],
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Write stdout first: the verdict must not be lost because a file cannot be written."""
+    instant = started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    context = Context(instant, seconds, transcript=verbose, color=color)
+    text = _brief(reports) if quiet else _text(output, reports, context)
+    write_stdout(text)
+    for name, path in files:
+        _write_file(path, _text(name, reports, Context(instant, seconds, transcript=verbose)))
+
+
+def _text(name: str, reports: Sequence["Report"], context: Context) -> str:
+    return output(name).tell(reports, context)
+
+
+def write_stdout(text: str) -> None:
+    """Write, whatever stdout's encoding can hold; a closed stdout takes nothing from the exit status."""
+    try:
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except (BrokenPipeError, ValueError, AttributeError):
+        # Python would complain once more at exit, and exit with 120.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+
+
+def _write_file(path: Path, text: str) -> None:
+    from probe.keep.files import write_atomically
+
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        print(f"probe: cannot write {path}: {error.strerror or error}; the verdict stands", file=sys.stderr)
+
+
+def _brief(reports: Sequence["Report"], most: int = 20) -> str:
+    """For cron's mail: nothing when all is ok, else at most 20 plain lines."""
+    from probe.tell.text import headline, safe
+
+    lines: list[str] = []
+    for report in reports:
+        if report.verdict != "ok":
+            lines.append(headline(report))
+            for finding in report.findings:
+                if finding.severity != "info":
+                    lines.append(f"  {finding.severity} {finding.stage} {finding.id}: {safe(finding.summary)}")
+                    lines += [f"    do: {step}" for step in finding.remedy[:1]]
+    if len(lines) > most:
+        lines = [*lines[: most - 1], f"… {len(lines) - most + 1} more lines: run without -q"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def plans(made: Sequence["Plan"], format: str) -> str:
+    """What --dry-run shows: the servers, the envelope and the stages of each plan."""
+    described = [_plan(plan) for plan in made]
+    if format == "json":
+        return json.dumps({"schema": "submission-probe/plan/1", "plans": described}, indent=2) + "\n"
+    lines: list[str] = []
+    for plan in described:
+        lines.append(f"{plan['profile']}: from {plan['sender']} to {plan['recipient']}, at most {plan['timeout']:g} s")
+        lines += [f"  {side['leg']:<5} {side['host']}:{side['port']} {side['security']}{_via(side)}" for side in plan["servers"]]
+        lines.append("  stages: " + " ".join(plan["stages"]))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _via(side: dict[str, Any]) -> str:
+    return f" by way of {', '.join(side['connect'])}" if side["connect"] else ""
+
+
+def _plan(plan: "Plan") -> dict[str, Any]:
+    sides = [plan.submission, *(reader.side for reader in plan.readers)]
+    return {
+        "profile": plan.profile,
+        "sender": plan.sender,
+        "recipient": plan.recipient,
+        "ehlo": plan.ehlo,
+        "timeout": plan.timeout,
+        "delete": plan.delete,
+        "servers": [
+            {
+                "leg": side.leg,
+                "host": side.host,
+                "port": side.port,
+                "security": side.security,
+                "connect": list(side.connect),
+                "mechanism": side.mechanism,
+            }
+            for side in sides
+        ],
+        "stages": list(plan.stages),
+    }

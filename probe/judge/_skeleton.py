@@ -1,0 +1,22 @@
+"""Copy this file to add a check: say here what it proves and what it does not."""
+
+from collections.abc import Iterator
+
+from probe.profile import Profile
+from probe.record import Record
+from probe.report import Finding, Kind
+
+FINDINGS = {
+    "area.what-is-wrong": Kind(
+        summary="one line for the reference",
+        cause="The likely cause.",
+        remedy=("The command to look.", "The command to mend."),
+    ),
+}
+
+
+def judge(record: Record, profile: Profile) -> Iterator[Finding]:
+    """Read facts, yield findings. No I/O, no clock."""
+    if record.facts("smtp.greeting").get("name") == "an example":
+        kind = FINDINGS["area.what-is-wrong"]
+        yield Finding("area.what-is-wrong", "warning", "smtp.greeting", kind.summary, "", kind.cause, kind.remedy)

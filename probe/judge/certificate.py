@@ -1,0 +1,201 @@
+"""The certificate, in our own reading beside OpenSSL's code: dates, names, trust, and what the profile expects.
+
+OpenSSL stops at its first problem; here every problem is a finding of its own. Sources: RFC 5280, RFC 9525, and Microsoft's
+page on authenticated SMTP (the certificate must contain the FQDN, be trusted and be assigned).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from probe.profile import Profile, Tls
+from probe.record import Record
+from probe.report import Finding, Kind, Severity
+
+_RENEW = (
+    "Exchange: Get-ExchangeCertificate | fl Subject,NotAfter,Services,Thumbprint; New-ExchangeCertificate; "
+    "Enable-ExchangeCertificate -Thumbprint THUMBPRINT -Services SMTP,POP,IMAP",
+    "Postfix: smtpd_tls_chain_files; then postfix reload   Dovecot: ssl_cert; then doveadm reload",
+)
+_CHAIN = (
+    "Look: openssl s_client -connect NAME:PORT -starttls smtp -showcerts",
+    "Exchange: import the CA's certificates into the computer's Intermediate/Root store, then restart the services",
+    "Postfix, Dovecot: put the leaf first and the intermediates behind it into the chain file",
+)
+
+FINDINGS = {
+    "certificate.expired": Kind("the certificate has expired", "It was likely not renewed, or the renewed one is not served.", _RENEW),
+    "certificate.not-yet-valid": Kind(
+        "the certificate is not yet valid", "It was issued for later, or a clock (here or where it was issued) is wrong.", _RENEW
+    ),
+    "certificate.expires-soon": Kind("the certificate expires soon", "Renewal is due.", _RENEW),
+    "certificate.name-mismatch": Kind(
+        "the certificate is not valid for the name users type",
+        "The FQDN is likely missing among the certificate's names, or another certificate is assigned to this service.",
+        (
+            "Exchange: Set-ReceiveConnector 'NAME\\Client Frontend NAME' -Fqdn NAME -TlsCertificateName '<I>issuer<S>subject'",
+            "Exchange: Set-PopSettings -X509CertificateName NAME; Set-ImapSettings -X509CertificateName NAME; restart both services",
+            "Postfix, Dovecot: obtain a certificate that has this name as subjectAltName",
+        ),
+    ),
+    "certificate.no-subject-alternative-name": Kind(
+        "the certificate has no subjectAltName",
+        "Only the subject's CN names the host; clients no longer look there (RFC 9525).",
+        _RENEW,
+    ),
+    "certificate.self-signed": Kind(
+        "the certificate is self-signed",
+        "Exchange's own default certificate, or one made by hand: clients do not trust it.",
+        ("Assign a certificate of a CA that clients trust, or pin this one by tls.thumbprint", *_RENEW),
+    ),
+    "certificate.unknown-issuer": Kind(
+        "the certificate's issuer is not trusted here",
+        "The CA is likely private and its root is not in the trust that was used (tls.ca_file, or the system's store).",
+        ("Set tls.ca_file to the CA's root certificate, if clients trust it", *_CHAIN),
+    ),
+    "certificate.missing-intermediate": Kind(
+        "the server likely does not send its intermediate certificate",
+        "Only the server's own certificate is sent. Where its issuer is an intermediate CA, clients cannot build the chain.",
+        _CHAIN,
+    ),
+    "certificate.not-trusted": Kind("OpenSSL does not accept the certificate", "See OpenSSL's words in the evidence.", _CHAIN),
+    "certificate.weak-key": Kind("the certificate's key is weak", "Less than 2048 bits RSA or 224 bits EC.", _RENEW),
+    "certificate.weak-signature": Kind("a certificate is signed with a broken hash", "MD5 or SHA-1.", _RENEW),
+    "certificate.wrong-usage": Kind(
+        "the certificate is not meant for servers", "Its extended key usage does not include server authentication.", _RENEW
+    ),
+    "certificate.chain-order": Kind(
+        "the chain is out of order", "A certificate is not followed by the one that issued it (RFC 5246 requires it).", _CHAIN
+    ),
+    "certificate.thumbprint-differs": Kind(
+        "another certificate is served than the profile expects",
+        "It was likely renewed without telling the profile, or the change has not reached this service.",
+        ("Compare with Get-ExchangeCertificate | fl Thumbprint,Services; restart the service that serves the old one", *_RENEW),
+    ),
+    "certificate.identifier-differs": Kind(
+        "issuer or subject is not what the profile expects",
+        "Another certificate is assigned. A renewed certificate with equal issuer and subject has the same string, so only "
+        "the thumbprint proves which one is served.",
+        ("Exchange: Set-ReceiveConnector -TlsCertificateName with the value the report shows",),
+    ),
+}
+
+_SERVER_AUTH = ("1.3.6.1.5.5.7.3.1", "2.5.29.37.0")
+_WEAK_BITS = {"RSA": 2048, "DSA": 2048, "EC": 224}
+
+
+def judge(record: Record, profile: Profile) -> Iterator[Finding]:
+    """Every problem of every leg's certificate."""
+    for stage in record.stages:
+        if stage.name.endswith(".certificate") and stage.facts.get("chain"):
+            tls = _tls_of(stage.name, profile)
+            for name, severity, summary, evidence in _problems(stage.facts, tls):
+                kind = FINDINGS[name]
+                eased = _eased(severity, stage.facts, name)
+                yield Finding(name, eased, stage.name, summary, evidence, kind.cause, kind.remedy)
+
+
+def _tls_of(stage: str, profile: Profile) -> Tls:
+    reader = profile.readers.get(stage.partition(".")[0])
+    return profile.tls_for(reader) if reader is not None else profile.tls
+
+
+def _eased(severity: Severity, facts: Mapping[str, Any], name: str) -> Severity:
+    """What the profile accepts on purpose is still told: a pinned certificate is trusted by its thumbprint, and with
+    trust_any_certificate a broken certificate is a warning."""
+    if severity != "critical" or name in ("certificate.thumbprint-differs", "certificate.identifier-differs"):
+        return severity
+    return {"thumbprint": "info", "trust-any-certificate": "warning"}.get(str(facts.get("accepted_by")), severity)  # type: ignore[return-value]
+
+
+Problem = tuple[str, Severity, str, str]
+
+
+def _problems(facts: Mapping[str, Any], tls: Tls) -> Iterator[Problem]:
+    chain: Sequence[Mapping[str, Any]] = facts["chain"]
+    yield from _dates(facts, chain, tls)
+    yield from _names(facts, chain[0])
+    trust = list(_trust(facts, chain))
+    yield from trust
+    yield from _strength(chain)
+    yield from _expected(facts, tls)
+    # OpenSSL's refusal must never go unsaid, even where our own reading found nothing.
+    if not facts["trusted"] and facts["openssl_code"] not in (None, 0, 9, 10, 62) and not trust:
+        yield "certificate.not-trusted", "critical", f"OpenSSL: {facts['openssl_text']}", f"code {facts['openssl_code']}"
+
+
+def _dates(facts: Mapping[str, Any], chain: Sequence[Mapping[str, Any]], tls: Tls) -> Iterator[Problem]:
+    now = _instant(facts["checked_at"])
+    for index, entry in enumerate(chain):
+        if "not_after" not in entry:
+            continue
+        who = "the certificate" if index == 0 else f"the CA certificate {entry['subject']}"
+        left = (_instant(entry["not_after"]) - now).total_seconds()
+        if left < 0:
+            yield "certificate.expired", "critical", f"{who} expired on {entry['not_after']}", entry["not_after"]
+        elif _instant(entry["not_before"]) > now:
+            yield "certificate.not-yet-valid", "critical", f"{who} is valid only from {entry['not_before']}", entry["not_before"]
+        elif left < tls.expires_warning:
+            severity: Severity = "critical" if left < tls.expires_critical else "warning"
+            text = f"{who} expires in {left / 86400:.1f} days, on {entry['not_after']}"
+            yield "certificate.expires-soon", severity, text, entry["not_after"]
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def _names(facts: Mapping[str, Any], leaf: Mapping[str, Any]) -> Iterator[Problem]:
+    if facts["name_matches"]:
+        return
+    names = ", ".join(facts["subject_names"]) or "none"
+    host = facts["name_checked"]
+    if not leaf.get("has_san") and "error" not in leaf:
+        yield "certificate.no-subject-alternative-name", "critical", "the certificate has no subjectAltName", leaf["subject"]
+    yield "certificate.name-mismatch", "critical", f"the certificate is not valid for {host}; its names: {names}", names
+
+
+def _trust(facts: Mapping[str, Any], chain: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+    code, leaf = facts["openssl_code"], chain[0]
+    if code not in (18, 19, 20, 21, 2):
+        return
+    evidence = f"OpenSSL code {code}: {facts['openssl_text']}"
+    if leaf.get("self_signed"):
+        yield "certificate.self-signed", "critical", "the certificate is self-signed and not trusted here", evidence
+        return
+    issuer = chain[-1].get("issuer", "")
+    yield "certificate.unknown-issuer", "critical", f"the issuer is not trusted here: {issuer}", evidence
+    if len(chain) == 1:
+        text = f"the server sends only its own certificate, not its issuer's ({issuer})"
+        yield "certificate.missing-intermediate", "warning", text, evidence
+
+
+def _strength(chain: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+    leaf = chain[0]
+    for entry in chain:
+        bits, least = entry.get("key_bits"), _WEAK_BITS.get(entry.get("key", ""), 0)
+        if bits is not None and bits < least:
+            text = f"{entry['subject']} has a key of {bits} bits ({entry['key']})"
+            yield "certificate.weak-key", "critical", text, f"{entry['key']} {bits}"
+        # A root's signature over itself proves nothing and may be old.
+        if entry.get("signature_hash") in ("md5", "sha1") and not entry.get("self_signed"):
+            text = f"{entry['subject']} is signed with {entry['signature_hash'].upper()}"
+            yield "certificate.weak-signature", "critical", text, entry["signature_hash"]
+    usage = leaf.get("extended_key_usage")
+    if usage is not None and not set(usage) & set(_SERVER_AUTH):
+        yield "certificate.wrong-usage", "critical", "the certificate is not meant for servers", ", ".join(usage)
+    for entry in chain[:-1]:
+        if entry.get("signed_by_next") is False and not entry.get("self_signed"):
+            text = f"{entry['subject']} is not followed by its issuer"
+            yield "certificate.chain-order", "warning", text, entry["issuer"]
+            return
+
+
+def _expected(facts: Mapping[str, Any], tls: Tls) -> Iterator[Problem]:
+    served = (facts["thumbprint"], facts["sha256"])
+    if tls.thumbprint and tls.thumbprint not in served:
+        text = f"the certificate served has thumbprint {facts['thumbprint']}, not {tls.thumbprint}"
+        yield "certificate.thumbprint-differs", "critical", text, str(facts["thumbprint"])
+    if tls.certificate_name and tls.certificate_name.strip() != facts["certificate_name"]:
+        text = f"the certificate served is {facts['certificate_name']}, not {tls.certificate_name}"
+        yield "certificate.identifier-differs", "critical", text, str(facts["certificate_name"])

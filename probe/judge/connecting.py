@@ -1,0 +1,68 @@
+"""The way to the server: name, address, port, and connections that end too early."""
+
+from collections.abc import Iterator
+
+from probe.judge._troubles import from_troubles
+from probe.profile import Profile
+from probe.record import Record
+from probe.report import Finding, Kind
+
+FINDINGS = {
+    "dns.no-record": Kind(
+        "the name has no address",
+        "The FQDN that users type is likely missing in the DNS this machine asks, or is misspelt in the profile.",
+        (
+            "Look: dig +short A NAME; dig +short AAAA NAME (inside and outside the network)",
+            "Mend: add the A/AAAA record for the connector's FQDN to the internal and to the public zone",
+        ),
+    ),
+    "dns.failed": Kind(
+        "the resolver did not answer",
+        "The resolver of this machine is likely unreachable, or the zone's servers fail (SERVFAIL).",
+        ("Look: resolvectl query NAME, or dig NAME; cat /etc/resolv.conf",),
+    ),
+    "dns.bad-name": Kind(
+        "not a name that DNS can hold",
+        "The host in the profile has an empty label, or one longer than 63 octets.",
+        ("Mend: submission.host in the profile",),
+    ),
+    "connect.refused": Kind(
+        "the port is closed",
+        "Nothing listens on that port, or a firewall rejects it. The service may be stopped or bound elsewhere.",
+        (
+            'Exchange: Get-ReceiveConnector | fl Identity,Bindings; Test-NetConnection NAME -Port 587; Get-Service MSExchangeFrontEndTransport',
+            "Postfix: postconf -M submission/inet; ss -ltn 'sport = :587'   Dovecot: doveconf service; ss -ltn",
+        ),
+    ),
+    "connect.timeout": Kind(
+        "no answer to the connection attempt",
+        "A firewall likely drops the packets (port 587 is often blocked on the way), or the host is down.",
+        ("Look: from the same network, nc -vz NAME 587; then the firewall between", "Mend: allow TCP 587 inbound"),
+    ),
+    "connect.unreachable": Kind(
+        "no route to the address",
+        "This machine has no route to that address; with IPv6 addresses, likely no IPv6 at all.",
+        ("Look: ip route get ADDRESS", 'Work around: family = "ipv4" in the profile'),
+    ),
+    "connect.failed": Kind("the connection could not be made", "See the evidence.", ("Look: nc -vz NAME PORT",)),
+    "connect.closed": Kind(
+        "the connection ended too early",
+        "The server or something between (a proxy, a connection limit, a crashed worker) closed it.",
+        ("Look: the server's log at that time for the address shown in the transcript",),
+    ),
+    "reply.timeout": Kind(
+        "the server stopped answering",
+        "The server is likely overloaded, waits on something of its own (DNS, directory), or delays on purpose.",
+        ("Look: the server's load and log; limits.per_connection in the profile sets how long is waited",),
+    ),
+    "probe.no-descriptors": Kind(
+        "this machine ran out of file descriptors",
+        "Too many probes run at once for the limit of this process.",
+        ("Mend: ulimit -n 4096, or a smaller --concurrency",),
+    ),
+    "run.cancelled": Kind("the run was cut short", "The run was interrupted.", ("Run it again.",)),
+}
+
+
+def judge(record: Record, profile: Profile) -> Iterator[Finding]:
+    return from_troubles(record, FINDINGS)

@@ -1,0 +1,114 @@
+"""Delivery: did our message arrive, where, how often, when, and unharmed."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from probe.judge._troubles import from_troubles
+from probe.profile import Profile
+from probe.record import Record, StageRecord
+from probe.report import Finding, Kind, Severity
+
+FINDINGS = {
+    "delivery.missing": Kind(
+        "the message was accepted, but did not arrive",
+        "It is likely still queued, was filtered, bounced, or delivered to another mailbox.",
+        (
+            "Exchange: Get-MessageTrackingLog -MessageSubject MARKER; Get-Queue",
+            "Postfix: postqueue -p; grep QUEUE-ID /var/log/mail.log",
+        ),
+    ),
+    "delivery.fate-unknown": Kind(
+        "the server never said whether it took the message",
+        "The connection ended after the final dot and before the final reply. The message is looked for, never sent again.",
+        ("Look: the server's log for the marker",),
+    ),
+    "delivery.late": Kind(
+        "the message arrived late",
+        "A queue, a content filter or greylisting likely held it; the hops in the verify stage say where.",
+        ("Look: the hops and their delays in the verify stage",),
+    ),
+    "delivery.other-folder": Kind(
+        "the message was not in the first folder",
+        "A spam filter or a rule likely moved it.",
+        ("Exempt the probe's address from filtering, or mend what makes its mail look like spam",),
+    ),
+    "delivery.duplicate": Kind(
+        "the message arrived more than once",
+        "Two deliveries of one message: likely an alias that lists the mailbox twice, or a retry after a lost reply.",
+        ("Look: the Received headers of both; the server's log by queue id",),
+    ),
+    "message.altered": Kind(
+        "the message was changed on the way",
+        "A disclaimer, a content filter or a gateway likely rewrote it.",
+        ("Look: transport rules (Get-TransportRule), content filters, mailing-list footers",),
+    ),
+    "message.forged": Kind(
+        "a message with our marker is not ours",
+        "Somebody copied the marker, or the state directory with the probe's key was lost in mid-run.",
+        ("Look: the message itself; nothing was deleted",),
+    ),
+    "cleanup.failed": Kind(
+        "the test message could not be deleted",
+        "Without UIDPLUS an IMAP4 client can expunge only everything that is marked, other people's mail along; or the "
+        "server refused.",
+        ("Delete it by hand, or let `probe sweep` do so later", "Read back over POP3, which deletes one message exactly"),
+    ),
+}
+
+_CRITICAL = ("delivery.missing", "delivery.fate-unknown", "message.forged")
+
+
+def judge(record: Record, profile: Profile) -> Iterator[Finding]:
+    yield from from_troubles(record, {name: FINDINGS[name] for name in _CRITICAL})
+    yield from from_troubles(record, {"cleanup.failed": FINDINGS["cleanup.failed"]}, "warning")
+    for stage in record.stages:
+        if stage.name.endswith(".find") and stage.status == "ok":
+            yield from _found(stage, record, profile)
+        if stage.name.endswith(".verify") and stage.status == "ok":
+            yield from _unharmed(stage)
+
+
+def _finding(name: str, severity: Severity, stage: StageRecord, summary: str, evidence: str = "") -> Finding:
+    kind = FINDINGS[name]
+    return Finding(name, severity, stage.name, summary, evidence, kind.cause, kind.remedy)
+
+
+def _found(stage: StageRecord, record: Record, profile: Profile) -> Iterator[Finding]:
+    facts = stage.facts
+    first = (facts.get("folders") or [facts.get("folder")])[0]
+    if facts.get("folder") != first:
+        yield _finding("delivery.other-folder", "warning", stage, f"the message was found in {facts.get('folder')}, not in {first}")
+    if facts.get("copies", 1) > 1:
+        yield _finding("delivery.duplicate", "warning", stage, f"the message arrived {facts['copies']} times")
+    seconds = facts.get("seconds")
+    if seconds is not None and seconds == _earliest(record):
+        yield from _late(stage, seconds, profile)
+
+
+def _earliest(record: Record) -> float | None:
+    """Delivery is judged once, by the reader that saw the message first: the others waited for their turn."""
+    seen = [s.facts["seconds"] for s in record.stages if s.name.endswith(".find") and s.facts.get("seconds") is not None]
+    return min(seen, default=None)
+
+
+def _late(stage: StageRecord, seconds: float, profile: Profile) -> Iterator[Finding]:
+    limits = profile.limits
+    for severity, limit in (("critical", limits.delivery_critical), ("warning", limits.delivery_warning)):
+        if seconds > limit:
+            text = f"the message arrived {seconds:.1f} s after the final reply (limit {limit:g} s)"
+            yield _finding("delivery.late", "critical" if severity == "critical" else "warning", stage, text)
+            return
+
+
+def _unharmed(stage: StageRecord) -> Iterator[Finding]:
+    facts: Mapping[str, Any] = stage.facts
+    if facts.get("text") == "added-to":
+        yield _finding("message.altered", "warning", stage, "text was added to the message")
+    elif facts.get("text") == "changed":
+        yield _finding("message.altered", "critical", stage, "the text of the message is not what was sent")
+    if facts.get("proven_by") == "text":
+        yield _finding("message.altered", "info", stage, "the probe's own header fields were removed")
+    if facts.get("subject_changed"):
+        yield _finding("message.altered", "info", stage, "the Subject was changed")
+    if facts.get("message_id_changed"):
+        yield _finding("message.altered", "info", stage, "the Message-ID was replaced")

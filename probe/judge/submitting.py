@@ -1,0 +1,39 @@
+"""MAIL, RCPT, DATA: what the server refused."""
+
+from collections.abc import Iterator
+
+from probe.judge._troubles import from_troubles
+from probe.profile import Profile
+from probe.record import Record
+from probe.report import Finding, Kind
+
+FINDINGS = {
+    "submit.sender-refused": Kind(
+        "the sender was refused",
+        "The account likely may not send as this address (Exchange: 550 5.7.60), or the address does not exist.",
+        ("Check message.sender in the profile", "Exchange: Get-RecipientPermission, SendAs", "Postfix: smtpd_sender_login_maps"),
+    ),
+    "submit.recipient-refused": Kind(
+        "the recipient was refused",
+        "The mailbox does not exist, is full (5.2.2), or relaying is not allowed although the logon was accepted.",
+        (
+            "Check message.recipient in the profile",
+            "Exchange: Get-MailboxStatistics USER | fl TotalItemSize,StorageLimitStatus   Dovecot: doveadm quota get -u USER",
+        ),
+    ),
+    "submit.refused": Kind(
+        "the message was refused",
+        "The server took the envelope, but not the message: a full mailbox, a filter, or a size limit, likely.",
+        ("Look: the server's own words in the evidence, then its log",),
+    ),
+    "submit.temporary": Kind(
+        "the message was refused for now",
+        "Greylisting, back pressure (Exchange 452 4.3.1), a full disk or a full mailbox (4.2.2), likely. The probe does not "
+        "try again by itself, since that would hide the fault.",
+        ("Exchange: Get-ExchangeDiagnosticInfo -Component ResourceThrottling", "Postfix: postqueue -p; df -h"),
+    ),
+}
+
+
+def judge(record: Record, profile: Profile) -> Iterator[Finding]:
+    return from_troubles(record, FINDINGS)

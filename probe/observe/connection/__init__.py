@@ -1,0 +1,20 @@
+"""TCP, TLS, deadlines and size limits: the only room that imports socket and ssl."""
+
+from probe.observe.connection.deadline import Deadline
+from probe.observe.connection.dial import Attempt, dial
+from probe.observe.connection.recorded import Connection, Handshake
+from probe.observe.connection.resolve import Address, Resolution, resolve
+from probe.observe.connection.trust import Trust, context_for
+
+__all__ = [
+    "Address",
+    "Attempt",
+    "Connection",
+    "Deadline",
+    "Handshake",
+    "Resolution",
+    "Trust",
+    "context_for",
+    "dial",
+    "resolve",
+]

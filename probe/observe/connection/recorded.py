@@ -1,0 +1,306 @@
+"""The recorded connection: TCP, TLS, deadline, size limits, verbatim transcript and certificate evidence.
+
+One type serves all three protocols. It reads from the socket only when somebody wants octets, so a server can never
+push more into memory than the limits allow, and it can say which octets arrived that nobody had asked for.
+TLS runs over memory buffers: asyncio's own TLS transport holds about 300 KiB a connection and gives no certificate
+after a failed verification.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from dataclasses import dataclass
+
+from probe.observe.connection.deadline import Deadline
+from probe.observe.connection.resolve import Address
+from probe.observe.connection.trust import Trust, context_for
+from probe.observe.journal import Journal
+from probe.observe.trouble import stop
+
+LINE_OCTETS = 65_536
+REPLY_OCTETS = 4 * 1024 * 1024
+READ_OCTETS = 65_536
+GOODBYE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """What a TLS handshake showed. `chain` is DER as sent; `openssl_code` 0 when OpenSSL accepted chain and name."""
+
+    version: str | None
+    cipher: str | None
+    server_name: str
+    sni_sent: bool
+    chain: tuple[bytes, ...]
+    verified: bool
+    openssl_code: int | None
+    openssl_text: str
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is a TLS session to go on in: OpenSSL ends a handshake whose certificate it refuses."""
+        return self.openssl_code in (0, None)
+
+
+class Connection:
+    """One TCP connection, recorded. Made by `dial` and `Connection(...)`; always `close()` it."""
+
+    def __init__(
+        self, sock: socket.socket, address: Address, *, name: str, journal: Journal, deadline: Deadline, until: float
+    ) -> None:
+        self.name = name
+        self.address = address
+        self.local = _endpoint(sock.getsockname())
+        self.handshake: Handshake | None = None
+        self.octets_received = 0
+        self._sock = sock
+        self._journal = journal
+        self._deadline = deadline
+        self._until = until
+        self._loop = asyncio.get_running_loop()
+        self._buffer = bytearray()
+        self._searched = 0
+        self._ended = False
+        self._tls_failed = False
+        self._tls: ssl.SSLObject | None = None
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether a handshake was completed on this connection."""
+        return self._tls is not None
+
+    def limit(self, until: float) -> None:
+        """Move this connection's own limit to another instant of the loop's clock (the run's deadline still holds)."""
+        self._until = until
+
+    def hurry(self) -> None:
+        """From now on wait no longer than a good-bye is worth."""
+        self._until = min(self._until, self._loop.time() + GOODBYE_SECONDS)
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    async def read_line(self, waiting_for: str) -> bytes:
+        """The next line without its line end, recorded verbatim.
+
+        Raises Stopped: `reply.timeout`, `connect.closed` or `protocol.too-long`.
+        """
+        while (end := self._buffer.find(b"\n", self._searched)) < 0:
+            self._searched = len(self._buffer)
+            if len(self._buffer) > LINE_OCTETS:
+                self.note(f"line cut after {LINE_OCTETS} octets: {_text(bytes(self._buffer[:80]))}…")
+                raise stop("protocol.too-long", f"{waiting_for}: a line of more than {LINE_OCTETS} octets came")
+            await self._fill(waiting_for)
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        self._searched = 0
+        line = line.removesuffix(b"\r")
+        self._journal.line(self.name, "<", _text(line))
+        return line
+
+    async def read_exactly(self, octets: int, waiting_for: str) -> bytes:
+        """That many octets (an IMAP literal), noted in the transcript by their number only."""
+        while len(self._buffer) < octets:
+            await self._fill(waiting_for)
+        data = bytes(self._buffer[:octets])
+        del self._buffer[:octets]
+        self._searched = 0
+        self.note(f"literal of {octets} octets received")
+        return data
+
+    async def _fill(self, waiting_for: str) -> None:
+        try:
+            async with self._deadline.limit(self._until):
+                data = await self._receive()
+        except TimeoutError:
+            raise stop("reply.timeout", f"{waiting_for}: no complete answer from {self.address} in time") from None
+        except ssl.SSLError as error:
+            raise stop("connect.closed", f"{waiting_for}: TLS broke: {error.reason or error}", str(error)) from None
+        except OSError as error:
+            raise stop("connect.closed", f"{waiting_for}: connection lost: {error.strerror}", str(error)) from None
+        if not data:
+            self._ended = True
+            rest = f" in mid-line after {_text(bytes(self._buffer[:200]))!r}" if self._buffer else ""
+            raise stop("connect.closed", f"{waiting_for}: {self.address} closed the connection{rest}")
+        self._buffer += data
+
+    async def _receive(self) -> bytes:
+        """Some octets, decrypted when TLS is on; empty at the peer's end."""
+        while True:
+            if self._tls is not None:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    return self._decrypted(self._tls)
+            raw = await self._loop.sock_recv(self._sock, READ_OCTETS)
+            self.octets_received += len(raw)
+            if self._tls is None:
+                return raw
+            if raw:
+                self._incoming.write(raw)
+            else:
+                self._incoming.write_eof()
+
+    @staticmethod
+    def _decrypted(tls: ssl.SSLObject) -> bytes:
+        try:
+            return tls.read(READ_OCTETS)
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""
+
+    def unread(self) -> bytes:
+        """Octets that have arrived but that nobody asked for, without waiting. They stay unread."""
+        with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError, OSError):
+            raw = self._sock.recv(READ_OCTETS)
+            self.octets_received += len(raw)
+            if self._tls is None:
+                self._buffer += raw
+            elif raw:
+                self._incoming.write(raw)
+        if self._tls is not None:
+            with contextlib.suppress(ssl.SSLError):
+                self._buffer += self._tls.read(READ_OCTETS)
+        return bytes(self._buffer)
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    async def write(self, data: bytes, *, shown: str | None = None) -> None:
+        """Send octets. The transcript has `shown` instead where they carry a secret.
+
+        Raises Stopped: `connect.closed` or `reply.timeout`.
+        """
+        if self._tls_failed:
+            # Nothing may follow in clear on a connection whose handshake was refused.
+            raise stop("connect.closed", f"send to {self.address}: the TLS handshake was refused")
+        for text in [shown] if shown is not None else _text(data).removesuffix("\r\n").split("\r\n"):
+            self._journal.line(self.name, ">", text)
+        try:
+            async with self._deadline.limit(self._until):
+                await self._send(data)
+        except TimeoutError:
+            raise stop("reply.timeout", f"send to {self.address}: the server takes no more octets") from None
+        except OSError as error:
+            raise stop("connect.closed", f"send to {self.address}: {error.strerror or error}", str(error)) from None
+
+    async def _send(self, data: bytes) -> None:
+        if self._tls is None:
+            await self._loop.sock_sendall(self._sock, data)
+            return
+        self._tls.write(data)
+        await self._flush()
+
+    async def _flush(self) -> None:
+        if self._outgoing.pending:
+            await self._loop.sock_sendall(self._sock, self._outgoing.read())
+
+    # -- TLS -------------------------------------------------------------------------------------------------
+
+    async def start_tls(self, trust: Trust, server_name: str) -> Handshake:
+        """Do the handshake. A failed verification is not an error here: it is in the Handshake, with the chain.
+
+        Raises Stopped: `tls.handshake-failed`, `connect.closed`. Octets that lie in the buffer are refused before,
+        by the caller, who knows which reply they stand behind (`unread`).
+        """
+        tls = context_for(trust).wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
+        error: ssl.SSLCertVerificationError | None = None
+        try:
+            async with self._deadline.limit(self._until):
+                await self._shake_hands(tls)
+        except ssl.SSLCertVerificationError as caught:
+            error = caught
+            await self._try_flush()
+        except TimeoutError:
+            raise stop("tls.handshake-failed", f"TLS handshake with {self.address}: no answer in time") from None
+        except OSError as caught:
+            await self._try_flush()
+            raise self._handshake_trouble(caught) from None
+        self._tls_failed = error is not None
+        self._tls = tls if error is None else None
+        self.handshake = _handshake(tls, server_name, trust, error)
+        return self.handshake
+
+    async def _shake_hands(self, tls: ssl.SSLObject) -> None:
+        while True:
+            try:
+                tls.do_handshake()
+                await self._flush()
+                return
+            except ssl.SSLWantReadError:
+                await self._flush()
+            raw = await self._loop.sock_recv(self._sock, READ_OCTETS)
+            self.octets_received += len(raw)
+            if raw:
+                self._incoming.write(raw)
+            else:
+                self._incoming.write_eof()
+
+    async def _try_flush(self) -> None:
+        """Send the alert that tells the server why, if it can still be sent."""
+        with contextlib.suppress(OSError, TimeoutError):
+            async with self._deadline.limit(self._loop.time() + GOODBYE_SECONDS):
+                await self._flush()
+
+    def _handshake_trouble(self, error: OSError) -> Exception:
+        tried = f"TLS handshake with {self.address}"
+        if isinstance(error, ssl.SSLEOFError):
+            return stop("tls.handshake-failed", f"{tried}: the server closed the connection", str(error))
+        if isinstance(error, ssl.SSLError):
+            reason = (error.reason or str(error)).replace("_", " ").lower()
+            return stop("tls.handshake-failed", f"{tried}: {reason}", str(error))
+        return stop("tls.handshake-failed", f"{tried}: connection lost: {error.strerror}", str(error))
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def note(self, text: str) -> None:
+        """A remark in the transcript, not a line of either side."""
+        self._journal.line(self.name, "*", text)
+
+    async def close(self) -> None:
+        """Close without waiting for the peer. Safe to call twice."""
+        if self._sock.fileno() < 0:
+            return
+        if self._tls is not None and not self._ended:
+            with contextlib.suppress(OSError, TimeoutError, ValueError):
+                with contextlib.suppress(ssl.SSLError):
+                    self._tls.unwrap()
+                self._sock.send(self._outgoing.read())
+        self._sock.close()
+
+
+def _handshake(
+    tls: ssl.SSLObject, server_name: str, trust: Trust, error: ssl.SSLCertVerificationError | None
+) -> Handshake:
+    cipher = tls.cipher()
+    return Handshake(
+        version=cipher[1] if error and cipher else tls.version(),
+        cipher=cipher[0] if cipher else None,
+        server_name=server_name,
+        sni_sent=not _is_ip(server_name),
+        chain=_chain(tls),
+        verified=trust.verified and error is None,
+        openssl_code=error.verify_code if error else (0 if trust.verified else None),
+        openssl_text=error.verify_message if error else ("ok" if trust.verified else "not verified"),
+    )
+
+
+def _chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
+    """The certificates as sent, DER. Public only from CPython 3.13 on; before, and after a failed verification, by
+    the C object underneath, which keeps them."""
+    # Encoding 2 is _ssl.ENCODING_DER.
+    certificates = tls._sslobj.get_unverified_chain() or ()  # type: ignore[attr-defined]
+    return tuple(certificate.public_bytes(2) for certificate in certificates)
+
+
+def _is_ip(name: str) -> bool:
+    from probe.observe.connection.resolve import literal
+
+    return literal(name) is not None
+
+
+def _endpoint(name: tuple[object, ...]) -> str:
+    return f"[{name[0]}]:{name[1]}" if ":" in str(name[0]) else f"{name[0]}:{name[1]}"
+
+
+def _text(data: bytes) -> str:
+    """Octets as text that shows what is not UTF-8 as \\xNN."""
+    return data.decode("utf-8", "backslashreplace")

@@ -1,0 +1,63 @@
+"""A name to addresses, by the system's resolver."""
+
+import asyncio
+import ipaddress
+import socket
+from dataclasses import dataclass
+
+from probe.observe.trouble import stop
+
+MOST_ADDRESSES = 16
+_FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to dial: an IP address in text and a port."""
+
+    ip: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What a name gave: addresses in the resolver's order, at most MOST_ADDRESSES, and how many were left out."""
+
+    addresses: tuple[Address, ...]
+    left_out: int = 0
+
+
+def literal(host: str) -> str | None:
+    """The host as an IP address in its canonical text, or None when it is a name."""
+    try:
+        return str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return None
+
+
+async def resolve(host: str, port: int, family: str = "any") -> Resolution:
+    """Ask the system's resolver (getaddrinfo, in a thread) for `host`.
+
+    `family` is `any`, `ipv4` or `ipv6`. Raises Stopped with `dns.no-record`, `dns.failed` or `dns.bad-name`.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, family=_FAMILIES[family], type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise _no_addresses(host, family, error) from None
+    except (UnicodeError, ValueError) as error:
+        raise stop("dns.bad-name", f"look up {host!r}: not a name that DNS can hold ({error})") from None
+    unique = list(dict.fromkeys(Address(str(entry[4][0]), port) for entry in found))
+    return Resolution(tuple(unique[:MOST_ADDRESSES]), max(0, len(unique) - MOST_ADDRESSES))
+
+
+def _no_addresses(host: str, family: str, error: socket.gaierror) -> Exception:
+    kind = "" if family == "any" else f" {family}"
+    if error.errno == socket.EAI_AGAIN:
+        return stop("dns.failed", f"look up {host}: the resolver gave no answer for now", str(error))
+    if error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME), socket.EAI_ADDRFAMILY):
+        return stop("dns.no-record", f"look up {host}: the name has no{kind} address", str(error))
+    return stop("dns.failed", f"look up {host}: {error.strerror or error}", str(error))

@@ -1,0 +1,1 @@
+"""smtp, imap, pop3: octets ↔ values. No I/O, so every parser can be fuzzed."""

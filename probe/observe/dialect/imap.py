@@ -1,0 +1,190 @@
+"""IMAP4 responses and arguments (RFC 3501, RFC 9051), octets to values.
+
+imapclient's response parser does the parsing, behind a guard: on hostile input it raises half a dozen kinds of
+exception, recurses without bound, and takes seconds for megabytes. Size, depth and kind are checked first, and whatever
+it raises becomes Malformed.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+MOST_LITERAL = 2 * 1024 * 1024
+MOST_DEPTH = 20
+MOST_PARTS = 64
+
+# A response as imaplib and imapclient know it: octets, or (octets that end in {n}, the n octets).
+Part = bytes | tuple[bytes, bytes]
+
+_LITERAL = re.compile(rb"\{(\d{1,12})\+?\}$")
+_TAGGED = re.compile(rb"([A-Za-z0-9]+) (OK|NO|BAD)(?: (.*))?", re.IGNORECASE | re.DOTALL)
+_UNTAGGED = re.compile(rb"\* (?:(\d{1,10}) )?([A-Za-z][A-Za-z0-9.-]*)(?: (.*))?", re.DOTALL)
+_CODE = re.compile(r"\[([A-Za-z0-9.-]+)(?: ([^\]]*))?\]")
+
+
+class Malformed(ValueError):
+    """The octets are not what IMAP4 allows here; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Untagged:
+    """`* 23 FETCH (...)`: number 23, kind FETCH; `* OK [UIDNEXT 5] …`: kind OK, its text in `text`."""
+
+    kind: str
+    number: int | None
+    text: str
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def code(self) -> tuple[str, str] | None:
+        """The response code (RFC 3501 section 7.1), as (NAME, argument), or None."""
+        return response_code(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A command's completion with the untagged responses that came before it. `at` is seconds since the run began."""
+
+    status: str
+    text: str
+    untagged: tuple[Untagged, ...] = field(default=())
+    at: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "OK"
+
+    @property
+    def code(self) -> tuple[str, str] | None:
+        return response_code(self.text)
+
+    def of(self, kind: str) -> list[Untagged]:
+        """The untagged responses of that kind."""
+        return [item for item in self.untagged if item.kind == kind]
+
+    def coded(self, name: str) -> str | None:
+        """The argument of a response code by that name, wherever in this answer it came."""
+        codes = [*(item.code for item in self.untagged), self.code]
+        return next((code[1] for code in codes if code and code[0] == name), None)
+
+
+def response_code(text: str) -> tuple[str, str] | None:
+    found = _CODE.match(text)
+    return (found.group(1).upper(), found.group(2) or "") if found else None
+
+
+def literal_octets(line: bytes) -> int | None:
+    """How many octets of literal follow this line, or None. Raises Malformed when more than MOST_LITERAL."""
+    found = _LITERAL.search(line)
+    if found is None:
+        return None
+    octets = int(found.group(1))
+    if octets > MOST_LITERAL:
+        raise Malformed(f"a literal of {octets} octets is announced, more than the {MOST_LITERAL} that are read")
+    return octets
+
+
+def tagged(line: bytes) -> tuple[str, str, str] | None:
+    """(tag, OK|NO|BAD, text) of a completion, or None when the line is none."""
+    found = _TAGGED.fullmatch(line)
+    if found is None:
+        return None
+    return found.group(1).decode(), found.group(2).decode().upper(), text_of(found.group(3) or b"")
+
+
+def untagged(parts: Sequence[Part]) -> Untagged:
+    """An untagged response. Raises Malformed."""
+    first = parts[0][0] if isinstance(parts[0], tuple) else parts[0]
+    found = _UNTAGGED.fullmatch(first)
+    if found is None:
+        raise Malformed(f"not an IMAP4 response: {text_of(first[:80])!r}")
+    number, kind, rest = found.groups()
+    head: Part = (rest or b"", parts[0][1]) if isinstance(parts[0], tuple) else rest or b""
+    return Untagged(
+        kind.decode().upper(), int(number) if number else None, text_of(rest or b""), (head, *parts[1:])
+    )
+
+
+def text_of(octets: bytes) -> str:
+    return octets.decode("utf-8", "backslashreplace")
+
+
+def capabilities(items: Sequence[Untagged], answer_text: str = "") -> list[str] | None:
+    """Capabilities, upper case, from an untagged CAPABILITY or a [CAPABILITY …] code; None when none was given."""
+    for item in items:
+        if item.kind == "CAPABILITY":
+            return item.text.upper().split()
+        if item.code and item.code[0] == "CAPABILITY":
+            return item.code[1].upper().split()
+    code = response_code(answer_text)
+    return code[1].upper().split() if code and code[0] == "CAPABILITY" else None
+
+
+def fetched(item: Untagged) -> dict[str, object]:
+    """The attributes of one FETCH response, by upper-case name; `BODY[…]` items are octets.
+
+    Raises Malformed on anything else.
+    """
+    _guard(item.parts)
+    from imapclient.response_parser import parse_response
+
+    try:
+        parsed = parse_response(list(item.parts))
+        attributes = parsed[0]
+        if len(parsed) != 1 or not isinstance(attributes, tuple) or len(attributes) % 2:
+            raise Malformed("a FETCH response that is not one list of pairs")
+        return {_name(attributes[i]): attributes[i + 1] for i in range(0, len(attributes), 2)}
+    except Malformed:
+        raise
+    except Exception as error:
+        # imapclient's parser answers bad input with many kinds of exception: AttributeError, TypeError, IndexError …
+        raise Malformed(f"a FETCH response that cannot be read ({type(error).__name__})") from None
+
+
+def _name(atom: object) -> str:
+    if not isinstance(atom, bytes):
+        raise Malformed("a FETCH attribute without a name")
+    return atom.decode("ascii", "replace").upper()
+
+
+def _guard(parts: Sequence[Part]) -> None:
+    """Size and depth, before a recursive parser sees them."""
+    if len(parts) > MOST_PARTS:
+        raise Malformed(f"a response with more than {MOST_PARTS} literals")
+    depth = 0
+    for part in parts:
+        head = part[0] if isinstance(part, tuple) else part
+        for octet in head:
+            depth += (octet == 0x28) - (octet == 0x29)
+            if depth > MOST_DEPTH:
+                raise Malformed(f"brackets nested more than {MOST_DEPTH} deep")
+
+
+def octets_of(value: object) -> bytes | None:
+    """A FETCH value that should be octets: a string, a literal, or an atom that the parser took for a number."""
+    if isinstance(value, bytes):
+        return value
+    return str(value).encode() if isinstance(value, int) else None
+
+
+def search_numbers(item: Untagged, most: int = 1000) -> list[int]:
+    """The numbers of a SEARCH response, at most `most`. Raises Malformed when they are no numbers."""
+    words = item.text.split()[:most]
+    if not all(word.isdigit() and len(word) <= 10 for word in words):
+        raise Malformed("a SEARCH response with something else than numbers")
+    return [int(word) for word in words]
+
+
+def quoted(text: str) -> str:
+    """A quoted string argument (RFC 3501 section 4.3). Raises Malformed for what needs a literal."""
+    if not text.isascii() or any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise Malformed("text that cannot stand in a quoted string")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def mailbox(name: str) -> str:
+    """A mailbox name as an argument: modified UTF-7 (RFC 3501 section 5.1.3), quoted."""
+    from imapclient.imap_utf7 import encode
+
+    return quoted(encode(name).decode("ascii"))

@@ -1,0 +1,131 @@
+"""SMTP replies and commands (RFC 5321 section 4.2, RFC 2034, RFC 4954), octets to values."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MOST_LINES = 500
+_LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
+_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?: |$)")
+_QUEUED = (
+    re.compile(r"queued as <?([^\s<>]{1,100})>?", re.IGNORECASE),  # Postfix, Haraka
+    re.compile(r"\bid=([^\s<>]{1,100})", re.IGNORECASE),  # Exim
+    re.compile(r"<([^<>\s]{1,200})> \[InternalId="),  # Exchange
+)
+_HOSTNAME = re.compile(r"Hostname=([A-Za-z0-9._-]{1,255})")
+
+
+class Malformed(ValueError):
+    """The octets are not a reply; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete reply: the code, and every line verbatim (text, without line ends, code and separator included)."""
+
+    code: int
+    lines: tuple[str, ...]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The lines without code and separator."""
+        return tuple(line[4:] for line in self.lines)
+
+    @property
+    def text(self) -> str:
+        """All texts in one line."""
+        return " ".join(self.texts).strip()
+
+    @property
+    def enhanced(self) -> str | None:
+        """The enhanced status code (RFC 2034), such as `5.7.8`, or None."""
+        found = _ENHANCED.match(self.texts[-1]) if self.lines else None
+        return found.group(1) if found else None
+
+    def __str__(self) -> str:
+        return " / ".join(self.lines)
+
+
+class ReplyReader:
+    """Collects the lines of one reply: `line is last` = `add(line)`; then `reply()`.
+
+    Raises Malformed on a line that is none of a reply's, on mixed codes and on more than MOST_LINES lines.
+    """
+
+    def __init__(self) -> None:
+        self._code: int | None = None
+        self._lines: list[str] = []
+
+    def add(self, line: bytes) -> bool:
+        found = _LINE.fullmatch(line)
+        if found is None:
+            raise Malformed(f"not an SMTP reply line: {_shown(line)}")
+        code = int(found.group(1))
+        if self._code is not None and code != self._code:
+            raise Malformed(f"one reply has two codes, {self._code} and {code}")
+        if len(self._lines) >= MOST_LINES:
+            raise Malformed(f"a reply of more than {MOST_LINES} lines")
+        self._code = code
+        self._lines.append(line.decode("utf-8", "backslashreplace"))
+        return found.group(2) != b"-"
+
+    def reply(self) -> Reply:
+        if self._code is None:
+            raise Malformed("an empty reply")
+        return Reply(self._code, tuple(self._lines))
+
+
+def _shown(line: bytes) -> str:
+    text = line[:80].decode("utf-8", "backslashreplace")
+    return repr(text) + ("…" if len(line) > 80 else "")
+
+
+def keywords(reply: Reply) -> dict[str, list[str]]:
+    """EHLO keywords in upper case with their parameters (RFC 5321 section 4.1.1.1). The first line is the greeting.
+
+    The obsolete `AUTH=LOGIN` form counts as AUTH; a keyword given twice has the parameters of both.
+    """
+    found: dict[str, list[str]] = {}
+    for text in reply.texts[1:]:
+        words = text.replace("AUTH=", "AUTH ", 1).split() if text.upper().startswith("AUTH=") else text.split()
+        if words:
+            parameters = found.setdefault(words[0].upper(), [])
+            parameters += [word for word in words[1:] if word not in parameters]
+    return found
+
+
+def mechanisms(words: dict[str, list[str]]) -> list[str]:
+    """SASL mechanisms that EHLO offered, upper case (RFC 4954 section 3)."""
+    return [mechanism.upper() for mechanism in words.get("AUTH", ())]
+
+
+def name_given(reply: Reply) -> str:
+    """The domain a greeting or EHLO reply begins with (RFC 5321 section 4.2), or an empty text."""
+    words = reply.texts[0].split() if reply.lines else []
+    return words[0] if words else ""
+
+
+def queue_id(text: str) -> str | None:
+    """The server's own id of the message, from the final 250: `queued as X`, `id=X`, Exchange's `<id> [InternalId=…]`."""
+    found = next((match for pattern in _QUEUED if (match := pattern.search(text))), None)
+    return found.group(1) if found else None
+
+
+def node(text: str) -> str | None:
+    """The mailbox server that Exchange names in its final 250 (`Hostname=…`), or None."""
+    found = _HOSTNAME.search(text)
+    return found.group(1) if found else None
+
+
+def dot_stuffed(message: bytes) -> bytes:
+    """A message with CRLF line ends as it goes behind DATA, final dot included (RFC 5321 section 4.5.2)."""
+    if not message.endswith(b"\r\n"):
+        message += b"\r\n"
+    stuffed = re.sub(rb"(?m)^\.", b"..", message)
+    return stuffed + b".\r\n"
+
+
+def quoted(lines: Sequence[str], most: int = 300) -> str:
+    """Reply lines as one piece of evidence."""
+    text = " / ".join(lines)
+    return text if len(text) <= most else text[:most] + "…"

@@ -1,0 +1,56 @@
+"""May a secret be sent on this connection? The one function, called by every leg before it authenticates.
+
+Promise 1: no password, token or challenge answer leaves unless the handshake verified against the profile's trust and
+the FQDN, or the leaf is the one pinned by thumbprint. Every exception is an explicit setting, named in the answer so
+that a finding can say so.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from probe.observe.connection import Connection, Handshake
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the profile allows: `thumbprint` is normalised upper hex (SHA-1 or SHA-256)."""
+
+    plaintext: bool = False
+    trust_any_certificate: bool = False
+    thumbprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """`by`: `verified`, `thumbprint`, `trust-any-certificate`, `plaintext`, or, when refused, why."""
+
+    granted: bool
+    by: str
+
+
+def may_send_secret(connection: Connection, policy: Policy, *, name_matches: bool) -> Permission:
+    """Judge one connection by what was recorded on it. `name_matches` is our own reading of the leaf's names."""
+    handshake = connection.handshake
+    if handshake is None or not connection.is_tls:
+        return Permission(True, "plaintext") if policy.plaintext else Permission(False, "the connection is not TLS")
+    return certificate_allows(handshake, policy, name_matches=name_matches)
+
+
+def certificate_allows(handshake: Handshake, policy: Policy, *, name_matches: bool) -> Permission:
+    """The part of the gate that looks at the certificate only."""
+    if handshake.verified and name_matches:
+        return Permission(True, "verified")
+    if policy.thumbprint and policy.thumbprint in thumbprints(handshake):
+        return Permission(True, "thumbprint")
+    if policy.trust_any_certificate:
+        return Permission(True, "trust-any-certificate")
+    return Permission(False, "the certificate is not verified")
+
+
+def thumbprints(handshake: Handshake) -> tuple[str, ...]:
+    """SHA-1 and SHA-256 thumbprints of the leaf, upper hex; empty when no certificate was seen."""
+    if not handshake.chain:
+        return ()
+    leaf = handshake.chain[0]
+    # SHA-1 because Exchange and Windows name certificates by it; nothing is signed with it here.
+    return (hashlib.sha1(leaf, usedforsecurity=False).hexdigest().upper(), hashlib.sha256(leaf).hexdigest().upper())

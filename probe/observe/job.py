@@ -1,0 +1,130 @@
+"""What the legs of one run share: settings, the message, the deadline, and the points at which they wait for each other."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from probe.message import Draft
+from probe.observe.connection import Connection, Deadline, Resolution
+from probe.observe.gate import Policy
+from probe.observe.sasl import Credentials
+
+T = TypeVar("T")
+
+
+class Milestone(Generic[T]):
+    """A point that one leg reaches, or gives up on, once, and others wait for."""
+
+    def __init__(self) -> None:
+        self._future: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
+
+    def reach(self, value: T) -> None:
+        if not self._future.done():
+            self._future.set_result(value)
+
+    def give_up(self) -> None:
+        """It will not be reached; a no-op when it was."""
+        if not self._future.done():
+            self._future.set_result(None)
+
+    @property
+    def value(self) -> T | None:
+        return self._future.result() if self._future.done() else None
+
+    @property
+    def is_settled(self) -> bool:
+        return self._future.done()
+
+    async def settled(self) -> T | None:
+        """Wait until it is reached (its value) or given up (None)."""
+        return await asyncio.shield(self._future)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The message has left: `at` is the instant of the final reply in seconds since the run began.
+
+    `certain` is False when the connection was cut after the final dot.
+    """
+
+    at: float
+    certain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """How to reach one server: plain settings, so that no leg depends on where they came from. Ports are TCP ports."""
+
+    leg: str
+    host: str
+    port: int
+    security: str
+    connect: tuple[str, ...]
+    family: str
+    credentials: Credentials | None
+    mechanism: str
+    policy: Policy
+    ca_file: str | None
+    minimum_version: str
+
+
+@dataclass(slots=True)
+class Job:
+    """One run's shared state. Times in seconds."""
+
+    submission: Side
+    ehlo: str
+    draft: Draft | None
+    prove_key: bytes
+    deadline: Deadline
+    per_connection: float
+    delivery_warning: float
+    delivery_critical: float
+    delete: bool
+    utc_now: Callable[[], datetime]
+    reserve: float = 2.0
+    pipelining: bool = True
+    accepted: Milestone[Accepted] = field(default_factory=Milestone)
+    content_sent: bool = False
+    interrupted: bool = False
+    read: dict[str, Milestone[float]] = field(default_factory=dict)
+    done: dict[str, Milestone[float]] = field(default_factory=dict)
+    resolved: dict[tuple[str, int, str], asyncio.Future[Resolution]] = field(default_factory=dict)
+
+    @property
+    def find_until(self) -> float:
+        """The loop's instant at which looking ends, so that clean-up still has its share of the time."""
+        return self.deadline.when - self.reserve
+
+    def renew(self, connection: Connection) -> None:
+        """Give a connection that was kept waiting for another leg its whole limit again."""
+        connection.limit(asyncio.get_running_loop().time() + self.per_connection)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait between two looks; an interrupt, which brings the deadline forward, ends it early."""
+        with contextlib.suppress(TimeoutError):
+            async with self.deadline.limit():
+                await asyncio.sleep(seconds)
+
+    def interrupt(self, allowance: float) -> None:
+        """Bring the run to its end: what was sent is still looked for and deleted within `allowance` seconds."""
+        self.interrupted = True
+        now = asyncio.get_running_loop().time()
+        self.deadline.shorten(now + (allowance if self.content_sent else 0.0))
+
+    async def partners_have_read(self, leg: str, seconds: float | None = None) -> None:
+        """Wait, for `seconds` at most, until every other reader has read the message or given up."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for name, milestone in self.read.items():
+                    if name != leg:
+                        await milestone.settled()
+
+    async def partners_are_done(self, leg: str) -> None:
+        """Wait until every other reader has ended, its own clean-up included."""
+        for name, milestone in self.done.items():
+            if name != leg:
+                await milestone.settled()

@@ -1,0 +1,155 @@
+"""The only recorder: `async with journal.stage(...)` is time, outcome, transcript and redaction at once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from probe.observe.redact import Redactor
+from probe.observe.trouble import Stopped, trouble_of
+from probe.record import Line, StageRecord, Trouble
+
+TRANSCRIPT_LINES = 2_000
+TRANSCRIPT_CHARACTERS = 2_000
+
+
+# Told when a stage begins (None) and when it has ended.
+Watch = Callable[[str, StageRecord | None], None]
+
+
+@dataclass(slots=True)
+class Stage:
+    """An open stage: put what was seen into `facts`."""
+
+    name: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    refused: str | None = None
+
+    def refuse(self, reason: str) -> None:
+        """End the stage as failed with what it recorded: the facts themselves say what is wrong (a certificate)."""
+        self.refused = reason
+
+
+class Journal:
+    """Collects stages and transcript of one run. `clock` gives seconds, monotonic; `begin` is the run's start on it."""
+
+    def __init__(self, clock: Callable[[], float], redactor: Redactor, watch: Watch | None = None) -> None:
+        self.begin = clock()
+        self._clock = clock
+        self._redactor = redactor
+        self._watch = watch
+        self._stages: dict[str, StageRecord] = {}
+        self._lines: list[Line] = []
+
+    @property
+    def now(self) -> float:
+        """Seconds since the run began."""
+        return self._clock() - self.begin
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        return tuple(self._lines)
+
+    def mask(self, secret: str) -> None:
+        """Keep this value, in all its encodings, out of everything recorded from now on."""
+        self._redactor.add(secret)
+
+    def line(self, connection: str, direction: Literal[">", "<", "*"], text: str) -> None:
+        """Add a line to the transcript; long lines and very long transcripts are cut with a note."""
+        if len(self._lines) > TRANSCRIPT_LINES:
+            return
+        if len(self._lines) == TRANSCRIPT_LINES:
+            self._lines.append(Line(self.now, connection, "*", f"transcript cut after {TRANSCRIPT_LINES} lines"))
+            return
+        # Redact before cutting: a secret cut in two would not be recognised.
+        text = self._redactor.text(text)
+        if len(text) > TRANSCRIPT_CHARACTERS:
+            text = f"{text[:TRANSCRIPT_CHARACTERS]} [… {len(text) - TRANSCRIPT_CHARACTERS} more characters cut]"
+        self._lines.append(Line(self.now, connection, direction, text))
+
+    @asynccontextmanager
+    async def stage(self, name: str, tried: str) -> AsyncIterator[Stage]:
+        """Time and record one stage; a failure in the block is recorded and re-raised as Stopped.
+
+        `tried` is a plain phrase for the error text, such as "log on to mail.contoso.com over IMAP4".
+        """
+        stage = Stage(name)
+        at = self.now
+        if self._watch:
+            self._watch(name, None)
+        try:
+            yield stage
+        except asyncio.CancelledError:
+            self._end(stage, at, Trouble("run.cancelled", f"{tried}: cut short"))
+            raise
+        except Exception as error:
+            trouble = self._redacted(trouble_of(error, tried))
+            self._end(stage, at, trouble)
+            raise Stopped(trouble) from None
+        self._end(stage, at, None)
+
+    def redacted(self, text: str) -> str:
+        """The text without any secret."""
+        return self._redactor.text(text)
+
+    def _redacted(self, trouble: Trouble) -> Trouble:
+        text = self._redactor.text
+        return Trouble(trouble.id, text(trouble.text)[:1000], text(trouble.evidence)[:2000])
+
+    def _end(self, stage: Stage, at: float, trouble: Trouble | None) -> None:
+        failed = trouble is not None or stage.refused is not None
+        reason = trouble.text if trouble else stage.refused
+        self._put(
+            StageRecord(
+                name=stage.name,
+                status="failed" if failed else "ok",
+                at=at,
+                seconds=self.now - at,
+                reason=self._redactor.text(reason) if reason else None,
+                trouble=trouble,
+                facts=self._redactor.data(stage.facts),
+            )
+        )
+
+    def skip(self, name: str, reason: str) -> None:
+        """Record that a stage does not take place, and why."""
+        self._put(StageRecord(name, "skipped", at=self.now, reason=self._redactor.text(reason)))
+
+    def _put(self, stage: StageRecord) -> None:
+        # A second look at the same server (trust_any_certificate) must not overwrite what the first one showed.
+        if stage.name not in self._stages:
+            self._stages[stage.name] = stage
+            if self._watch:
+                self._watch(stage.name, stage)
+
+    def has(self, name: str) -> bool:
+        return name in self._stages
+
+    def facts(self, name: str) -> Mapping[str, Any]:
+        """The facts of a stage that has ended; empty when it has not."""
+        stage = self._stages.get(name)
+        return stage.facts if stage else {}
+
+    def add_facts(self, name: str, facts: Mapping[str, Any]) -> None:
+        """Add facts to a stage that has ended (what a later stage learned of it)."""
+        stage = self._stages.get(name)
+        if stage is not None:
+            merged = {**stage.facts, **self._redactor.data(dict(facts))}
+            self._stages[name] = StageRecord(
+                stage.name, stage.status, stage.at, stage.seconds, stage.reason, stage.trouble, merged
+            )
+
+    def stages(self, planned: Sequence[str]) -> tuple[StageRecord, ...]:
+        """Every planned stage in order; one that never came is skipped because of the failure before it."""
+        ended: list[StageRecord] = []
+        because: dict[str, str] = {}
+        for name in planned:
+            leg = name.partition(".")[0]
+            stage = self._stages.get(name)
+            if stage is None:
+                stage = StageRecord(name, "skipped", reason=because.get(leg, "not reached"))
+            elif stage.status == "failed":
+                because.setdefault(leg, f"because {name} failed")
+            ended.append(stage)
+        return tuple(ended)

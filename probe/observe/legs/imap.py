@@ -1,0 +1,386 @@
+"""IMAP4 reader: log on while the submission is under way, then look, prove and delete.
+
+RFC 3501/9051 (IMAP4), RFC 2595 (STARTTLS), RFC 4315 (UIDPLUS: without it nothing is expunged), RFC 4959 (SASL-IR).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from probe.message import MESSAGE_OCTETS
+from probe.observe import find, reach
+from probe.observe.dialect import imap
+from probe.observe.dialect.imap import Answer, Untagged
+from probe.observe.find import Candidate
+from probe.observe.job import Accepted, Job, Side
+from probe.observe.journal import Journal, Stage
+from probe.observe.sasl import choose
+from probe.observe.talk.imap import ImapTalk
+from probe.observe.trouble import Stopped, stop
+from probe.profile import Reader
+from probe.profile.values import Text
+from probe.record import reader_stages
+
+NAME = "imap"
+STAGES = reader_stages(NAME)
+# When the message was accepted before UIDNEXT was noted, so many UIDs below it are looked at too.
+UIDS_BEFORE = 50
+# Other folders are looked into from this look on: the first ones are for the common case.
+OTHER_FOLDERS_FROM_LOOK = 3
+
+
+class Settings(Reader):
+    """`[readback.imap]`: folders are looked into in this order; finding the message in the first is the healthy case."""
+
+    tls_port: ClassVar[int] = 993
+    plain_port: ClassVar[int] = 143
+    folders: tuple[Text, ...] = ("INBOX", "Junk")
+
+
+@dataclass(slots=True)
+class Folder:
+    """A mailbox to look into. `first_uid` is UIDNEXT as noted, None when the server did not say."""
+
+    name: str
+    first_uid: int | None = None
+    uid_validity: str | None = None
+    exists: bool = True
+
+
+@dataclass(slots=True)
+class Session:
+    """A logged-on conversation and what was learned on it."""
+
+    talk: ImapTalk
+    capabilities: list[str]
+    folders: list[Folder] = field(default_factory=list)
+    noted_before: bool = False
+    selected: str | None = None
+
+
+async def read(job: Job, journal: Journal, side: Side, settings: Settings) -> None:
+    """Carry the whole leg out. Never raises for what a server or network does: that is in the journal."""
+    talk: ImapTalk | None = None
+    try:
+        talk = await reach.secured(lambda verified: _approach(job, journal, side, verified))
+        session = await _login(job, journal, side, talk, settings)
+        accepted = await find.accepted(job, journal, STAGES)
+        if accepted is None:
+            return
+        candidates = await _find(job, journal, session, accepted)
+        await _verify(job, journal, session, candidates)
+        await job.partners_are_done(NAME)
+        await _delete(job, journal, session, candidates)
+    except Stopped:
+        pass
+    finally:
+        job.read[NAME].give_up()
+        if talk is not None:
+            await talk.goodbye()
+            await talk.close()
+        job.done[NAME].give_up()
+
+
+# -- connect, TLS, certificate ---------------------------------------------------------------------------------
+
+
+async def _approach(job: Job, journal: Journal, side: Side, verified: bool) -> ImapTalk:
+    async with journal.stage("imap.connect", f"connect to {side.host} port {side.port}") as stage:
+        connection = await reach.connect(job, journal, side, stage)
+        talk = ImapTalk(connection, journal, tls_wanted=side.security != "plaintext")
+        if side.security != "tls":
+            await _greeting(talk, stage)
+    try:
+        await _secure(job, journal, side, talk, verified)
+    except BaseException:
+        await talk.close()
+        raise
+    return talk
+
+
+async def _secure(job: Job, journal: Journal, side: Side, talk: ImapTalk, verified: bool) -> None:
+    if side.security == "plaintext":
+        for name in ("imap.tls", "imap.certificate"):
+            journal.skip(name, "the profile says plaintext")
+        return
+    async with journal.stage("imap.tls", f"start TLS with {side.host}") as stage:
+        stage.facts["implicit"] = side.security == "tls"
+        if side.security == "starttls":
+            await _starttls(talk, stage)
+        await reach.shake_hands(talk.connection, side, stage, verified=verified)
+    await reach.certify(job, journal, side, talk.connection)
+
+
+async def _greeting(talk: ImapTalk, stage: Stage) -> Untagged:
+    greeting = await talk.greeting()
+    stage.facts["greeting"] = f"* {greeting.kind} {greeting.text}"
+    if greeting.kind == "BYE":
+        raise stop("imap.unavailable", f"the server greets with good-bye: {greeting.text}", greeting.text)
+    if greeting.kind != "OK":
+        # PREAUTH too: a client that goes on from there sends mail commands in clear, into whose mailbox it knows not.
+        raise stop("greeting.refused", f"the server greets with {greeting.kind} instead of OK: {greeting.text}", greeting.text)
+    talk.greeted = imap.capabilities([greeting])
+    return greeting
+
+
+async def _starttls(talk: ImapTalk, stage: Stage) -> None:
+    offered = talk.greeted or await _capability(talk)
+    stage.facts["capabilities"] = offered
+    if "STARTTLS" not in offered:
+        listed = " ".join(offered) or "nothing"
+        raise stop("starttls.not-offered", f"the server does not offer STARTTLS (it offers {listed})", listed)
+    answer = await talk.command("STARTTLS")
+    stage.facts["reply"] = f"{answer.status} {answer.text}"
+    if not answer.ok:
+        raise stop("starttls.refused", f"STARTTLS is offered, but refused: {answer.status} {answer.text}", answer.text)
+    reach.refuse_injected(talk.connection, f"{answer.status} {answer.text}")
+
+
+async def _capability(talk: ImapTalk) -> list[str]:
+    answer = await talk.command("CAPABILITY")
+    return imap.capabilities(answer.untagged, answer.text) or []
+
+
+# -- logon and the point before the message --------------------------------------------------------------------
+
+
+async def _login(job: Job, journal: Journal, side: Side, talk: ImapTalk, settings: Settings) -> Session:
+    async with journal.stage("imap.login", f"log on to {side.host} over IMAP4") as stage:
+        session = Session(talk, await _capabilities_after_tls(side, talk, stage))
+        stage.facts["capabilities"] = session.capabilities
+        answer = await _authenticate(journal, side, session, stage)
+        stage.facts["reply"] = f"{answer.status} {answer.text}"
+        _judge_logon(answer, side)
+        session.capabilities = imap.capabilities(answer.untagged, answer.text) or session.capabilities
+        await _note_folders(job, session, settings, stage)
+    return session
+
+
+async def _capabilities_after_tls(side: Side, talk: ImapTalk, stage: Stage) -> list[str]:
+    """Capabilities from before TLS are forgotten; with implicit TLS the greeting comes now and usually has them."""
+    if side.security == "tls":
+        talk.greeted = None
+        await _greeting(talk, stage)
+        return talk.greeted or await _capability(talk)
+    if side.security == "plaintext" and talk.greeted:
+        return talk.greeted
+    return await _capability(talk)
+
+
+async def _authenticate(journal: Journal, side: Side, session: Session, stage: Stage) -> Answer:
+    credentials, talk, capabilities = side.credentials, session.talk, session.capabilities
+    if credentials is None:
+        raise stop("auth.no-credentials", "the profile has no credentials for IMAP4")
+    offered = [item.removeprefix("AUTH=") for item in capabilities if item.startswith("AUTH=")]
+    command_allowed = "LOGINDISABLED" not in capabilities
+    stage.facts |= {"offered": offered, "mechanism": None, "attempts": 0}
+    mechanism = choose(side.mechanism, offered)
+    if mechanism is None and not (command_allowed and side.mechanism in ("AUTO", "LOGIN")):
+        listed = " ".join(offered) or "none"
+        wanted = "any that this version speaks" if side.mechanism == "AUTO" else side.mechanism
+        raise stop("auth.mechanism-not-offered", f"no mechanism to log on with: wanted {wanted}, offered {listed}", listed)
+    reach.pass_gate(journal, side, talk.connection, stage)
+    stage.facts |= {"mechanism": mechanism.name if mechanism else "LOGIN", "attempts": 1}
+    if mechanism is None:
+        return await talk.login(credentials)
+    return await talk.authenticate(mechanism, credentials, initial="SASL-IR" in capabilities)
+
+
+_TEMPORARY = {"UNAVAILABLE": "auth.temporary", "INUSE": "auth.mailbox-in-use", "LIMIT": "auth.temporary"}
+
+
+def _judge_logon(answer: Answer, side: Side) -> None:
+    if answer.ok:
+        return
+    said = f"{answer.status} {answer.text}"
+    code = answer.code[0] if answer.code else ""
+    finding = _TEMPORARY.get(code, "auth.refused")
+    user = side.credentials.username if side.credentials else ""
+    words = "refused" if finding == "auth.refused" else "not possible at the moment"
+    raise stop(finding, f"IMAP4 logon as {user}: {words}: {said}", said)
+
+
+async def _note_folders(job: Job, session: Session, settings: Settings, stage: Stage) -> None:
+    """Note UIDNEXT of each folder, so that finding costs the same in a mailbox of any size."""
+    first, *others = [Folder(name) for name in settings.folders]
+    commands = [f"STATUS {imap.mailbox(folder.name)} (UIDNEXT UIDVALIDITY)" for folder in others]
+    answers = await session.talk.flight([*commands, f"SELECT {imap.mailbox(first.name)}", "CAPABILITY"])
+    session.noted_before = not job.content_sent
+    for folder, answer in zip(others, answers, strict=False):
+        _note_status(folder, answer)
+    selected = answers[-2]
+    if not selected.ok:
+        raise stop("imap.no-folder", f"SELECT {first.name}: {selected.status} {selected.text}", selected.text)
+    session.selected = first.name
+    _note_selected(first, selected)
+    session.capabilities = imap.capabilities(answers[-1].untagged) or session.capabilities
+    session.folders = [folder for folder in (first, *others) if folder.exists]
+    stage.facts |= {
+        "capabilities_after": session.capabilities,
+        "folders": [folder.name for folder in session.folders],
+        "folders_missing": [folder.name for folder in others if not folder.exists],
+    }
+
+
+def _note_status(folder: Folder, answer: Answer) -> None:
+    folder.exists = answer.ok
+    for item in answer.of("STATUS"):
+        words = item.text[item.text.rfind("(") + 1 :].rstrip(")").upper().split()
+        values = dict(zip(words[::2], words[1::2], strict=False))
+        folder.first_uid = _number(values.get("UIDNEXT"))
+        folder.uid_validity = values.get("UIDVALIDITY")
+
+
+def _note_selected(folder: Folder, answer: Answer) -> None:
+    folder.first_uid = _number(answer.coded("UIDNEXT"))
+    folder.uid_validity = answer.coded("UIDVALIDITY")
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() and len(text) <= 10 else None
+
+
+# -- find --------------------------------------------------------------------------------------------------------
+
+
+async def _find(job: Job, journal: Journal, session: Session, accepted: Accepted) -> list[Candidate]:
+    """Look straight after the final reply, then at growing intervals."""
+    async with journal.stage("imap.find", "find the message over IMAP4") as stage:
+        stage.facts |= {"folder": None, "looks": 0, "folders": [folder.name for folder in session.folders]}
+        candidates = await find.look_until_found(
+            job, accepted, journal, stage, lambda look: _look(job, session, look), session.talk.connection
+        )
+        first = candidates[0]
+        stage.facts |= {
+            "folder": first.folder,
+            "uid": first.number,
+            "seconds": round(max(0.0, first.seen_at - accepted.at), 6),
+            "copies": sum(candidate.ours for candidate in candidates),
+        }
+    return candidates
+
+
+async def _look(job: Job, session: Session, look: int) -> list[Candidate]:
+    folders = session.folders if look >= OTHER_FOLDERS_FROM_LOOK else session.folders[:1]
+    for folder in folders:
+        found = await _look_into(job, session, folder)
+        if found:
+            return found
+    return []
+
+
+async def _look_into(job: Job, session: Session, folder: Folder) -> list[Candidate]:
+    """SELECT again and fetch what is new, in one flight: on Dovecot a pipelined NOOP and FETCH misses new mail."""
+    assert job.draft is not None
+    fetch, whole = _fetch_command(session, folder)
+    commands = [f"SELECT {imap.mailbox(folder.name)}", *([fetch] if fetch else [])]
+    answers = await session.talk.flight(commands)
+    session.selected = folder.name
+    if not answers[0].ok:
+        return []
+    if _renewed(folder, answers[0]) or fetch is None:
+        return await _search(job, session, folder, answers[0])
+    items = [item for item in answers[-1].of("FETCH")]
+    return await _candidates(job, session, folder, items, answers[-1].at, whole)
+
+
+def _fetch_command(session: Session, folder: Folder) -> tuple[str | None, bool]:
+    """The FETCH for what is new, and whether it fetches whole messages; None when only SEARCH can tell.
+
+    No `*` in the set: where nothing is new it would mean the last message of somebody else.
+    """
+    if folder.first_uid is None:
+        return None, False
+    if session.noted_before:
+        return f"UID FETCH {folder.first_uid}:4294967295 (UID BODY.PEEK[]<0.{MESSAGE_OCTETS}>)", True
+    first = max(1, folder.first_uid - UIDS_BEFORE)
+    return f"UID FETCH {first}:4294967295 (UID BODY.PEEK[HEADER.FIELDS (SUBJECT X-SUBMISSION-PROBE)])", False
+
+
+def _renewed(folder: Folder, selected: Answer) -> bool:
+    """Whether UIDVALIDITY changed: then the UIDs noted mean nothing any more."""
+    validity = selected.coded("UIDVALIDITY")
+    return folder.uid_validity is not None and validity is not None and validity != folder.uid_validity
+
+
+async def _search(job: Job, session: Session, folder: Folder, selected: Answer) -> list[Candidate]:
+    """By marker, without CHARSET (Exchange answers BADCHARSET); then the newest headers where SEARCH is no help."""
+    assert job.draft is not None
+    answer = await session.talk.command(f"UID SEARCH HEADER X-Submission-Probe {job.draft.marker}")
+    uids = [uid for item in answer.of("SEARCH") for uid in imap.search_numbers(item)] if answer.ok else []
+    if uids:
+        chosen = ",".join(map(str, sorted(uids)[-find.MOST_CANDIDATES :]))
+        command = f"UID FETCH {chosen} (UID BODY.PEEK[HEADER.FIELDS (SUBJECT X-SUBMISSION-PROBE)])"
+    else:
+        exists = next((item.number or 0 for item in selected.of("EXISTS")), 0)
+        if not exists:
+            return []
+        newest = f"{max(1, exists - UIDS_BEFORE + 1)}:{exists}"
+        command = f"FETCH {newest} (UID BODY.PEEK[HEADER.FIELDS (SUBJECT X-SUBMISSION-PROBE)])"
+    fetched = await session.talk.command(command)
+    return await _candidates(job, session, folder, fetched.of("FETCH"), fetched.at, whole=False)
+
+
+async def _candidates(
+    job: Job, session: Session, folder: Folder, items: Sequence[Untagged], at: float, whole: bool
+) -> list[Candidate]:
+    """The messages that carry our marker, each fetched whole and proven or not."""
+    assert job.draft is not None
+    found = []
+    for item in items:
+        uid, octets = _uid_and_octets(item)
+        if uid is None or octets is None or not find.marked(octets, job):
+            continue
+        raw = octets if whole else await _whole(session, uid)
+        found.append(find.candidate(job, folder.name, uid, raw, at))
+        if len(found) >= find.MOST_CANDIDATES:
+            break
+    return found
+
+
+async def _whole(session: Session, uid: int) -> bytes:
+    answer = await session.talk.command(f"UID FETCH {uid} (UID BODY.PEEK[]<0.{MESSAGE_OCTETS}>)")
+    pairs = [_uid_and_octets(item) for item in answer.of("FETCH")]
+    return next((octets for answered, octets in pairs if answered == uid and octets is not None), b"")
+
+
+def _uid_and_octets(item: Untagged) -> tuple[int | None, bytes | None]:
+    try:
+        attributes = imap.fetched(item)
+    except imap.Malformed as error:
+        raise stop("protocol.malformed", f"FETCH: {error}", item.text[:200]) from None
+    uid = attributes.get("UID")
+    body = next((value for name, value in attributes.items() if name.startswith("BODY[")), None)
+    return uid if isinstance(uid, int) else None, imap.octets_of(body)
+
+
+# -- verify and delete -------------------------------------------------------------------------------------------
+
+
+async def _verify(job: Job, journal: Journal, session: Session, candidates: list[Candidate]) -> None:
+    async with journal.stage("imap.verify", "prove the message read over IMAP4") as stage:
+        find.verify(job, stage, candidates)
+    job.read[NAME].reach(journal.now)
+
+
+async def _delete(job: Job, journal: Journal, session: Session, candidates: list[Candidate]) -> None:
+    """UID STORE and UID EXPUNGE of exactly the proven UIDs; without UIDPLUS they stay (a plain EXPUNGE would take
+    other people's deleted mail along)."""
+    if not job.delete:
+        journal.skip("imap.delete", "--no-delete: the message stays in the mailbox")
+        return
+    job.renew(session.talk.connection)
+    async with journal.stage("imap.delete", "delete the message over IMAP4") as stage:
+        if "UIDPLUS" not in session.capabilities and "IMAP4REV2" not in session.capabilities:
+            stage.facts["left"] = len([c for c in candidates if c.ours])
+            raise stop("cleanup.failed", "the message stays: the server has no UIDPLUS, and EXPUNGE would take other mail along")
+        uids = ",".join(str(c.number) for c in candidates if c.ours)
+        folder = candidates[0].folder
+        select = [] if session.selected == folder else [f"SELECT {imap.mailbox(folder)}"]
+        answers = await session.talk.flight(
+            [*select, f"UID STORE {uids} +FLAGS.SILENT (\\Deleted)", f"UID EXPUNGE {uids}"]
+        )
+        stage.facts |= {"uids": uids, "folder": folder}
+        refused = next((answer for answer in answers if not answer.ok), None)
+        if refused is not None:
+            raise stop("cleanup.failed", f"the message stays: {refused.status} {refused.text}", refused.text)

@@ -1,0 +1,316 @@
+"""POP3 reader: connect and TLS while the submission is under way, log on after the final 250, prove, delete.
+
+RFC 1939 (POP3), RFC 2449 (CAPA, PIPELINING, response codes), RFC 2595 (STLS), RFC 5034 (AUTH). The maildrop is a
+snapshot taken at logon, so each further look is a new session; the password is tried once, and only a logon that
+succeeded is repeated.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from probe.observe import find, reach
+from probe.observe.connection import Connection
+from probe.observe.dialect import pop3
+from probe.observe.dialect.pop3 import Response
+from probe.observe.find import Candidate
+from probe.observe.job import Accepted, Job, Side
+from probe.observe.journal import Journal, Stage
+from probe.observe.sasl import choose
+from probe.observe.talk.pop3 import Pop3Talk
+from probe.observe.trouble import Stopped, stop
+from probe.profile import Reader
+from probe.record import reader_stages
+
+NAME = "pop3"
+STAGES = reader_stages(NAME)
+# Newest last on most servers, newest first on Exchange: both ends of the maildrop are looked at.
+AT_EACH_END = (3, 10, 25)
+# More lines than our message has: TOP of so many is the whole of it.
+TOP_LINES = 100
+
+
+class Settings(Reader):
+    """`[readback.pop3]`."""
+
+    tls_port: ClassVar[int] = 995
+    plain_port: ClassVar[int] = 110
+
+
+@dataclass(slots=True)
+class Session:
+    """One POP3 session after another: `talk` is the one that is open."""
+
+    job: Job
+    journal: Journal
+    side: Side
+    talk: Pop3Talk
+    capabilities: dict[str, list[str]] = field(default_factory=dict)
+    greeting: str = ""
+    logons: int = 0
+
+    @property
+    def connection(self) -> Connection:
+        return self.talk.connection
+
+    async def close(self) -> None:
+        await self.talk.close()
+
+    @property
+    def pipelined(self) -> bool:
+        return "PIPELINING" in self.capabilities
+
+
+async def read(job: Job, journal: Journal, side: Side, settings: Settings) -> None:
+    """Carry the whole leg out. Never raises for what a server or network does: that is in the journal."""
+    session: Session | None = None
+    try:
+        session = await reach.secured(lambda verified: _approach(job, journal, side, verified))
+        accepted = await _wait(job, journal, session)
+        if accepted is None:
+            return
+        await _login(session)
+        candidates = await _find(session, accepted)
+        await _verify(session, candidates)
+        await _delete(session, candidates)
+    except Stopped:
+        pass
+    finally:
+        job.read[NAME].give_up()
+        if session is not None:
+            await session.talk.goodbye()
+            await session.talk.close()
+        job.done[NAME].give_up()
+
+
+async def _wait(job: Job, journal: Journal, session: Session) -> Accepted | None:
+    """Until the message is accepted and, where another reader watches for it, seen there: one logon then is enough."""
+    if job.draft is None:
+        await _login(session)
+    accepted = await find.accepted(job, journal, STAGES)
+    if accepted is None:
+        if not journal.has("pop3.login"):
+            journal.skip("pop3.login", "no message was submitted, and the maildrop is a snapshot taken at logon")
+        return None
+    await job.partners_have_read(NAME, job.delivery_warning)
+    job.renew(session.talk.connection)
+    return accepted
+
+
+# -- connect, TLS, certificate ---------------------------------------------------------------------------------
+
+
+async def _approach(job: Job, journal: Journal, side: Side, verified: bool) -> Session:
+    async with journal.stage("pop3.connect", f"connect to {side.host} port {side.port}") as stage:
+        connection = await reach.connect(job, journal, side, stage)
+        session = Session(job, journal, side, Pop3Talk(connection, journal))
+        if side.security != "tls":
+            await _greeting(session, stage)
+    try:
+        await _secure(job, journal, session, verified)
+        if connection.is_tls or side.security == "plaintext":
+            await _capabilities(session)
+    except BaseException:
+        await session.talk.close()
+        raise
+    return session
+
+
+async def _secure(job: Job, journal: Journal, session: Session, verified: bool) -> None:
+    side, talk = session.side, session.talk
+    if side.security == "plaintext":
+        for name in ("pop3.tls", "pop3.certificate"):
+            journal.skip(name, "the profile says plaintext")
+        return
+    async with journal.stage("pop3.tls", f"start TLS with {side.host}") as stage:
+        stage.facts["implicit"] = side.security == "tls"
+        if side.security == "starttls":
+            await _stls(talk, stage)
+        await reach.shake_hands(talk.connection, side, stage, verified=verified)
+        if side.security == "tls" and talk.connection.is_tls:
+            await _greeting(session, stage)
+    await reach.certify(job, journal, side, talk.connection)
+
+
+async def _greeting(session: Session, stage: Stage) -> None:
+    greeting = await session.talk.greeting()
+    stage.facts["greeting"] = greeting.line
+    session.greeting = greeting.text
+    if not greeting.ok:
+        finding = _NOT_REFUSED.get(greeting.code or "", "greeting.refused")
+        raise stop(finding, f"the server greets with a refusal: {greeting.line}", greeting.line)
+
+
+async def _stls(talk: Pop3Talk, stage: Stage) -> None:
+    answer = await talk.command("CAPA", multiline=True)
+    offered = pop3.capabilities(answer.lines)
+    stage.facts["capabilities"] = _listed(offered)
+    if "STLS" not in offered:
+        listed = ", ".join(offered) or "nothing"
+        raise stop("starttls.not-offered", f"the server does not offer STLS (it offers {listed})", listed)
+    reply = await talk.command("STLS")
+    stage.facts["reply"] = reply.line
+    if not reply.ok:
+        raise stop("starttls.refused", f"STLS is offered, but refused: {reply.line}", reply.line)
+    reach.refuse_injected(talk.connection, reply.line)
+
+
+async def _capabilities(session: Session) -> None:
+    """CAPA again after TLS: what was said before counts no more."""
+    answer = await session.talk.command("CAPA", multiline=True)
+    session.capabilities = pop3.capabilities(answer.lines)
+
+
+def _listed(capabilities: dict[str, list[str]]) -> list[str]:
+    return [" ".join([name, *arguments]) for name, arguments in capabilities.items()]
+
+
+# -- logon -------------------------------------------------------------------------------------------------------
+
+_NOT_REFUSED = {
+    "IN-USE": "auth.mailbox-in-use",
+    "LOGIN-DELAY": "auth.login-delay",
+    "SYS/TEMP": "auth.temporary",
+    "SYS/PERM": "auth.server-failure",
+}
+
+
+async def _login(session: Session) -> None:
+    side = session.side
+    async with session.journal.stage("pop3.login", f"log on to {side.host} over POP3") as stage:
+        stage.facts["capabilities"] = _listed(session.capabilities)
+        await _authenticate(session, stage)
+
+
+async def _authenticate(session: Session, stage: Stage) -> None:
+    """One logon of this session; raises Stopped when it is refused."""
+    side, talk = session.side, session.talk
+    if side.credentials is None:
+        raise stop("auth.no-credentials", "the profile has no credentials for POP3")
+    offered = [item.upper() for item in session.capabilities.get("SASL", [])]
+    stage.facts |= {"offered": offered, "mechanism": None, "attempts": 0}
+    mechanism = choose(side.mechanism, offered)
+    if mechanism is None and side.mechanism not in ("AUTO", "LOGIN"):
+        listed = " ".join(offered) or "none"
+        raise stop("auth.mechanism-not-offered", f"no mechanism to log on with: wanted {side.mechanism}, offered {listed}", listed)
+    reach.pass_gate(session.journal, side, talk.connection, stage)
+    stage.facts |= {"mechanism": mechanism.name if mechanism else "USER", "attempts": 1}
+    if mechanism is None:
+        answer = await talk.login(side.credentials)
+    else:
+        answer = await talk.authenticate(mechanism, side.credentials)
+    session.logons += 1
+    stage.facts["reply"] = answer.line
+    _judge_logon(answer, side)
+
+
+def _judge_logon(answer: Response, side: Side) -> None:
+    if answer.ok:
+        return
+    finding = _NOT_REFUSED.get(answer.code or "", "auth.refused")
+    user = side.credentials.username if side.credentials else ""
+    words = "refused" if finding == "auth.refused" else "not possible at the moment"
+    raise stop(finding, f"POP3 logon as {user}: {words}: {answer.line}", answer.line)
+
+
+# -- find --------------------------------------------------------------------------------------------------------
+
+
+async def _find(session: Session, accepted: Accepted) -> list[Candidate]:
+    async with session.journal.stage("pop3.find", "find the message over POP3") as stage:
+        stage.facts |= {"folder": None, "looks": 0}
+        candidates = await find.look_until_found(
+            session.job, accepted, session.journal, stage, lambda look: _look(session, look), None
+        )
+        first = candidates[0]
+        stage.facts |= {
+            "folder": first.folder,
+            "number": first.number,
+            "seconds": round(max(0.0, first.seen_at - accepted.at), 6),
+            "copies": sum(candidate.ours for candidate in candidates),
+            "logons": session.logons,
+        }
+    return candidates
+
+
+async def _look(session: Session, look: int) -> list[Candidate]:
+    """Look at both ends of the maildrop; from the second look on in a session of its own."""
+    if look > 1:
+        await _reopen(session)
+    session.job.renew(session.talk.connection)
+    stat = await session.talk.command("STAT")
+    if not stat.ok:
+        raise stop("pop3.refused", f"STAT: {stat.line}", stat.line)
+    try:
+        messages = pop3.count(stat.text)
+    except pop3.Malformed as error:
+        raise stop("protocol.malformed", f"STAT: {error}", stat.line) from None
+    numbers = _both_ends(messages, AT_EACH_END[min(look, len(AT_EACH_END)) - 1])
+    return await _candidates(session, numbers) if numbers else []
+
+
+def _both_ends(messages: int, each: int) -> list[int]:
+    """The numbers to look at, newest first as most servers number."""
+    newest = range(messages, max(0, messages - each), -1)
+    oldest = range(1, min(each, messages) + 1)
+    return list(dict.fromkeys([*newest, *oldest]))
+
+
+async def _candidates(session: Session, numbers: list[int]) -> list[Candidate]:
+    """The messages that carry our marker. TOP shows enough of each; without TOP the message itself has to be read."""
+    verb = "TOP {} " + str(TOP_LINES) if "TOP" in session.capabilities else "RETR {}"
+    commands = [verb.format(number) for number in numbers]
+    answers = await session.talk.flight(commands, pipelined=session.pipelined, multiline=True)
+    found = []
+    for number, answer in zip(numbers, answers, strict=True):
+        raw = b"\r\n".join(answer.lines) + b"\r\n"
+        if answer.ok and find.marked(raw, session.job):
+            found.append(find.candidate(session.job, "INBOX", number, raw, answer.at))
+    return found[: find.MOST_CANDIDATES]
+
+
+async def _reopen(session: Session) -> None:
+    """A new session, logged on with what worked before; waits where the server wants a delay between logons."""
+    await session.talk.goodbye()
+    await session.talk.close()
+    delay = session.capabilities.get("LOGIN-DELAY", ["0"])[0:1]
+    if delay and delay[0].isdigit():
+        await session.job.sleep(min(int(delay[0]), 60))
+    fresh = await reach.secured(lambda verified: _approach(session.job, session.journal, session.side, verified))
+    session.talk, session.capabilities, session.greeting = fresh.talk, fresh.capabilities, fresh.greeting
+    await _authenticate(session, Stage("pop3.login"))
+
+
+# -- verify and delete -------------------------------------------------------------------------------------------
+
+
+async def _verify(session: Session, candidates: list[Candidate]) -> None:
+    """RETR as mail programs do it, and the proof from what it gave."""
+    async with session.journal.stage("pop3.verify", "prove the message read over POP3") as stage:
+        first = candidates[0]
+        answer = await session.talk.command(f"RETR {first.number}", multiline=True)
+        if not answer.ok:
+            raise stop("pop3.refused", f"RETR {first.number}: {answer.line}", answer.line)
+        raw = b"\r\n".join(answer.lines) + b"\r\n"
+        candidates[0] = find.candidate(session.job, first.folder, first.number, raw, first.seen_at)
+        if not candidates[0].ours:
+            raise stop("message.forged", "the message retrieved is not the one that TOP showed: its proof does not hold")
+        find.verify(session.job, stage, candidates)
+    session.job.read[NAME].reach(session.journal.now)
+
+
+async def _delete(session: Session, candidates: list[Candidate]) -> None:
+    """DELE of exactly the proven messages, then QUIT, which is when the server deletes."""
+    job = session.job
+    if not job.delete:
+        session.journal.skip("pop3.delete", "--no-delete: the message stays in the mailbox")
+        return
+    await job.partners_have_read(NAME)
+    job.renew(session.talk.connection)
+    async with session.journal.stage("pop3.delete", "delete the message over POP3") as stage:
+        numbers = [candidate.number for candidate in candidates if candidate.ours]
+        commands = [*(f"DELE {number}" for number in numbers), "QUIT"]
+        answers = await session.talk.flight(commands, pipelined=session.pipelined)
+        stage.facts["numbers"] = numbers
+        refused = next((answer for answer in answers if not answer.ok), None)
+        if refused is not None:
+            raise stop("cleanup.failed", f"the message stays: {refused.line}", refused.line)

@@ -1,0 +1,255 @@
+"""The submission leg: resolve, connect, greeting, EHLO, STARTTLS, certificate, EHLO again, AUTH, MAIL/RCPT/DATA.
+
+RFC 6409 (submission), RFC 3207 (STARTTLS), RFC 8314 (implicit TLS), RFC 4954 (AUTH), RFC 2920 (PIPELINING).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from probe.message import Draft
+from probe.observe import reach
+from probe.observe.connection.resolve import literal
+from probe.observe.dialect import smtp
+from probe.observe.dialect.smtp import Reply
+from probe.observe.job import Accepted, Job
+from probe.observe.journal import Journal, Stage
+from probe.observe.sasl import Credentials, choose
+from probe.observe.talk.smtp import Answered, SmtpTalk
+from probe.observe.trouble import Stopped, stop
+
+
+async def submit(job: Job, journal: Journal) -> None:
+    """Carry the whole leg out. Never raises for what a server or network does: that is in the journal."""
+    talk: SmtpTalk | None = None
+    try:
+        await _resolve(job, journal)
+        talk = await reach.secured(lambda verified: _approach(job, journal, verified))
+        words = await _ehlo_tls(job, journal, talk)
+        await _authenticate(job, journal, talk, words)
+        if job.draft is None:
+            journal.skip("smtp.submit", "nothing is sent in light mode")
+        else:
+            await _submit(job, journal, talk, words, job.draft)
+    except Stopped:
+        pass
+    finally:
+        job.accepted.give_up()
+        if talk is not None:
+            await _goodbye(talk)
+
+
+async def _resolve(job: Job, journal: Journal) -> None:
+    side = job.submission
+    if side.connect:
+        journal.skip("smtp.resolve", "the profile's `connect` names the addresses; DNS is not asked")
+        return
+    async with journal.stage("smtp.resolve", f"look up {side.host}") as stage:
+        stage.facts |= {"name": side.host, "source": "literal" if literal(side.host) else "system"}
+        resolution = await reach.addresses(job, side)
+        stage.facts |= {"addresses": [address.ip for address in resolution.addresses]}
+
+
+async def _approach(job: Job, journal: Journal, verified: bool) -> SmtpTalk:
+    """TCP, greeting, plaintext EHLO, STARTTLS and certificate; for implicit TLS the handshake comes first."""
+    side = job.submission
+    async with journal.stage("smtp.connect", f"connect to {side.host} port {side.port}") as stage:
+        connection = await reach.connect(job, journal, side, stage)
+    talk = SmtpTalk(connection, journal, job.ehlo)
+    try:
+        if side.security == "tls":
+            journal.skip("smtp.ehlo", "implicit TLS: there is no plaintext EHLO")
+            await _handshake(job, journal, talk, None, verified)
+            if connection.is_tls:
+                await _greeting(journal, talk)
+        else:
+            await _greeting(journal, talk)
+            words = await _ehlo(journal, talk, "smtp.ehlo")
+            if side.security == "starttls":
+                await _handshake(job, journal, talk, words, verified)
+            else:
+                for name in ("smtp.starttls", "smtp.certificate"):
+                    journal.skip(name, "the profile says plaintext")
+    except BaseException:
+        await talk.close()
+        raise
+    return talk
+
+
+async def _greeting(journal: Journal, talk: SmtpTalk) -> None:
+    async with journal.stage("smtp.greeting", "read the greeting") as stage:
+        reply = await talk.greeting()
+        stage.facts |= {"lines": list(reply.lines), "code": reply.code, "name": smtp.name_given(reply)}
+        if reply.code != 220:
+            finding = "smtp.unavailable" if reply.code == 421 else "greeting.refused"
+            raise stop(finding, f"the server greets with a refusal: {reply}", str(reply))
+
+
+async def _ehlo(journal: Journal, talk: SmtpTalk, name: str) -> dict[str, list[str]]:
+    async with journal.stage(name, f"EHLO {talk.ehlo}") as stage:
+        reply = await talk.command("EHLO", talk.ehlo)
+        words = smtp.keywords(reply)
+        stage.facts |= {
+            "lines": list(reply.lines),
+            "code": reply.code,
+            "name": smtp.name_given(reply),
+            "keywords": words,
+            "mechanisms": smtp.mechanisms(words),
+        }
+        if reply.code != 250:
+            raise stop("ehlo.refused", f"EHLO {talk.ehlo}: refused: {reply}", str(reply))
+    return words
+
+
+async def _handshake(
+    job: Job, journal: Journal, talk: SmtpTalk, words: Mapping[str, list[str]] | None, verified: bool
+) -> None:
+    """STARTTLS when `words` (what EHLO offered) is given, implicit TLS when it is None; then the certificate."""
+    async with journal.stage("smtp.starttls", f"start TLS with {job.submission.host}") as stage:
+        stage.facts["implicit"] = words is None
+        if words is not None:
+            await _starttls(talk, stage, words)
+        await reach.shake_hands(talk.connection, job.submission, stage, verified=verified)
+    await reach.certify(job, journal, job.submission, talk.connection)
+
+
+async def _starttls(talk: SmtpTalk, stage: Stage, words: Mapping[str, list[str]]) -> None:
+    if "STARTTLS" not in words:
+        offered = " ".join(words) or "nothing"
+        raise stop("starttls.not-offered", f"the server does not offer STARTTLS (it offers {offered})", offered)
+    reply = await talk.command("STARTTLS")
+    stage.facts["reply"] = list(reply.lines)
+    if reply.code != 220:
+        raise stop("starttls.refused", f"STARTTLS is offered, but refused: {reply}", str(reply))
+    reach.refuse_injected(talk.connection, str(reply))
+
+
+async def _ehlo_tls(job: Job, journal: Journal, talk: SmtpTalk) -> dict[str, list[str]]:
+    """EHLO after TLS, with what differs from the one before; in plaintext mode the first EHLO is all there is."""
+    if not talk.connection.is_tls:
+        journal.skip("smtp.ehlo_tls", "the profile says plaintext")
+        return dict(journal.facts("smtp.ehlo").get("keywords", {}))
+    words = await _ehlo(journal, talk, "smtp.ehlo_tls")
+    before = journal.facts("smtp.ehlo").get("lines")
+    if before is not None:
+        after = journal.facts("smtp.ehlo_tls")["lines"]
+        journal.add_facts("smtp.ehlo_tls", {"differs": _difference(before, after)})
+    return words
+
+
+def _difference(before: Sequence[str], after: Sequence[str]) -> dict[str, list[str]]:
+    """Lines gone and new, without code and separator: only the last line of a reply has a space there."""
+    old, new = [line[4:] for line in before], [line[4:] for line in after]
+    return {"removed": [text for text in old if text not in new], "added": [text for text in new if text not in old]}
+
+
+async def _authenticate(job: Job, journal: Journal, talk: SmtpTalk, words: dict[str, list[str]]) -> None:
+    side = job.submission
+    if side.credentials is None:
+        journal.skip("smtp.auth", "the profile has no credentials")
+        return
+    async with journal.stage("smtp.auth", f"log on to {side.host} as {side.credentials.username}") as stage:
+        offered = smtp.mechanisms(words)
+        stage.facts |= {"offered": offered, "mechanism": None, "attempts": 0}
+        mechanism = choose(side.mechanism, offered)
+        if mechanism is None:
+            wanted = "any that this version speaks" if side.mechanism == "AUTO" else side.mechanism
+            listed = " ".join(offered) or "none"
+            raise stop("auth.mechanism-not-offered", f"no mechanism to log on with: wanted {wanted}, offered {listed}", listed)
+        stage.facts["mechanism"] = mechanism.name
+        reach.pass_gate(journal, side, talk.connection, stage)
+        stage.facts["attempts"] = 1
+        reply = await talk.authenticate(mechanism, side.credentials)
+        stage.facts |= {"reply": list(reply.lines), "enhanced": reply.enhanced}
+        _judge_logon(reply, mechanism.name, side.credentials)
+
+
+def _judge_logon(reply: Reply, mechanism: str, credentials: Credentials) -> None:
+    if reply.code == 235:
+        return
+    who = f"AUTH {mechanism} as {credentials.username}"
+    if reply.code == 504:
+        raise stop("auth.mechanism-not-offered", f"{who}: the server does not know this mechanism: {reply}", str(reply))
+    if 400 <= reply.code < 500:
+        raise stop("auth.temporary", f"{who}: not possible at the moment: {reply}", str(reply))
+    raise stop("auth.refused", f"{who}: refused: {reply}", str(reply))
+
+
+async def _submit(job: Job, journal: Journal, talk: SmtpTalk, words: Mapping[str, list[str]], draft: Draft) -> None:
+    """MAIL, RCPT and DATA, in one flight where PIPELINING is offered, then the message."""
+    pipelined = job.pipelining and "PIPELINING" in words
+    size = f" SIZE={len(draft.raw)}" if "SIZE" in words else ""
+    commands = [f"MAIL FROM:<{draft.sender}>{size}", f"RCPT TO:<{draft.recipient}>", "DATA"]
+    async with journal.stage("smtp.submit", f"submit a message to {draft.recipient}") as stage:
+        stage.facts |= {"marker": draft.marker, "octets": len(draft.raw), "pipelined": pipelined}
+        began = journal.now
+        answered = await talk.flight(commands, pipelined=pipelined)
+        stage.facts["replies"] = _replies(answered, began)
+        await _refuse_envelope(talk, answered)
+        job.content_sent = True
+        reply = await _content(job, journal, talk, draft)
+        at = journal.now
+        stage.facts["replies"] += _replies([Answered("message", reply, at)], answered[-1].at)
+        stage.facts |= {
+            "reply": list(reply.lines),
+            "enhanced": reply.enhanced,
+            "queue_id": smtp.queue_id(reply.text),
+            "hostname": smtp.node(reply.text),
+        }
+        if reply.code != 250:
+            raise _refused("the message", reply)
+        job.accepted.reach(Accepted(at, certain=True))
+
+
+def _replies(answered: Sequence[Answered], began: float) -> list[dict[str, Any]]:
+    """Each command with its reply and seconds. Pipelined, `seconds` is when its reply came after the flight left."""
+    return [
+        {"command": item.command, "reply": list(item.reply.lines), "seconds": round(item.at - began, 6)} for item in answered
+    ]
+
+
+async def _refuse_envelope(talk: SmtpTalk, answered: Sequence[Answered]) -> None:
+    """Raise for the first refusal. A pipelined DATA that got its 354 all the same is ended with an empty message, which
+    a server without valid recipients refuses (RFC 2920 section 3.1)."""
+    refused = next((item for item in answered if item.reply.code >= 400), None)
+    if refused is not None:
+        if answered[-1].command == "DATA" and answered[-1].reply.code == 354:
+            await talk.flight(["."], pipelined=False)
+        raise _refused(refused.command, refused.reply)
+    unexpected = next((item for item in answered if item.reply.code != _EXPECTED[item.command.split(" ")[0]]), None)
+    if unexpected is not None:
+        reply = unexpected.reply
+        raise stop("protocol.malformed", f"{unexpected.command}: a reply that makes no sense here: {reply}", str(reply))
+
+
+_EXPECTED = {"MAIL": 250, "RCPT": 250, "DATA": 354}
+_FINDINGS = {"MAIL": "submit.sender-refused", "RCPT": "submit.recipient-refused"}
+
+
+def _refused(command: str, reply: Reply) -> Stopped:
+    if reply.code == 421:
+        return stop("smtp.unavailable", f"{command}: the server said good-bye: {reply}", str(reply))
+    if 400 <= reply.code < 500:
+        return stop("submit.temporary", f"{command}: refused for now: {reply}", str(reply))
+    return stop(_FINDINGS.get(command[:4], "submit.refused"), f"{command}: refused: {reply}", str(reply))
+
+
+async def _content(job: Job, journal: Journal, talk: SmtpTalk, draft: Draft) -> Reply:
+    """The message behind the 354. Without a final reply its fate is unknown: readers look for it, nothing is sent again."""
+    try:
+        return await talk.content(draft.raw)
+    except Stopped as error:
+        job.accepted.reach(Accepted(journal.now, certain=False))
+        text = f"the message was sent, but no final reply came ({error.trouble.text}): its fate is unknown"
+        raise stop("delivery.fate-unknown", text, error.trouble.evidence) from None
+
+
+async def _goodbye(talk: SmtpTalk) -> None:
+    """QUIT, answered or not, within a second: trouble here takes nothing from what was proven."""
+    try:
+        if talk.is_open:
+            talk.connection.hurry()
+            await talk.command("QUIT")
+    except Stopped:
+        pass
+    finally:
+        await talk.close()

@@ -1,0 +1,177 @@
+"""The steps that every leg shares: address, TCP, TLS, certificate, and which connection may carry a secret."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+from probe.certificate import certificate_facts
+from probe.observe.connection import Attempt, Connection, Handshake, Resolution, Trust, dial, resolve
+from probe.observe.gate import certificate_allows, may_send_secret
+from probe.observe.job import Job, Side
+from probe.observe.journal import Journal, Stage
+from probe.observe.trouble import Stopped, stop
+from probe.record import Trouble
+
+
+class Talk(Protocol):
+    """A conversation over a recorded connection."""
+
+    @property
+    def connection(self) -> Connection: ...
+
+    async def close(self) -> None: ...
+
+
+T = TypeVar("T", bound=Talk)
+
+
+async def addresses(job: Job, side: Side) -> Resolution:
+    """The addresses to dial: the profile's `connect` entries, else what the resolver says; asked once a run.
+
+    Raises Stopped with a `dns.*` trouble.
+    """
+    if side.connect:
+        found = [await _node(job, entry, side) for entry in side.connect]
+        return Resolution(tuple(address for resolution in found for address in resolution.addresses))
+    return await _resolved(job, side.host, side.port, side.family)
+
+
+async def _node(job: Job, entry: str, side: Side) -> Resolution:
+    host, port = split_node(entry, side.port)
+    return await _resolved(job, host, port, side.family)
+
+
+async def _resolved(job: Job, host: str, port: int, family: str) -> Resolution:
+    key = (host, port, family)
+    if key not in job.resolved:
+        # Stored before it is awaited, so that two legs that want the same name ask once.
+        job.resolved[key] = asyncio.ensure_future(resolve(host, port, family))
+    try:
+        async with job.deadline.limit():
+            return await asyncio.shield(job.resolved[key])
+    except TimeoutError:
+        raise stop("dns.failed", f"look up {host}: no answer in time") from None
+
+
+def split_node(entry: str, port: int) -> tuple[str, int]:
+    """`HOST`, `HOST:PORT`, `[V6]:PORT` or a bare IPv6 address → (host, port)."""
+    if entry.startswith("["):
+        host, _, rest = entry[1:].partition("]")
+        return host, int(rest[1:]) if rest.startswith(":") else port
+    host, colon, digits = entry.rpartition(":")
+    if not colon or ":" in host:
+        return entry, port
+    return host, int(digits)
+
+
+async def connect(job: Job, journal: Journal, side: Side, stage: Stage) -> Connection:
+    """TCP to the first address that answers; the stage gets endpoints and every attempt."""
+    loop = asyncio.get_running_loop()
+    resolution = await addresses(job, side)
+    until = loop.time() + job.per_connection
+    attempts: list[Attempt] = []
+    try:
+        sock, address = await dial(resolution.addresses, job.deadline.until(until), attempts)
+    finally:
+        stage.facts["attempts"] = [_attempt(attempt) for attempt in attempts]
+        if resolution.left_out:
+            stage.facts["addresses_left_out"] = resolution.left_out
+    connection = Connection(sock, address, name=side.leg, journal=journal, deadline=job.deadline, until=until)
+    stage.facts |= {"remote": str(address), "local": connection.local}
+    connection.note(f"connected to {address}")
+    return connection
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    seconds = None if attempt.seconds is None else round(attempt.seconds, 6)
+    return {
+        "address": str(attempt.address),
+        "seconds": seconds,
+        "error": attempt.trouble.text if attempt.trouble else None,
+    }
+
+
+async def shake_hands(connection: Connection, side: Side, stage: Stage, *, verified: bool) -> Handshake:
+    """The TLS handshake; the stage gets its facts. A certificate that fails is the next stage's business."""
+    trust = Trust(side.ca_file, side.minimum_version, verified)
+    handshake = await connection.start_tls(trust, side.host)
+    stage.facts |= {
+        "version": handshake.version,
+        "cipher": handshake.cipher,
+        "sni": handshake.server_name if handshake.sni_sent else None,
+    }
+    connection.note(f"TLS handshake: {handshake.version or '?'} {handshake.cipher or '?'}, {handshake.openssl_text}")
+    return handshake
+
+
+def refuse_injected(connection: Connection, reply: str) -> None:
+    """Octets behind the go-ahead, however few, were written by somebody who is not in the TLS session (RFC 3207)."""
+    unread = connection.unread()
+    if unread:
+        shown = unread[:200].decode("utf-8", "backslashreplace")
+        connection.note(f"{len(unread)} octets came behind the go-ahead: {shown!r}")
+        raise stop(
+            "starttls.injected-reply",
+            f"STARTTLS: {len(unread)} octets came in clear behind the reply {reply!r}: somebody may be injecting replies",
+            shown,
+        )
+
+
+async def certify(job: Job, journal: Journal, side: Side, connection: Connection) -> None:
+    """Stage `*.certificate`: record the chain, and go on only where the gate would let a secret pass.
+
+    Raises Stopped when it would not.
+    """
+    handshake = connection.handshake
+    assert handshake is not None
+    name = f"{side.leg}.certificate"
+    async with journal.stage(name, f"check the certificate of {side.host}") as stage:
+        stage.facts |= certificate_facts(
+            handshake.chain,
+            host=side.host,
+            openssl_code=handshake.openssl_code,
+            openssl_text=handshake.openssl_text,
+            now=job.utc_now(),
+        )
+        matches = bool(stage.facts["name_matches"])
+        permission = certificate_allows(handshake, side.policy, name_matches=matches)
+        stage.facts["accepted_by"] = permission.by if permission.granted else None
+        if not permission.granted:
+            stage.refuse(f"certificate not accepted for {side.host}: {_why(handshake, matches)}")
+    if not permission.granted:
+        raise Stopped(Trouble("certificate.not-accepted", f"{name} failed"))
+
+
+def pass_gate(journal: Journal, side: Side, connection: Connection, stage: Stage) -> None:
+    """Ask the gate before a secret is sent; the stage says on what ground it was. Raises Stopped when it says no."""
+    matches = bool(journal.facts(f"{side.leg}.certificate").get("name_matches"))
+    permission = may_send_secret(connection, side.policy, name_matches=matches)
+    stage.facts["secret_allowed_by"] = permission.by if permission.granted else None
+    if not permission.granted:
+        raise stop("auth.withheld", f"the password was not sent: {permission.by}")
+
+
+def _why(handshake: Handshake, matches: bool) -> str:
+    if handshake.openssl_code:
+        return handshake.openssl_text
+    return "its names do not match" if not matches else handshake.openssl_text
+
+
+async def secured(approach: Callable[[bool], Awaitable[T]]) -> T:
+    """Carry a conversation past its handshake: `approach(verified)` connects, talks, and certifies.
+
+    OpenSSL ends a handshake whose certificate it refuses. Where the profile accepts that certificate all the same (pin,
+    trust_any_certificate), a second connection is made without verification, and it must show the same leaf.
+    """
+    talk = await approach(True)
+    first = talk.connection.handshake
+    if first is None or first.complete:
+        return talk
+    talk.connection.note("certificate not verified, but accepted by the profile: connecting once more")
+    await talk.close()
+    talk = await approach(False)
+    second = talk.connection.handshake
+    if second is None or second.chain[:1] != first.chain[:1]:
+        await talk.close()
+        raise stop("certificate.changed", "the server showed another certificate on the second connection")
+    return talk

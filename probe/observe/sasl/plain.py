@@ -1,0 +1,20 @@
+"""PLAIN (RFC 4616) and LOGIN (draft-murchison-sasl-login; what Exchange offers): the password itself, under TLS."""
+
+from probe.observe.sasl import Credentials, Mechanism, Responses
+
+
+def plain(credentials: Credentials) -> Responses:
+    yield b"\0" + credentials.username.encode() + b"\0" + credentials.secret.encode()
+
+
+def login(credentials: Credentials) -> Responses:
+    # Challenges are free text ("Username:", "User Name\0"): their order, not their words, is what counts.
+    yield b""
+    yield credentials.username.encode()
+    yield credentials.secret.encode()
+
+
+MECHANISMS = {
+    "PLAIN": Mechanism("PLAIN", strength=20, initial=True, respond=plain),
+    "LOGIN": Mechanism("LOGIN", strength=10, initial=False, respond=login),
+}

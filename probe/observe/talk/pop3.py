@@ -1,0 +1,128 @@
+"""POP3 over the recorded connection: no maintained asyncio client exists, so this small one takes `poplib-aio`'s place.
+
+Lines may be of any length up to the connection's limit; commands go in one flight where the server offers PIPELINING.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from probe.observe.connection import Connection
+from probe.observe.dialect.pop3 import Malformed, Response, response, unstuffed
+from probe.observe.journal import Journal
+from probe.observe.sasl import Answers, ChallengeError, Credentials, Mechanism, decoded, encoded, hidden
+from probe.observe.trouble import Stopped, stop
+
+RESPONSE_OCTETS = 4 * 1024 * 1024
+
+
+class Pop3Talk:
+    """One POP3 conversation."""
+
+    def __init__(self, connection: Connection, journal: Journal) -> None:
+        self.connection = connection
+        self._journal = journal
+
+    async def greeting(self) -> Response:
+        """The +OK a server begins with (RFC 1939 section 4)."""
+        return await self._response("greeting", multiline=False)
+
+    async def command(self, text: str, *, multiline: bool = False, shown: str | None = None) -> Response:
+        """Send one command and return its response, whatever its status."""
+        return (await self.flight([text], multiline=multiline, shown=shown))[0]
+
+    async def flight(
+        self, commands: Sequence[str], *, pipelined: bool = True, multiline: bool = False, shown: str | None = None
+    ) -> list[Response]:
+        """Send commands, together when `pipelined` (RFC 2449 section 6.6), and return their responses in order."""
+        if pipelined:
+            await self._send("".join(f"{command}\r\n" for command in commands), shown)
+        responses = []
+        for command in commands:
+            if not pipelined:
+                await self._send(f"{command}\r\n", shown)
+            verb = command.split(" ")[0]
+            responses.append(await self._response(verb, multiline=multiline))
+        return responses
+
+    async def _send(self, text: str, shown: str | None) -> None:
+        unread = self.connection.unread()
+        if unread and not unread.upper().startswith(b"-ERR"):
+            evidence = unread[:200].decode("utf-8", "backslashreplace")
+            raise stop("protocol.unsolicited", f"{len(unread)} octets came that nothing had asked for", evidence)
+        await self.connection.write(text.encode(), shown=shown)
+
+    async def _response(self, verb: str, *, multiline: bool) -> Response:
+        first = await self.connection.read_line(verb)
+        try:
+            answer = response(first)
+        except Malformed as error:
+            raise stop("protocol.malformed", f"{verb}: {error}", str(error)) from None
+        lines = await self._lines(verb) if multiline and answer.ok else ()
+        return replace(answer, lines=lines, at=self._journal.now)
+
+    async def _lines(self, verb: str) -> tuple[bytes, ...]:
+        lines: list[bytes] = []
+        octets = 0
+        while (line := unstuffed(await self.connection.read_line(verb))) is not None:
+            lines.append(line)
+            octets += len(line) + 2
+            if octets > RESPONSE_OCTETS:
+                raise stop("protocol.too-long", f"{verb}: a response of more than {RESPONSE_OCTETS} octets")
+        return tuple(lines)
+
+    async def authenticate(self, mechanism: Mechanism, credentials: Credentials) -> Response:
+        """AUTH (RFC 5034): one attempt, with an initial response where the mechanism has one."""
+        answers = Answers(mechanism, credentials)
+        text = shown = f"AUTH {mechanism.name}"
+        if mechanism.initial:
+            first = self._encoded(answers.initial) or "="
+            text, shown = f"{text} {first}", f"{shown} {hidden(first)}"
+        await self._send(f"{text}\r\n", shown)
+        while True:
+            line = await self.connection.read_line("AUTH")
+            if not line.startswith(b"+ ") and line != b"+":
+                break
+            await self._answer(answers, line[1:].decode("ascii", "replace").strip())
+        try:
+            return replace(response(line), at=self._journal.now)
+        except Malformed as error:
+            raise stop("protocol.malformed", f"AUTH: {error}", str(error)) from None
+
+    async def _answer(self, answers: Answers, challenge: str) -> None:
+        try:
+            text = self._encoded(answers.answer(decoded(challenge)))
+        except ChallengeError as error:
+            self.connection.note(f"authentication cancelled: {error}")
+            text = "*"
+        await self.connection.write(f"{text}\r\n".encode(), shown=hidden(text))
+
+    async def login(self, credentials: Credentials) -> Response:
+        """USER and PASS (RFC 1939 section 7)."""
+        user = await self.command(f"USER {credentials.username}")
+        if not user.ok:
+            return user
+        return await self.command(f"PASS {credentials.secret}", shown="PASS [hidden]")
+
+    async def apop(self, credentials: Credentials, timestamp: str) -> Response:
+        """APOP (RFC 1939 section 7): an MD5 digest over the greeting's timestamp and the password."""
+        import hashlib
+
+        digest = hashlib.md5(timestamp.encode() + credentials.secret.encode(), usedforsecurity=False).hexdigest()
+        return await self.command(f"APOP {credentials.username} {digest}", shown=f"APOP {credentials.username} [hidden]")
+
+    def _encoded(self, octets: bytes) -> str:
+        text = encoded(octets)
+        self._journal.mask(text)
+        return text
+
+    async def goodbye(self) -> Response | None:
+        """QUIT within a second: the server then deletes what was marked (RFC 1939 section 6). None when it said nothing."""
+        try:
+            self.connection.hurry()
+            return await self.command("QUIT")
+        except Stopped:
+            return None
+
+    async def close(self) -> None:
+        """Close the connection, without waiting for the server."""
+        await self.connection.close()

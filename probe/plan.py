@@ -1,0 +1,165 @@
+"""Profile + folders → Plan: the stages to come and every server to reach, plug-ins bound to their settings.
+
+This is what `--dry-run` shows. A Plan holds no secret: credentials are put in when the run begins.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import BaseModel
+
+from probe.observe.gate import Policy
+from probe.observe.job import Side
+from probe.observe.sasl import Credentials
+from probe.profile import Account, Problem, Profile, ProfileError, Tls, resolve_secret
+from probe.record import SUBMISSION_STAGES, Target
+
+# A leg that is not a reader: it has no Settings of its own.
+_SUBMISSION = "submission"
+MOST_SECONDS = 3600.0
+MOST_SECONDS_PER_CONNECTION = 120.0
+
+
+@cache
+def readers() -> Mapping[str, ModuleType]:
+    """Every reader by name: the files of observe/legs, which are the list."""
+    folder = Path(__file__).parent / "observe" / "legs"
+    names = sorted(path.stem for path in folder.glob("[!_]*.py") if path.stem != _SUBMISSION)
+    return {name: import_module(f"probe.observe.legs.{name}") for name in names}
+
+
+def plugins() -> dict[str, dict[str, type[BaseModel]]]:
+    """Each plug-in's own settings, for the profile to check and the schema to show."""
+    return {"readback": {name: module.Settings for name, module in readers().items()}}
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderPlan:
+    """One reader: its module, the server it reads from, its own settings."""
+
+    module: ModuleType
+    side: Side
+    settings: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will do. `sender` and `recipient` are None when nothing is sent; seconds are floats."""
+
+    profile: str
+    target: Target
+    submission: Side
+    readers: tuple[ReaderPlan, ...]
+    ehlo: str
+    sender: str | None
+    recipient: str | None
+    timeout: float
+    per_connection: float
+    delivery_warning: float
+    delivery_critical: float
+    delete: bool
+    stages: tuple[str, ...] = field(default=())
+
+    @property
+    def sends(self) -> bool:
+        return self.sender is not None
+
+
+def make_plan(profile: Profile, *, light: bool = False, delete: bool = True) -> Plan:
+    """Lay out a run. `light`: log on everywhere, send nothing."""
+    submission = profile.submission
+    bound = tuple(
+        ReaderPlan(readers()[name], _reader_side(profile, name, settings), settings)
+        for name, settings in profile.readers.items()
+    )
+    limits = profile.limits
+    return Plan(
+        profile=profile.name,
+        target=Target(submission.host, submission.port, submission.security),
+        submission=_side("smtp", submission, submission.host, profile.account, profile.tls),
+        readers=bound,
+        ehlo=submission.ehlo or own_name(),
+        sender=None if light else profile.sender,
+        recipient=None if light else profile.recipient,
+        timeout=limits.timeout or MOST_SECONDS,
+        per_connection=limits.per_connection or MOST_SECONDS_PER_CONNECTION,
+        delivery_warning=limits.delivery_warning,
+        delivery_critical=limits.delivery_critical,
+        delete=delete,
+        stages=(*SUBMISSION_STAGES, *(stage for reader in bound for stage in reader.module.STAGES)),
+    )
+
+
+def _reader_side(profile: Profile, name: str, settings: Any) -> Side:
+    host = profile.host_for(settings)
+    return _side(name, settings, host, profile.account_for(settings), profile.tls_for(settings))
+
+
+def _side(leg: str, table: Any, host: str, account: Account, tls: Tls) -> Side:
+    return Side(
+        leg=leg,
+        host=host,
+        port=table.port,
+        security=table.security,
+        connect=tuple(table.connect),
+        family=table.family,
+        credentials=None,
+        mechanism=_first(account.mechanism),
+        policy=Policy(
+            plaintext=table.security == "plaintext",
+            trust_any_certificate=tls.trust_any_certificate,
+            thumbprint=tls.thumbprint,
+        ),
+        ca_file=str(tls.ca_file) if tls.ca_file else None,
+        minimum_version=tls.minimum_version,
+    )
+
+
+def _first(mechanism: str | tuple[str, ...]) -> str:
+    return (mechanism if isinstance(mechanism, str) else mechanism[0]).upper()
+
+
+def own_name() -> str:
+    """The name to give in EHLO: this machine's, or an address literal where it has no full one (RFC 5321 section 4.1.3)."""
+    import platform
+
+    name = platform.node().lower()
+    return name if "." in name and name.isascii() and name.replace(".", "").replace("-", "").isalnum() else "[127.0.0.1]"
+
+
+def with_credentials(plan: Plan, profile: Profile) -> Plan:
+    """The plan with the secrets fetched: the last step before the first packet.
+
+    Raises ProfileError with every secret that cannot be had.
+    """
+    problems: list[Problem] = []
+    submission = _credited(plan.submission, profile.account, profile, "account", problems)
+    bound = []
+    for reader in plan.readers:
+        where = f"readback.{reader.side.leg}.account" if reader.settings.account else "account"
+        side = _credited(reader.side, profile.account_for(reader.settings), profile, where, problems)
+        bound.append(replace(reader, side=side))
+    if problems:
+        raise ProfileError(dict.fromkeys(problems))
+    return replace(plan, submission=submission, readers=tuple(bound))
+
+
+def _credited(side: Side, account: Account, profile: Profile, where: str, problems: list[Problem]) -> Side:
+    if account.username is None or (account.password is None and account.token is None):
+        return side
+    source, key = (account.password, "password") if account.password else (account.token, "token")
+    try:
+        assert source is not None
+        secret = resolve_secret(source, profile.base, key=f"{where}.{key}")
+    except ProfileError as error:
+        problems += error.problems
+        return side
+    if any(ord(character) < 32 or ord(character) == 127 for character in secret):
+        problems.append(Problem(None, None, f"{where}.{key}", f"{source} holds a control character"))
+        return side
+    return replace(side, credentials=Credentials(account.username, secret))

@@ -1,0 +1,32 @@
+"""Profiles: the model, loading (parents, lines in errors, overlays), and where a secret comes from."""
+
+from probe.profile.find import names
+from probe.profile.layers import REMOVE, Overlay
+from probe.profile.load import load, load_mapping
+from probe.profile.model import KNOWN_MECHANISMS, Account, Profile, Reader, Tls
+from probe.profile.problem import Problem, ProfileError
+from probe.profile.secret import SecretSource, resolve_secret
+from probe.profile.show import effective, json_schema
+from probe.profile.table import Table
+from probe.profile.values import Seconds
+
+__all__ = [
+    "KNOWN_MECHANISMS",
+    "REMOVE",
+    "Account",
+    "Overlay",
+    "Problem",
+    "Profile",
+    "ProfileError",
+    "Reader",
+    "Seconds",
+    "SecretSource",
+    "Table",
+    "Tls",
+    "effective",
+    "json_schema",
+    "load",
+    "load_mapping",
+    "names",
+    "resolve_secret",
+]

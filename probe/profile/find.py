@@ -1,0 +1,83 @@
+"""Where profiles lie, and which file a name means."""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from probe.profile.problem import Problem, ProfileError
+from probe.profile.values import shown
+
+FOLDER_VARIABLE = "SUBMISSION_PROBE_PROFILES"
+
+
+def user_folder(environ: Mapping[str, str]) -> Path:
+    """The folder of the user's own profiles: `SUBMISSION_PROBE_PROFILES`, else the platform's place for settings."""
+    if named := environ.get(FOLDER_VARIABLE):
+        return Path(named)
+    from platformdirs import user_config_path
+
+    return user_config_path("submission-probe") / "profiles"
+
+
+def shipped_folder() -> Path:
+    """The profiles that came with us: inside the package in a wheel, beside it in a checkout."""
+    import probe
+
+    package = Path(probe.__file__).parent
+    installed = package / "_profiles"
+    return installed if installed.is_dir() else package.parent / "profiles"
+
+
+def names(environ: Mapping[str, str] | None = None) -> list[tuple[str, Path, str, str]]:
+    """Every profile one can name, sorted: (name, path, "user" or "shipped", description). A user's hides a shipped."""
+    found: dict[str, tuple[str, Path, str, str]] = {}
+    for path, origin in _files(os.environ if environ is None else environ):
+        found.setdefault(path.stem, (path.stem, path, origin, _description(path)))
+    return [found[name] for name in sorted(found)]
+
+
+def find(
+    name: str,
+    environ: Mapping[str, str],
+    *,
+    folder: Path | None = None,
+    child: Path | None = None,
+    at: Problem | None = None,
+) -> Path:
+    """The file a name or path means.
+
+    `folder` is where relative paths start (a child's folder; else the current one). `child` is the profile that
+    extends the name: it is passed over, so that a user's `postfix-dovecot` can extend the shipped one.
+    Raises ProfileError, placed at `at`, for an unknown name, with the nearest names and all of them.
+    """
+    place = at or Problem(None, None, "", "")
+    if not name.isprintable() or not name:
+        text = f"expected a profile's name or path, got {shown(name)}"
+        raise ProfileError(Problem(place.file, place.line, place.key, text))
+    if "/" in name or os.sep in name or name.endswith(".toml"):
+        return Path(folder or "", Path(name).expanduser())
+    candidates = [path for path, _ in _files(environ) if child is None or path.resolve() != child.resolve()]
+    for path in candidates:
+        if path.stem == name:
+            return path
+    known = sorted({path.stem for path in candidates})
+    near = difflib.get_close_matches(name, known, n=2)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    text = f"no profile is named {shown(name)}{hint} (known: {', '.join(known) or 'none'})"
+    raise ProfileError(Problem(place.file, place.line, place.key, text))
+
+
+def _files(environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+    for folder, origin in ((user_folder(environ), "user"), (shipped_folder(), "shipped")):
+        if folder.is_dir():
+            yield from ((path, origin) for path in sorted(folder.glob("*.toml")))
+
+
+def _description(path: Path) -> str:
+    try:
+        said = tomllib.loads(path.read_text("utf-8-sig")).get("description", "")
+    except (OSError, ValueError, RecursionError):
+        return "(cannot be read)"
+    return said if isinstance(said, str) and said.isprintable() else ""

@@ -1,0 +1,121 @@
+"""A profile's name and what the command line adds → a Profile, or all that is wrong with it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, create_model
+
+from probe.profile.faults import Fault, check
+from probe.profile.layers import Layer, Merged, Overlay, as_parent, file_layers, mapping_layer, outside_layers
+from probe.profile.model import Plugins, Profile
+from probe.profile.problem import Problem, ProfileError
+from probe.profile.table import Table
+
+KINDS = ("readback", "checks", "audit")
+Settings = Mapping[str, Mapping[str, type[BaseModel]]]
+"""The plug-ins' settings: kind (readback, checks, audit) → name → model."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What reading a profile gave: all layers merged, the model, the profile (mended where faulty) and the faults."""
+
+    merged: Merged
+    model: type[Profile]
+    profile: Profile | None
+    faults: list[Fault]
+
+    def problems(self) -> list[Problem]:
+        """The faults with their places, in the order of the file."""
+        found = [self._problem(fault) for fault in self.faults]
+        return sorted(found, key=lambda problem: (problem.file or "", problem.line or 0))
+
+    def _problem(self, fault: Fault) -> Problem:
+        # An absent key stands nowhere: the place to add it is the profile's own file, not a parent or an option.
+        layer = self.merged.main if fault.missing else self.merged.layer(fault.path)
+        return layer.problem(fault.path, fault.text)
+
+
+def load(
+    name_or_path: str | os.PathLike[str],
+    overlays: Sequence[Overlay] = (),
+    *,
+    plugins: Settings,
+    environ: Mapping[str, str] | None = None,
+) -> Profile:
+    """Load a profile by name or path, its parents, the environment and the overlays (command line; nearest).
+
+    `plugins` has the Settings of every plug-in; the Profile returned has a typed table for each.
+    Raises ProfileError with every problem found.
+    """
+    name = os.fspath(name_or_path)
+    layers, file = file_layers(name, os.environ if environ is None else environ)
+    return _finished(read(layers, overlays, plugins, environ), file.parent.absolute(), file.stem)
+
+
+def load_mapping(
+    data: Mapping[str, Any],
+    overlays: Sequence[Overlay] = (),
+    *,
+    plugins: Settings,
+    base: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Profile:
+    """Make a profile from a mapping shaped as the TOML is. `base`: where relative files start (default: here).
+
+    The process's environment is not looked at: a caller with a mapping has said all; pass `environ` to have it read.
+    A mapping may extend a profile, as a file may. Raises ProfileError.
+    """
+    environ = {} if environ is None else environ
+    parent, layer = data.get("extends"), mapping_layer(data, base)
+    parents: list[Layer] = []
+    if isinstance(parent, str) and parent:
+        relative = parent.endswith(".toml") or "/" in parent
+        found, _ = file_layers(str(Path(base or "", parent)) if relative else parent, os.environ)
+        parents = [as_parent(one) for one in found]
+    return _finished(read([*parents, layer], overlays, plugins, environ), base, "profile")
+
+
+def read(layers: Sequence[Layer], overlays: Sequence[Overlay], plugins: Settings, environ: Mapping[str, str] | None) -> Reading:
+    """Merge the layers (farthest first, the profile's own last), the environment and the overlays, and check them."""
+    model = profile_model(plugins)
+    merged = Merged(main=layers[-1])
+    environ = os.environ if environ is None else environ
+    tables = [name for name in model.model_fields if name not in ("extends", "name", "description")]
+    for layer in (*layers, *outside_layers(overlays, environ, tables)):
+        merged.add(layer)
+    profile, faults = check(model, merged.tree)
+    return Reading(merged, model, profile, faults)
+
+
+def _finished(reading: Reading, base: Path | None, name: str) -> Profile:
+    if reading.faults or reading.profile is None:
+        raise ProfileError(reading.problems())
+    profile = reading.profile if reading.profile.name else reading.profile.model_copy(update={"name": name})
+    return profile.at(base)
+
+
+def profile_model(plugins: Settings) -> type[Profile]:
+    """A Profile class with a typed, optional table for each plug-in."""
+    return _model(tuple((kind, tuple(sorted(plugins.get(kind, {}).items()))) for kind in KINDS))
+
+
+@lru_cache(maxsize=16)
+def _model(plugins: tuple[tuple[str, tuple[tuple[str, type[BaseModel]], ...]], ...]) -> type[Profile]:
+    tables: dict[str, Any] = {}
+    for kind, models in plugins:
+        fields: dict[str, Any] = {name: (_strict(model) | None, None) for name, model in models}
+        table = create_model(kind.capitalize(), __base__=Plugins, **fields)
+        tables[kind] = (table, table())
+    return create_model("Profile", __base__=Profile, __doc__=Profile.__doc__, **tables)
+
+
+def _strict(model: type[BaseModel]) -> type[BaseModel]:
+    """The model itself, or one that also refuses unknown keys and control characters."""
+    if issubclass(model, Table):
+        return model
+    return create_model(model.__name__, __base__=(model, Table), __doc__=model.__doc__)

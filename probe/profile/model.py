@@ -1,0 +1,308 @@
+"""The tables of a profile, frozen and checked. What each key means for the administrator stands in the contract
+and, as comments, in the shipped profiles; the docstrings below go into the JSON Schema."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, StrictBool, WithJsonSchema, model_validator
+
+from probe.profile.secret import SecretSource
+from probe.profile.table import Table, contradiction
+from probe.profile.values import (
+    Address,
+    Endpoint,
+    ExistingFile,
+    GreetingName,
+    Host,
+    Port,
+    Seconds,
+    Text,
+    Thumbprint,
+    is_address,
+    seconds,
+    shown,
+    spell,
+    up_to,
+    wanted,
+)
+
+Security = Literal["starttls", "tls", "plaintext"]
+Family = Literal["any", "ipv4", "ipv6"]
+KNOWN_MECHANISMS = ("LOGIN", "PLAIN", "CRAM-MD5")
+_LATER_MECHANISMS = ("SCRAM-SHA-256", "NTLM", "GSSAPI", "XOAUTH2", "OAUTHBEARER", "EXTERNAL")
+
+
+def _mechanisms(value: Any) -> str | tuple[str, ...]:
+    if isinstance(value, (list, tuple)):
+        if not value:
+            raise ValueError("expected at least one mechanism, got an empty list")
+        return tuple(_mechanism(item, KNOWN_MECHANISMS) for item in value)
+    return "auto" if value in ("auto", "AUTO") else _mechanism(value, ("auto", *KNOWN_MECHANISMS))
+
+
+def _mechanism(value: Any, accepted: tuple[str, ...]) -> str:
+    name = value.upper() if isinstance(value, str) else ""
+    if name in accepted:
+        return name
+    if name in _LATER_MECHANISMS:
+        raise ValueError(f"this version does not speak {name} yet; it knows {', '.join(accepted)}")
+    raise wanted("one of " + ", ".join(accepted), value)
+
+
+_MECHANISM_SCHEMA = {
+    "anyOf": [
+        {"enum": ["auto", *KNOWN_MECHANISMS]},
+        {"type": "array", "items": {"enum": list(KNOWN_MECHANISMS)}, "minItems": 1},
+    ]
+}
+Mechanism = Annotated[str | tuple[str, ...], BeforeValidator(_mechanisms), WithJsonSchema(_MECHANISM_SCHEMA)]
+
+
+def _lasting(words: str) -> Any:
+    """A default duration that the schema shows as people write it."""
+    return Field(default=seconds(words), json_schema_extra={"default": words})
+
+
+def _by_security(words: str) -> Any:
+    """A port whose default follows from `security`; the 0 never outlives the table's validator."""
+
+    def describe(schema: dict[str, Any]) -> None:
+        schema.pop("default", None)
+
+    return Field(default=0, description=words, json_schema_extra=describe)
+
+
+class Submission(Table):
+    """The submission service under test."""
+
+    host: Host
+    """The FQDN users type: server name for TLS, name checked in the certificate, DNS name."""
+    port: Port = _by_security("587, or 465 when security is tls.")
+    security: Security = "starttls"
+    connect: tuple[Endpoint, ...] = ()
+    """Nodes to reach instead of what DNS says: HOST, HOST:PORT, [IPv6]:PORT."""
+    family: Family = "any"
+    ehlo: GreetingName | None = None
+    """The name we give in EHLO."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_port(cls, data: Any) -> Any:
+        return _with_port(data, "starttls", tls=465, plain=587)
+
+
+class Dns(Table):
+    """Resolvers asked besides the system's, by name: host or host:port."""
+
+    resolvers: dict[Text, Endpoint] = Field(default={})
+
+
+class Account(Table):
+    """Who logs on, and where the password or token comes from."""
+
+    username: Text | None = None
+    password: SecretSource | None = None
+    token: SecretSource | None = None
+    mechanism: Mechanism = "auto"
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> Self:
+        if self.password and self.token:
+            raise contradiction("token", "set password or token, not both", ["password"])
+        return self
+
+    def require_whole(self, path: str) -> None:
+        """Raise a contradiction, placed under `path`, unless user name and secret are both there or both absent."""
+        source = "token" if self.token else "password"
+        if self.username is None and (self.password or self.token):
+            text = f'missing; set the user name that belongs to the {source}, such as username = "probe@contoso.com"'
+            raise contradiction(f"{path}.username", text, [path, "account.username"], missing=True)
+        if self.username is not None and not (self.password or self.token):
+            text = 'missing; say where it comes from: { env = "NAME" }, { file = "PATH" } or { command = ["PROGRAM"] }'
+            raise contradiction(f"{path}.password", text, [path, "account.password"], missing=True)
+
+
+class Message(Table):
+    """The envelope; each address defaults to the account's."""
+
+    sender: Address | None = None
+    recipient: Address | None = None
+
+
+class Tls(Table):
+    """What the certificate and the handshake must be like."""
+
+    ca_file: ExistingFile | None = None
+    """PEM file with the root to trust; relative to the profile it stands in."""
+    minimum_version: Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"] = "TLSv1.2"
+    thumbprint: Thumbprint | None = None
+    """SHA-1 or SHA-256 of the certificate; blanks and colons may stand between the digits."""
+    certificate_name: Text | None = None
+    """Exchange's <I>issuer<S>subject string."""
+    expires_warning: Seconds = _lasting("21d")
+    expires_critical: Seconds = _lasting("7d")
+    trust_any_certificate: StrictBool = False
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.expires_critical > self.expires_warning:
+            key, other = _blamed(self, "expires_critical", "expires_warning")
+            critical, warning = spell(self.expires_critical), spell(self.expires_warning)
+            text = f"expires_critical ({critical}) may not be greater than expires_warning ({warning})"
+            raise contradiction(key, text, [other])
+        return self
+
+
+class Expect(Table):
+    """Names and EHLO lines the server must show; judged only when set."""
+
+    fqdn: Host | None = None
+    ehlo: tuple[Text, ...] = ()
+    ehlo_tls: tuple[Text, ...] = ()
+
+
+class Limits(Table):
+    """Deadlines, and when a delivery counts as late."""
+
+    timeout: Annotated[Seconds, up_to(3600)] = _lasting("50s")
+    per_connection: Annotated[Seconds, up_to(120)] = _lasting("20s")
+    delivery_warning: Seconds = _lasting("10s")
+    delivery_critical: Seconds = _lasting("60s")
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.delivery_critical < self.delivery_warning:
+            key, other = _blamed(self, "delivery_critical", "delivery_warning")
+            critical, warning = spell(self.delivery_critical), spell(self.delivery_warning)
+            text = f"delivery_critical ({critical}) may not be less than delivery_warning ({warning})"
+            raise contradiction(key, text, [other])
+        return self
+
+
+class Reader(Table):
+    """What every readback table takes; a reader's own Settings derive from it and name their ports."""
+
+    tls_port: ClassVar[int] = 0
+    plain_port: ClassVar[int] = 0
+
+    host: Host | None = None
+    """Default: submission.host."""
+    port: Port = _by_security("Default: the protocol's port for the security chosen.")
+    security: Security = "tls"
+    connect: tuple[Endpoint, ...] = ()
+    family: Family = "any"
+    account: Account | None = None
+    """Only what differs from the profile's account."""
+    tls: Tls | None = None
+    """Only what differs from the profile's tls table."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_port(cls, data: Any) -> Any:
+        return _with_port(data, "tls", tls=cls.tls_port, plain=cls.plain_port)
+
+
+class Plugins(Table):
+    """One table per plug-in; the loader derives the model that has them as fields."""
+
+
+class Profile(Table):
+    """All settings of one target. Made by `load`, which also sees to `extends`, lines in errors and precedence."""
+
+    model_config = ConfigDict(title="submission-probe profile")
+    _base: Path | None = PrivateAttr(default=None)
+
+    extends: Text | None = None
+    """A parent: a profile's name, or a path relative to this file."""
+    name: Text = ""
+    """Default: the file's name without .toml."""
+    description: Text | None = None
+    submission: Submission
+    dns: Dns = Dns()
+    account: Account = Account()
+    message: Message = Message()
+    readback: Plugins = Plugins()
+    tls: Tls = Tls()
+    expect: Expect = Expect()
+    limits: Limits = Limits()
+    checks: Plugins = Plugins()
+    audit: Plugins = Plugins()
+
+    @property
+    def base(self) -> Path | None:
+        """The folder of the profile's file; None for one made from a mapping."""
+        return self._base
+
+    def at(self, base: Path | None) -> Self:
+        """The same profile, lying in the folder `base`."""
+        copy = self.model_copy()
+        copy._base = base
+        return copy
+
+    @property
+    def readers(self) -> dict[str, Any]:
+        """The readers that are switched on, by name: each a `Reader`, of the type its own plug-in declares."""
+        tables = {name: getattr(self.readback, name) for name in sorted(type(self.readback).model_fields)}
+        return {name: table for name, table in tables.items() if table is not None}
+
+    def account_for(self, reader: Reader) -> Account:
+        """The reader's account: the profile's, with what `[readback.NAME.account]` sets instead."""
+        if reader.account is None:
+            return self.account
+        update = _written(reader.account)
+        if "password" in update or "token" in update:
+            update = {"password": None, "token": None} | update
+        return self.account.model_copy(update=update)
+
+    def tls_for(self, reader: Reader) -> Tls:
+        """The reader's trust: the profile's, with what `[readback.NAME.tls]` sets instead."""
+        return self.tls if reader.tls is None else self.tls.model_copy(update=_written(reader.tls))
+
+    def host_for(self, reader: Reader) -> str:
+        """The reader's host: its own, or submission.host."""
+        return reader.host or self.submission.host
+
+    @property
+    def sender(self) -> str:
+        """The envelope sender: message.sender, or the account's address."""
+        return self.message.sender or self.account.username or ""
+
+    @property
+    def recipient(self) -> str:
+        """The envelope recipient: message.recipient, or the account's address."""
+        return self.message.recipient or self.account.username or ""
+
+    @model_validator(mode="after")
+    def _accounts(self) -> Self:
+        self.account.require_whole("account")
+        for name, reader in self.readers.items():
+            if reader.account is not None:
+                self.account_for(reader).require_whole(f"readback.{name}.account")
+        return self
+
+    @model_validator(mode="after")
+    def _addresses(self) -> Self:
+        username = self.account.username
+        for key in ("sender", "recipient"):
+            if getattr(self.message, key) is None and not (username and is_address(username)):
+                why = f"the user name {shown(username)} is no mail address" if username else "there is no user name"
+                text = f'missing; {why}, so set it, such as {key} = "probe@contoso.com"'
+                raise contradiction(f"message.{key}", text, ["account.username"], missing=True)
+        return self
+
+
+def _with_port(data: Any, security: str, *, tls: int, plain: int) -> Any:
+    if isinstance(data, Mapping) and "port" not in data:
+        return {**data, "port": tls if data.get("security", security) == "tls" else plain}
+    return data
+
+
+def _written(table: Table) -> dict[str, Any]:
+    return {key: getattr(table, key) for key in table.model_fields_set}
+
+
+def _blamed(table: Table, first: str, second: str) -> tuple[str, str]:
+    """Of two settings that contradict, blame the first unless only the second was written."""
+    written = table.model_fields_set
+    return (second, first) if second in written and first not in written else (first, second)

@@ -1,0 +1,32 @@
+"""What is wrong with a profile, said to the person who wrote it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in a profile.
+
+    `file` and `line` (from 1) say where the key stands; both are None when it came from the command line or the
+    environment, and `key` is then the option or variable. `column` is known for TOML syntax errors only.
+    `text` never holds a secret.
+    """
+
+    file: str | None
+    line: int | None
+    key: str
+    text: str
+    column: int | None = None
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+        return ": ".join(part for part in (place, self.key, self.text) if part)
+
+
+class ProfileError(Exception):
+    """The user's mistake, with every problem found; raised before the first packet, exit status 3."""
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))

@@ -1,0 +1,91 @@
+"""The settings in force and where each came from, and the JSON Schema of a profile."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from probe.profile.layers import KeyPath, Merged, Overlay, dotted, file_layers
+from probe.profile.load import KINDS, Settings, profile_model, read
+from probe.profile.problem import ProfileError
+from probe.profile.secret import SecretSource
+from probe.profile.values import SECONDS_MARK, spell
+
+Row = tuple[str, str, str]
+
+
+def effective(
+    name_or_path: str | os.PathLike[str],
+    overlays: Sequence[Overlay] = (),
+    *,
+    plugins: Settings,
+    environ: Mapping[str, str] | None = None,
+) -> list[Row]:
+    """Every setting as (dotted key, value as TOML, origin: FILE:LINE, option, variable or "default").
+
+    Of a secret only the source is told. A key that still has to be set, as in a shipped profile, has the value
+    "missing" and is no error here. Raises ProfileError for anything else that is wrong.
+    """
+    layers, _ = file_layers(os.fspath(name_or_path), os.environ if environ is None else environ)
+    reading = read(layers, overlays, plugins, environ)
+    if reading.profile is None or not all(fault.missing for fault in reading.faults):
+        raise ProfileError(reading.problems())
+    missing = {fault.path for fault in reading.faults}
+    rows = list(_rows(reading.profile, (), reading.merged))
+    return [(dotted(path), "missing" if path in missing else value, origin) for path, value, origin in rows]
+
+
+def _rows(table: BaseModel, path: KeyPath, merged: Merged) -> Iterator[tuple[KeyPath, str, str]]:
+    for name, field in type(table).model_fields.items():
+        here, value = (*path, name), getattr(table, name)
+        if not path and name == "name":
+            continue
+        if isinstance(value, BaseModel) and not isinstance(value, SecretSource):
+            yield from _rows(value, here, merged)
+        elif isinstance(value, dict) and value:
+            yield from (((*here, key), _display(item), _origin((*here, key), merged)) for key, item in value.items())
+        else:
+            off = value is None and len(here) == 2 and here[0] in KINDS
+            yield here, "off" if off else _display(value, field), _origin(here, merged)
+
+
+def _origin(path: KeyPath, merged: Merged) -> str:
+    return merged.origins[path].label(path) if path in merged.origins else "default"
+
+
+def _display(value: Any, field: FieldInfo | None = None) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, SecretSource):
+        return str(value)
+    if field is not None and SECONDS_MARK in field.metadata:
+        return json.dumps(spell(value))
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(_display(item) for item in value) + "]"
+    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False, default=str)
+
+
+def json_schema(plugins: Settings) -> dict[str, Any]:
+    """JSON Schema 2020-12 of a profile, with a table for each plug-in; for editors, by `#:schema FILE`."""
+    schema: dict[str, Any] = _without_null(profile_model(plugins).model_json_schema())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
+
+
+def _without_null(schema: Any) -> Any:
+    """TOML has no null: an optional key is one that is left out. A table's default is that of its keys."""
+    if isinstance(schema, list):
+        return [_without_null(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    idle = "default" in schema and (schema["default"] is None or isinstance(schema["default"], dict))
+    kept = {key: _without_null(value) for key, value in schema.items() if not (idle and key == "default")}
+    kinds = kept.get("anyOf")
+    if isinstance(kinds, list) and {"type": "null"} in kinds:
+        rest = [kind for kind in kinds if kind != {"type": "null"}]
+        kept = {key: value for key, value in kept.items() if key != "anyOf"}
+        kept = {**rest[0], **kept} if len(rest) == 1 else {**kept, "anyOf": rest}
+    return kept

@@ -1,0 +1,190 @@
+"""The kinds of value a profile holds: durations, hosts, addresses, thumbprints.
+
+Each parser takes what TOML gave and returns the clean value, or raises ValueError with a text for the
+administrator. Nothing with a control character passes: a line break in a host or an address would be a
+second SMTP command.
+"""
+
+import ipaddress
+import math
+import re
+import unicodedata
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
+
+DURATION = 'a duration such as "50s", "1m30s", "500ms", "2h" or "21d", or a number of seconds'
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_NUMBER = r"\d{1,12}(?:\.\d{1,9})?"
+_PIECES = re.compile("".join(rf"(?:({_NUMBER}){unit})?" for unit in ("d", "h", "m(?!s)", "s", "ms")))
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_HEX = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
+
+
+def shown(value: Any) -> str:
+    """A value as an error text shows it: one short line, control characters escaped."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    if isinstance(value, dict):
+        return "a table"
+    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def wanted(what: str, value: Any) -> ValueError:
+    """The error of a value that is not `what`."""
+    return ValueError(f"expected {what}, got {shown(value)}")
+
+
+def printable(value: str) -> str:
+    """Refuse control characters, line separators and lone surrogates."""
+    for character in value:
+        if unicodedata.category(character) in ("Cc", "Zl", "Zp", "Cs"):
+            raise ValueError(f"holds a control character (U+{ord(character):04X}), which has no place here")
+    return value
+
+
+def text(value: Any) -> str:
+    """Printable text that is not empty."""
+    if not isinstance(value, str):
+        raise wanted("text in quotes", value)
+    if not value.strip():
+        raise ValueError("is empty; leave the key out instead")
+    return printable(value)
+
+
+def seconds(value: Any) -> float:
+    """Seconds from "1m30s" or a bare number; finite and not negative."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        number = float(value) if abs(value) < 1e15 else math.inf
+    elif isinstance(value, str) and value and (pieces := _PIECES.fullmatch(value.strip())) and any(pieces.groups()):
+        number = sum(float(piece) * unit for piece, unit in zip(pieces.groups(), _UNITS.values(), strict=True) if piece)
+    elif isinstance(value, str) and re.fullmatch(_NUMBER, value.strip()):
+        number = float(value)
+    else:
+        raise wanted(DURATION, value)
+    if not math.isfinite(number) or number < 0:
+        raise wanted(DURATION + ", not negative", value)
+    return number
+
+
+def spell(number: float) -> str:
+    """Seconds as a profile writes them: 90.0 → "1m30s"."""
+    rest, parts = round(number * 1000), []
+    for unit, size in _UNITS.items():
+        count, rest = divmod(rest, round(size * 1000))
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def host(value: Any) -> str:
+    """A host name (IDN as A-labels, no final dot) or an IP address without brackets."""
+    name = text(value).removesuffix(".")
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        pass
+    if not name.isascii():
+        try:
+            name = name.encode("idna").decode("ascii")
+        except UnicodeError:
+            raise wanted("a host name", value) from None
+    if re.fullmatch(r"[^:]+:\d+", name):
+        raise ValueError(f"expected a host name alone, got {shown(value)}; the port has a key of its own")
+    labels = name.split(".")
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels) or labels[-1].isdigit():
+        raise wanted("a host name or an IP address", value)
+    return name
+
+
+def endpoint(value: Any) -> str:
+    """`HOST`, `HOST:PORT`, an IPv6 address, `[v6]` or `[v6]:PORT`, with the host checked."""
+    match = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::(\d+))?|([^:\[\]]+)(?::(\d+))?", text(value))
+    if match is None:
+        return host(value) if value.count(":") > 1 else _no_endpoint(value)
+    inner, port = match[1] or match[3], match[2] or match[4]
+    if port and not (len(port) <= 5 and 1 <= int(port) <= 65535):
+        raise ValueError(f"expected a port from 1 to 65535, got {shown(value)}")
+    name = host(inner)
+    if match[1]:
+        name = f"[{name}]" if ":" in name else _no_endpoint(value)
+    return f"{name}:{int(port)}" if port else name
+
+
+def _no_endpoint(value: Any) -> str:
+    raise wanted("HOST, HOST:PORT or [IPv6]:PORT", value)
+
+
+def greeting_name(value: Any) -> str:
+    """What EHLO says: a host name, or an address literal such as `[192.0.2.1]` or `[IPv6:2001:db8::1]`."""
+    literal = re.fullmatch(r"\[(?:(IPv6):)?([0-9A-Fa-f:.]+)\]", text(value), re.IGNORECASE)
+    if not literal:
+        return host(value)
+    ip = host(literal[2])
+    return f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
+
+
+def is_address(value: str) -> bool:
+    """True for `local@domain`: one @, both sides filled, no blanks, angle brackets or control characters."""
+    local, at, domain = value.partition("@")
+    plain = value.isprintable() and not any(character.isspace() or character in "<>" for character in value)
+    return bool(local and at and domain) and "@" not in domain and len(value) <= 320 and plain
+
+
+def address(value: Any) -> str:
+    """A mail address alone, without a display name or angle brackets."""
+    if not is_address(text(value)):
+        raise wanted('a mail address such as "probe@contoso.com"', value)
+    return str(value)
+
+
+def thumbprint(value: Any) -> str:
+    """SHA-1 or SHA-256 in upper hex. Windows' dialogue puts blanks and an invisible U+200E into what one copies."""
+    if not isinstance(value, str):
+        raise wanted("text in quotes", value)
+    digits = re.sub(r"[\s:\u200e\u200f\ufeff]", "", value).upper()
+    if not _HEX.fullmatch(digits):
+        raise ValueError(f"expected 40 hex digits (SHA-1) or 64 (SHA-256), got {len(digits)} characters")
+    return digits
+
+
+def existing_file(value: Any) -> Path:
+    """An absolute path to a file that exists."""
+    path = value if isinstance(value, Path) else Path(text(value)).expanduser()
+    if not path.is_file():
+        raise ValueError(f"no such file: {path.absolute()}")
+    return path.absolute()
+
+
+def up_to(greatest: float) -> AfterValidator:
+    """Bound a duration; 0 stands for the greatest allowed, as in Exchange's Test-*Connectivity."""
+
+    def bound(number: float) -> float:
+        if number > greatest:
+            raise ValueError(f"expected at most {spell(greatest)} (0 means that), got {spell(number)}")
+        return number or greatest
+
+    return AfterValidator(bound)
+
+
+SECONDS_MARK = BeforeValidator(seconds)
+_DURATION_SCHEMA = {
+    "description": DURATION[0].upper() + DURATION[1:] + ".",
+    "anyOf": [
+        {"type": "string", "pattern": r"^(?=\d)((\d+(\.\d+)?)(d|h|ms|m|s))*(\d+(\.\d+)?)?$"},
+        {"type": "number", "minimum": 0},
+    ],
+}
+Seconds = Annotated[float, SECONDS_MARK, WithJsonSchema(_DURATION_SCHEMA)]
+Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
+Text = Annotated[str, BeforeValidator(text)]
+Host = Annotated[str, BeforeValidator(host)]
+Endpoint = Annotated[str, BeforeValidator(endpoint)]
+GreetingName = Annotated[str, BeforeValidator(greeting_name)]
+Address = Annotated[str, BeforeValidator(address)]
+Thumbprint = Annotated[str, BeforeValidator(thumbprint)]
+ExistingFile = Annotated[Path, BeforeValidator(existing_file)]

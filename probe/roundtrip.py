@@ -1,0 +1,202 @@
+"""The story: plan → observe → judge → Report; the one place that knows all wings.
+
+(It would be called run.py, were `probe.run` not the name of its main function.)
+"""
+
+import asyncio
+import secrets
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from os import PathLike
+from typing import Any
+
+from probe.judge import findings
+from probe.keep.state import installation_key, state_directory
+from probe.message import compose, new_marker
+from probe.observe.connection import Deadline
+from probe.observe.job import Job, Milestone
+from probe.observe.journal import Journal, Watch
+from probe.observe.legs.submission import submit
+from probe.observe.redact import Redactor
+from probe.options import overlays
+from probe.plan import Plan, make_plan, plugins, with_credentials
+from probe.profile import Profile, load, load_mapping
+from probe.record import Record, StageRecord
+from probe.report import Finding, Report, Stage, Status, Verdict, worst_severity
+
+# How long clean-up may take after an interrupt: schedulers often kill soon after they ask.
+INTERRUPT_SECONDS = 3.0
+
+
+async def run(
+    profile: Profile | str | PathLike[str] | Mapping[str, Any],
+    *,
+    light: bool = False,
+    delete: bool = True,
+    interrupt: asyncio.Event | None = None,
+    watch: Watch | None = None,
+    raise_bugs: bool = False,
+    **options: Any,
+) -> Report:
+    """Carry out one run and judge it.
+
+    `profile`: a Profile, the name of a shipped or user profile, a path to a TOML file, or a mapping shaped like one.
+    `options`: as on the command line (host, port, security, user, password_env, password_file, readback, connect,
+    ca_file, trust_any_certificate, timeout, set). `light` logs on everywhere and sends nothing; `delete=False` leaves
+    the message. Setting `interrupt` ends the run early, clean-up included. `watch` is told of each stage.
+
+    Raises ProfileError for a mistake of the caller's; whatever a server or the network does is in the Report.
+    """
+    loaded = load_profile(profile, options)
+    plan = with_credentials(make_plan(loaded, light=light, delete=delete), loaded)
+    return judge(await observe(plan, interrupt=interrupt, watch=watch, raise_bugs=raise_bugs), loaded)
+
+
+def load_profile(profile: Profile | str | PathLike[str] | Mapping[str, Any], options: Mapping[str, Any]) -> Profile:
+    """The profile with the options laid over it. Raises ProfileError."""
+    if isinstance(profile, Profile):
+        # A Profile is final: options would have to be checked against the file it came from.
+        if any(value is not None for value in options.values()):
+            raise TypeError("options go with a profile's name, path or mapping, not with a loaded Profile")
+        return profile
+    if isinstance(profile, Mapping):
+        return load_mapping(profile, overlays(options), plugins=plugins())
+    return load(profile, overlays(options), plugins=plugins())
+
+
+async def observe(
+    plan: Plan, *, interrupt: asyncio.Event | None = None, watch: Watch | None = None, raise_bugs: bool = False
+) -> Record:
+    """Carry out a plan (credentials in it) and return the record. Never raises, except for bugs with `raise_bugs`."""
+    loop = asyncio.get_running_loop()
+    started = datetime.now(UTC)
+    journal = Journal(loop.time, Redactor(_secrets(plan)), watch)
+    job = _job(plan, journal, lambda: datetime.now(UTC))
+    error: str | None = None
+    try:
+        await _legs(plan, job, journal, interrupt)
+    except Exception as bug:
+        if raise_bugs:
+            raise
+        error = journal.redacted("".join(traceback.format_exception_only(bug)).strip())
+    stages = journal.stages(plan.stages)
+    return Record(
+        id=secrets.token_hex(8),
+        profile=plan.profile,
+        target=replace(plan.target, address=_address(stages), node=_node(stages)),
+        started=started.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        seconds=journal.now,
+        stages=stages,
+        transcript=journal.lines,
+        error=error,
+        interrupted=job.interrupted,
+    )
+
+
+def _secrets(plan: Plan) -> list[str]:
+    sides = [plan.submission, *(reader.side for reader in plan.readers)]
+    return [side.credentials.secret for side in sides if side.credentials is not None]
+
+
+def _job(plan: Plan, journal: Journal, utc_now: Callable[[], datetime]) -> Job:
+    key, remark = installation_key(state_directory())
+    if remark:
+        journal.line("probe", "*", remark)
+    draft = None
+    if plan.sender is not None and plan.recipient is not None:
+        marker = new_marker(secrets.token_bytes(16))
+        draft = compose(marker=marker, key=key, sender=plan.sender, recipient=plan.recipient, now=utc_now())
+    names = [reader.side.leg for reader in plan.readers]
+    return Job(
+        submission=plan.submission,
+        ehlo=plan.ehlo,
+        draft=draft,
+        prove_key=key,
+        deadline=Deadline(journal.begin + plan.timeout),
+        per_connection=plan.per_connection,
+        delivery_warning=plan.delivery_warning,
+        delivery_critical=plan.delivery_critical,
+        delete=plan.delete,
+        utc_now=utc_now,
+        reserve=min(2.0, plan.timeout / 5),
+        read={name: Milestone() for name in names},
+        done={name: Milestone() for name in names},
+    )
+
+
+async def _legs(plan: Plan, job: Job, journal: Journal, interrupt: asyncio.Event | None) -> None:
+    """The submission and every reader at once: a run costs the longer leg, not the sum."""
+    listener = asyncio.ensure_future(_listen(job, interrupt)) if interrupt is not None else None
+    try:
+        async with asyncio.TaskGroup() as legs:
+            legs.create_task(submit(job, journal))
+            for reader in plan.readers:
+                legs.create_task(reader.module.read(job, journal, reader.side, reader.settings))
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
+    finally:
+        if listener is not None:
+            listener.cancel()
+
+
+async def _listen(job: Job, interrupt: asyncio.Event) -> None:
+    await interrupt.wait()
+    job.interrupt(INTERRUPT_SECONDS)
+
+
+def _address(stages: tuple[StageRecord, ...]) -> str | None:
+    return next((stage.facts.get("remote") for stage in stages if stage.name == "smtp.connect"), None)
+
+
+def _node(stages: tuple[StageRecord, ...]) -> str | None:
+    """The node that answered: what the final 250 says (Exchange), else the name in the greeting."""
+    facts = {stage.name: stage.facts for stage in stages}
+    return facts.get("smtp.submit", {}).get("hostname") or facts.get("smtp.greeting", {}).get("name")
+
+
+def judge(record: Record, profile: Profile) -> Report:
+    """Judge a record: findings, each stage's status, the verdict."""
+    found = findings(record, profile)
+    stages = tuple(Stage(stage, _status(stage, found)) for stage in record.stages)
+    failed = next((stage.name for stage in stages if stage.status == "failed"), None)
+    return Report(
+        id=record.id,
+        profile=record.profile,
+        target=record.target,
+        started=record.started,
+        seconds=record.seconds,
+        verdict=_verdict(record, stages, found),
+        failed_stage=failed,
+        delivery_seconds=_delivery_seconds(record),
+        stages=stages,
+        findings=found,
+        transcript=record.transcript,
+        error=record.error,
+        interrupted=record.interrupted,
+    )
+
+
+def _status(stage: StageRecord, found: tuple[Finding, ...]) -> Status:
+    """How the stage ended, and the worst finding that names it."""
+    worst = worst_severity(finding.severity for finding in found if finding.stage == stage.name)
+    if stage.status == "skipped":
+        return "skipped"
+    if worst == "critical" or (stage.status == "failed" and worst != "warning"):
+        return "failed"
+    return "warning" if worst == "warning" else "ok"
+
+
+def _verdict(record: Record, stages: tuple[Stage, ...], found: tuple[Finding, ...]) -> Verdict:
+    if any(stage.status == "failed" for stage in stages):
+        return "critical"
+    if record.error is not None:
+        return "unknown"
+    return "warning" if any(finding.severity == "warning" for finding in found) else "ok"
+
+
+def _delivery_seconds(record: Record) -> float | None:
+    """From the final 250 until a reader first saw the message."""
+    seen = [stage.facts.get("seconds") for stage in record.stages if stage.name.endswith(".find")]
+    return min((seconds for seconds in seen if seconds is not None), default=None)

@@ -1,0 +1,37 @@
+"""One file an output: reports → text. The folder is the list; a file declares `tell(reports, context) -> str`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+from probe.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an output may need besides the reports. `seconds` is the whole command's; `width` is None when piped."""
+
+    started: str
+    seconds: float
+    transcript: bool = False
+    color: bool = False
+
+
+class Output(Protocol):
+    def tell(self, reports: Sequence[Report], context: Context) -> str: ...
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """The names of every output, from the files of this folder (`protocol_log.py` is `protocol-log`)."""
+    return tuple(path.stem.replace("_", "-") for path in sorted(Path(__file__).parent.glob("[!_]*.py")))
+
+
+def output(name: str) -> Output:
+    """The output of that name. Raises KeyError for an unknown one."""
+    if name not in formats():
+        raise KeyError(name)
+    return import_module(f"{__name__}.{name.replace('-', '_')}")

@@ -1,0 +1,126 @@
+"""`text`: what a person reads in a terminal or a mail. No wrapping, no boxes; colour only in a terminal.
+
+Server text is data: every control character is shown, never sent.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from probe.report import Finding, Report, Stage, Verdict
+from probe.tell import Context
+
+_SIGNS = {"ok": "ok", "warning": "warn", "failed": "FAIL", "skipped": "-"}
+_COLORS = {"ok": "32", "warning": "33", "critical": "31", "failed": "31", "unknown": "35", "info": "36", "skipped": "2"}
+_FACT_CHARACTERS = 100
+
+
+def tell(reports: Sequence[Report], context: Context) -> str:
+    """Each report: verdict, stages with the fact that matters most, findings with what to do, transcript on request."""
+    return "\n".join("\n".join(_lines(report, context)) + "\n" for report in reports)
+
+
+def _lines(report: Report, context: Context) -> Iterator[str]:
+    yield headline(report, context.color)
+    if report.error:
+        yield f"  internal error: {safe(report.error)}"
+    yield ""
+    for stage in report.stages:
+        yield _stage(stage, context.color)
+    for finding in report.findings:
+        yield ""
+        yield from _finding(finding, context.color)
+    if context.transcript:
+        yield ""
+        for line in report.transcript:
+            yield f"  {line.at:8.3f} {line.connection:<4} {line.direction} {safe(line.text)}"
+
+
+def headline(report: Report, color: bool = False) -> str:
+    """One line: verdict, profile, target, and the delivery time or the first thing that failed."""
+    verdict = _paint(_word(report), report.verdict, color)
+    target = f"{report.target.host}:{report.target.port} ({report.target.security})"
+    return f"{verdict}  {safe(report.profile)}  {safe(target)}  {_outcome(report)}"
+
+
+def _word(report: Report) -> str:
+    words: Mapping[Verdict, str] = {"ok": "OK", "warning": "WARNING", "critical": "CRITICAL", "unknown": "UNKNOWN"}
+    return words[report.verdict] + (" (interrupted)" if report.interrupted else "")
+
+
+def _outcome(report: Report) -> str:
+    if report.failed_stage:
+        return f"{report.failed_stage} failed after {report.seconds:.2f} s"
+    if report.delivery_seconds is not None:
+        return f"delivered in {report.delivery_seconds:.2f} s, whole run {report.seconds:.2f} s"
+    return f"whole run {report.seconds:.2f} s"
+
+
+def _stage(stage: Stage, color: bool) -> str:
+    sign = _paint(f"{_SIGNS[stage.status]:<4}", stage.status, color)
+    seconds = f"{stage.record.seconds:7.3f} s" if stage.status != "skipped" else " " * 9
+    detail = stage.record.reason if stage.record.reason else _detail(stage.name, stage.record.facts)
+    return f"  {sign}  {stage.name:<16} {seconds}  {_short(safe(detail))}".rstrip()
+
+
+def _detail(name: str, facts: Mapping[str, Any]) -> str:
+    step = name.partition(".")[2]
+    pick = _DETAILS.get(step)
+    return pick(facts) if pick else ""
+
+
+def _certificate(facts: Mapping[str, Any]) -> str:
+    names = ", ".join(facts.get("subject_names") or ())
+    return f"{names}; until {facts.get('not_after')}; SHA-1 {facts.get('thumbprint')}"
+
+
+def _tls(facts: Mapping[str, Any]) -> str:
+    return f"{facts.get('version')} {facts.get('cipher')}"
+
+
+def _logon(facts: Mapping[str, Any]) -> str:
+    return f"{facts.get('mechanism')}"
+
+
+def _verify(facts: Mapping[str, Any]) -> str:
+    hops = facts.get("hops") or ()
+    return f"proven by {facts.get('proven_by')}, text {facts.get('text')}, {len(hops)} hop(s)"
+
+
+_DETAILS = {
+    "resolve": lambda facts: " ".join(facts.get("addresses") or ()),
+    "connect": lambda facts: str(facts.get("remote", "")),
+    "greeting": lambda facts: " / ".join(facts.get("lines") or ()),
+    "ehlo": lambda facts: " ".join(facts.get("keywords") or ()),
+    "ehlo_tls": lambda facts: " ".join(facts.get("keywords") or ()),
+    "starttls": _tls,
+    "tls": _tls,
+    "certificate": _certificate,
+    "auth": _logon,
+    "login": _logon,
+    "submit": lambda facts: " / ".join(facts.get("reply") or ()),
+    "find": lambda facts: f"in {facts.get('folder')} {facts.get('seconds', 0):.3f} s after the final reply",
+    "verify": _verify,
+}
+
+
+def _finding(finding: Finding, color: bool) -> Iterator[str]:
+    yield f"{_paint(finding.severity.upper(), finding.severity, color)}  {finding.stage}  {finding.id}: {safe(finding.summary)}"
+    if finding.evidence and finding.evidence not in finding.summary:
+        yield f"  seen:   {_short(safe(finding.evidence), 300)}"
+    if finding.cause:
+        yield f"  likely: {finding.cause}"
+    for index, step in enumerate(finding.remedy):
+        yield f"  {'do:    ' if index == 0 else '       '} {step}"
+
+
+def safe(text: str) -> str:
+    """Text without any character that a terminal would act on or that would reorder what is read (bidi controls)."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def _short(text: str, most: int = _FACT_CHARACTERS) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _paint(text: str, meaning: str, color: bool) -> str:
+    return f"\x1b[{_COLORS[meaning]}m{text}\x1b[0m" if color else text
