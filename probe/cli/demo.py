@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from probe.report import Report
     from probe.sandbox import Sandbox
 
-SECRET_NAME = "PROBE_SANDBOX_PASSWORD"  # noqa: S105  the name of a variable
-
-
 def register(app: typer.Typer) -> None:
     app.command("demo")(demo)
 
@@ -47,7 +44,7 @@ async def _demo(personality: str, fault: str | None, watch: Any) -> "Report":
     from probe.sandbox import Sandbox
 
     async with Sandbox(personality=personality, fault=fault) as sandbox:
-        os.environ[SECRET_NAME] = sandbox.password
+        os.environ[option.SANDBOX_SECRET] = sandbox.password
         return await run(_profile(sandbox), watch=watch)
 
 
@@ -57,7 +54,7 @@ def _profile(sandbox: "Sandbox") -> dict[str, Any]:
     return {
         "name": "demo",
         "submission": {"host": "localhost", "port": ports["submission"], "family": "ipv4", "ehlo": "probe.sandbox.test"},
-        "account": {"username": sandbox.username, "password": {"env": SECRET_NAME}},
+        "account": {"username": sandbox.username, "password": {"env": option.SANDBOX_SECRET}},
         "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": "1h", "expires_critical": "1h"},
         "readback": {
             "imap": {"port": ports["imaps"], "family": "ipv4"},

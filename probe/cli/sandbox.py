@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from probe.cli import _options as option
+
 
 def register(app: typer.Typer) -> None:
     app.command("sandbox")(sandbox)
@@ -40,7 +42,6 @@ def checked(personality: str, fault: str | None) -> None:
 
 
 async def _serve(personality: str, fault: str | None, profile: Path | None) -> None:
-    from probe.cli.demo import SECRET_NAME
     from probe.cli.run import interrupt_on_signals
     from probe.keep.files import write_atomically
     from probe.sandbox import Sandbox
@@ -48,7 +49,7 @@ async def _serve(personality: str, fault: str | None, profile: Path | None) -> N
     interrupt = interrupt_on_signals()
     async with Sandbox(personality=personality, fault=fault) as server:
         # The throw-away password of a server on loopback: the one secret that is meant to be seen.
-        how = f"# In another shell: {SECRET_NAME}={server.password} probe run {profile or 'FILE'}\n"
+        how = f"# In another shell: {option.SANDBOX_SECRET}={server.password} probe run {profile or 'FILE'}\n"
         if profile:
             write_atomically(profile, server.profile(), 0o600)
             typer.echo(how, nl=False)

@@ -1,0 +1,193 @@
+"""The house keeps its shape: arrows in one direction, pure rooms, plug-ins of one form, one name a finding."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROBE = ROOT / "probe"
+
+# Who may import whom, wing by wing; a wing may always import itself. Ground: record, report, certificate, message, profile.
+GROUND = {"record", "report", "certificate", "message", "profile", "version"}
+ALLOWED = {
+    "record": set(),
+    "version": set(),
+    "report": {"record", "version"},
+    "certificate": set(),
+    "message": set(),
+    "profile": set(),
+    "observe": GROUND - {"report"},
+    "judge": GROUND,
+    "tell": GROUND,
+    "keep": GROUND,
+    "sandbox": set(),
+    "options": {"profile"},
+    "plan": GROUND | {"observe", "judge", "tell", "keep"},
+    "roundtrip": GROUND | {"observe", "judge", "tell", "keep", "plan", "options"},
+    "cli": GROUND | {"observe", "judge", "tell", "keep", "plan", "options", "roundtrip", "sandbox"},
+    "__main__": {"cli", "version"},
+}
+# The face of the library names its homes for type checkers only; at run time it imports nothing of ours but the version.
+FACE = "__init__"
+
+PURE = ["judge", "tell", "record", "report", "certificate", "message", "observe/dialect", "observe/sasl"]
+IMPURE_MODULES = {"socket", "ssl", "asyncio", "subprocess", "time", "random", "os", "secrets", "threading"}
+
+
+def sources(place: str = "") -> list[Path]:
+    path = PROBE / place if place else PROBE
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+
+
+def imports(path: Path) -> set[str]:
+    """Every module a file imports, wherever the import stands: in functions and for typing too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def wing(path: Path) -> str:
+    return path.relative_to(PROBE).with_suffix("").parts[0]
+
+
+def wings_imported(path: Path) -> set[str]:
+    """Our own wings among a file's imports."""
+    ours = {name.split(".")[1] for name in imports(path) if name.startswith("probe.")}
+    return {name for name in ours if (PROBE / name).is_dir() or (PROBE / f"{name}.py").exists()}
+
+
+@pytest.mark.parametrize("path", [p for p in sources() if wing(p) != FACE], ids=lambda p: str(p.relative_to(PROBE)))
+def test_arrows_point_down(path: Path) -> None:
+    here = wing(path)
+    assert here in ALLOWED, f"{here} is a new wing: give it its arrows in this test and in docs/architecture.md"
+    assert wings_imported(path) - {here} <= ALLOWED[here]
+
+
+def test_no_circle_between_modules() -> None:
+    graph = {module_name(path): {name for name in imports(path) if name.startswith("probe")} for path in sources()}
+    # `import probe.x` runs probe/__init__, which imports nothing back at run time.
+    graph["probe"] = set()
+    graph = {name: {edge for edge in edges if edge in graph} for name, edges in graph.items()}
+    seen: dict[str, str] = {}
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert seen.get(name) != "open", f"a circle: {' → '.join((*trail, name))}"
+        if name in seen:
+            return
+        seen[name] = "open"
+        for edge in sorted(graph[name] - {name}):
+            visit(edge, (*trail, name))
+        seen[name] = "done"
+
+    for name in sorted(graph):
+        visit(name, ())
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("place", PURE)
+def test_pure_rooms(place: str) -> None:
+    for path in sources(place):
+        tops = {name.split(".")[0] for name in imports(path)}
+        assert not tops & IMPURE_MODULES, f"{path} is pure: no {tops & IMPURE_MODULES}"
+
+
+def test_only_the_connection_room_opens_sockets() -> None:
+    for path in sources():
+        place = str(path.relative_to(PROBE))
+        if place.startswith(("observe/connection", "sandbox")) or place == "observe/trouble.py":
+            continue
+        assert not {"socket", "ssl"} & imports(path), f"{place} reaches past the recorded connection"
+
+
+def test_sandbox_shares_nothing_with_the_client() -> None:
+    for path in sources("sandbox"):
+        assert all(name.startswith("probe.sandbox") for name in imports(path) if name.startswith("probe."))
+
+
+def test_plug_ins_have_their_form() -> None:
+    from probe.judge import checks
+    from probe.observe.sasl import mechanisms
+    from probe.plan import readers
+    from probe.tell import formats, output
+
+    for check in checks():
+        assert isinstance(check.FINDINGS, dict)
+        assert callable(check.judge)
+    for name, reader in readers().items():
+        assert name == reader.NAME
+        assert all(stage.startswith(f"{name}.") for stage in reader.STAGES)
+        assert callable(reader.read)
+    for name in formats():
+        assert callable(output(name).tell)
+    assert {"LOGIN", "PLAIN", "CRAM-MD5"} <= set(mechanisms())
+
+
+def test_finding_ids_are_unique_and_well_formed() -> None:
+    from probe.judge import checks
+
+    names = [name for check in checks() for name in check.FINDINGS]
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch(r"[a-z0-9]+\.[a-z0-9-]+", name) for name in names)
+
+
+def test_every_trouble_has_words() -> None:
+    """Whatever can stop a stage is explained by some check: cause and remedy, not just the sentence."""
+    from probe.judge import kinds
+
+    raised = set()
+    for path in sources("observe"):
+        raised |= set(re.findall(r'(?:stop|Trouble)\(\s*"([a-z0-9]+\.[a-z-]+)"', path.read_text(encoding="utf-8")))
+        raised |= set(re.findall(r'"((?:auth|greeting|connect|tls|submit|probe)\.[a-z-]+)"', path.read_text(encoding="utf-8")))
+    assert len(raised) > 25
+    # certificate.not-accepted only ends the leg: the certificate's own findings say what is wrong with it.
+    assert raised - set(kinds()) == {"certificate.not-accepted"}
+
+
+def test_architecture_names_the_function_of_every_stage() -> None:
+    """docs/architecture.md has a row for each stage, and the function it names exists."""
+    from probe.plan import readers
+    from probe.record import SUBMISSION_STAGES
+
+    table = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([a-z0-9]+\.[a-z_]+)` \| `([a-z0-9_/.]+:[a-z_]+)`", table, re.MULTILINE))
+    planned = [*SUBMISSION_STAGES, *(stage for reader in readers().values() for stage in reader.STAGES)]
+    assert set(rows) == set(planned)
+    for place in rows.values():
+        file, _, function = place.partition(":")
+        assert re.search(rf"^(async )?def {function}\(", (PROBE / file).read_text(encoding="utf-8"), re.MULTILINE), place
+
+
+def test_files_and_functions_stay_small() -> None:
+    for path in sources():
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 420, f"{path} holds more than one subject"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or 0) - node.lineno + 1
+                assert length <= 62, f"{path}:{node.lineno} {node.name} has {length} lines"
+
+
+def test_importing_the_face_loads_nothing_heavy() -> None:
+    code = "import probe, sys; print(' '.join(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+    heavy = {"typer", "pydantic", "imapclient", "aiosmtplib", "cryptography.x509", "cryptography", "rich", "asyncio", "ssl"}
+    assert not heavy & set(loaded)
+
+
+def test_the_version_needs_no_command_line_library() -> None:
+    code = "import sys; sys.argv = ['probe', '--version']; from probe.__main__ import main; main(); print(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert not {"typer", "pydantic", "asyncio"} & set(done.stdout.split())

@@ -1,0 +1,84 @@
+"""The marked message, and what becomes of it on the way."""
+
+import base64
+from datetime import UTC, datetime
+from email import message_from_bytes
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probe.message import MARKER_PATTERN, carries_marker, compose, new_marker, prove
+
+KEY = b"k" * 32
+MARKER = new_marker(bytes(range(16)))
+DRAFT = compose(marker=MARKER, key=KEY, sender="a@x.test", recipient="b@x.test", now=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+
+
+def proof_of(raw: bytes, key: bytes = KEY):  # noqa: ANN201
+    return prove(raw, marker=MARKER, key=key, sender="a@x.test")
+
+
+def test_the_message_is_what_mail_programs_and_responders_expect() -> None:
+    message = message_from_bytes(DRAFT.raw)
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert message["X-Auto-Response-Suppress"] == "All"
+    assert message["Message-ID"] == f"<{MARKER}@x.test>"
+    assert message["Date"] == "Fri, 02 Jan 2026 03:04:05 +0000"
+    assert DRAFT.raw.isascii()
+    assert all(len(line) <= 998 for line in DRAFT.raw.split(b"\r\n"))
+    assert b"\n" not in DRAFT.raw.replace(b"\r\n", b"")
+    assert MARKER_PATTERN.fullmatch(MARKER)
+
+
+def test_unharmed() -> None:
+    proof = proof_of(b"Received: from a by mx.test; Fri, 02 Jan 2026 03:04:06 +0000\r\n" + DRAFT.raw)
+    assert (proof.ours, proof.proven_by, proof.text) == (True, "header", "intact")
+    assert not proof.subject_changed and not proof.message_id_changed
+    assert proof.hops[0].by == "mx.test"
+
+
+def test_another_installation_is_not_ours() -> None:
+    assert not proof_of(DRAFT.raw, key=b"z" * 32).ours
+
+
+def test_a_twin_with_our_marker_alone_is_not_ours() -> None:
+    twin = f"Subject: x\r\nX-Submission-Probe: {MARKER}\r\nX-Submission-Probe-Proof: {'0' * 64}\r\n\r\n{MARKER}\r\n".encode()
+    assert carries_marker(twin, MARKER)
+    assert not proof_of(twin).ours
+
+
+def test_headers_stripped_the_text_still_proves_it() -> None:
+    head, _, body = DRAFT.raw.partition(b"\r\n\r\n")
+    kept = [line for line in head.split(b"\r\n") if not line.startswith((b"X-Submission", b" "))]
+    proof = proof_of(b"\r\n".join(kept) + b"\r\n\r\n" + body)
+    assert (proof.ours, proof.proven_by) == (True, "text")
+
+
+def test_footer_truncation_and_rewriting_are_told_apart() -> None:
+    assert proof_of(DRAFT.raw + b"-- \r\nThis mail is confidential.\r\n").text == "added-to"
+    assert proof_of(DRAFT.raw[:-120]).text == "changed"
+    encoded = DRAFT.raw.replace(b"Content-Transfer-Encoding: 7bit", b"Content-Transfer-Encoding: base64")
+    head, _, body = encoded.partition(b"\r\n\r\n")
+    assert proof_of(head + b"\r\n\r\n" + base64.encodebytes(body)).text == "intact"
+
+
+def test_tagged_subject_and_replaced_message_id_are_seen() -> None:
+    raw = DRAFT.raw.replace(b"Subject: ", b"Subject: [EXTERNAL] ").replace(b"Message-ID: <", b"Message-ID: <new.")
+    proof = proof_of(raw)
+    assert proof.ours and proof.subject_changed and proof.message_id_changed
+
+
+def test_a_negative_hop_is_kept_as_it_is() -> None:
+    trace = (
+        b"Received: by second.test; Fri, 02 Jan 2026 03:04:00 +0000\r\n"
+        b"Received: by first.test; Fri, 02 Jan 2026 03:04:10 +0000\r\n"
+        b"Received: rubbish\r\n"
+    )
+    hops = proof_of(trace + DRAFT.raw).hops
+    assert [(hop.by, hop.seconds) for hop in hops] == [("", None), ("first.test", None), ("second.test", -10.0)]
+
+
+@given(st.binary(max_size=400))
+def test_rubbish_is_simply_not_ours(raw: bytes) -> None:
+    assert not proof_of(raw).ours
+    carries_marker(raw, MARKER)
