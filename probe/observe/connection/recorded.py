@@ -82,8 +82,9 @@ class Connection:
 
     # -- reading ---------------------------------------------------------------------------------------------
 
-    async def read_line(self, waiting_for: str) -> bytes:
-        """The next line without its line end, recorded verbatim.
+    async def read_line(self, waiting_for: str, *, recorded: bool = True) -> bytes:
+        """The next line without its line end, recorded verbatim unless it is part of a message (other people's mail
+        has no place in a transcript).
 
         Raises Stopped: `reply.timeout`, `connect.closed` or `protocol.too-long`.
         """
@@ -97,7 +98,8 @@ class Connection:
         del self._buffer[: end + 1]
         self._searched = 0
         line = line.removesuffix(b"\r")
-        self._journal.line(self.name, "<", _text(line))
+        if recorded:
+            self._journal.line(self.name, "<", _text(line))
         return line
 
     async def read_exactly(self, octets: int, waiting_for: str) -> bytes:

@@ -25,8 +25,6 @@ NAME = "pop3"
 STAGES = reader_stages(NAME)
 # Newest last on most servers, newest first on Exchange: both ends of the maildrop are looked at.
 AT_EACH_END = (3, 10, 25)
-# More lines than our message has: TOP of so many is the whole of it.
-TOP_LINES = 100
 
 
 class Settings(Reader):
@@ -256,16 +254,26 @@ def _both_ends(messages: int, each: int) -> list[int]:
 
 
 async def _candidates(session: Session, numbers: list[int]) -> list[Candidate]:
-    """The messages that carry our marker. TOP shows enough of each; without TOP the message itself has to be read."""
-    verb = "TOP {} " + str(TOP_LINES) if "TOP" in session.capabilities else "RETR {}"
+    """The messages that carry our marker. TOP shows the header, which is enough and spares other people's mail; without
+    TOP the message itself has to be read."""
+    verb = "TOP {} 0" if "TOP" in session.capabilities else "RETR {}"
     commands = [verb.format(number) for number in numbers]
     answers = await session.talk.flight(commands, pipelined=session.pipelined, multiline=True)
     found = []
     for number, answer in zip(numbers, answers, strict=True):
         raw = b"\r\n".join(answer.lines) + b"\r\n"
         if answer.ok and find.marked(raw, session.job):
-            found.append(find.candidate(session.job, "INBOX", number, raw, answer.at))
+            found.append(await _proven(session, number, raw, answer.at))
     return found[: find.MOST_CANDIDATES]
+
+
+async def _proven(session: Session, number: int, raw: bytes, at: float) -> Candidate:
+    """The candidate with its proof tried; where a gateway stripped our header, the text has to prove it."""
+    found = find.candidate(session.job, "INBOX", number, raw, at)
+    if found.ours:
+        return found
+    answer = await session.talk.command(f"RETR {number}", multiline=True)
+    return find.candidate(session.job, "INBOX", number, b"\r\n".join(answer.lines) + b"\r\n", at)
 
 
 async def _reopen(session: Session) -> None:
@@ -293,7 +301,7 @@ async def _verify(session: Session, candidates: list[Candidate]) -> None:
         raw = b"\r\n".join(answer.lines) + b"\r\n"
         candidates[0] = find.candidate(session.job, first.folder, first.number, raw, first.seen_at)
         if not candidates[0].ours:
-            raise stop("message.forged", "the message retrieved is not the one that TOP showed: its proof does not hold")
+            raise stop("message.forged", "the message retrieved does not hold the proof that TOP showed")
         find.verify(session.job, stage, candidates)
     session.job.read[NAME].reach(session.journal.now)
 

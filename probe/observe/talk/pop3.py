@@ -20,6 +20,7 @@ class Pop3Talk:
 
     def __init__(self, connection: Connection, journal: Journal) -> None:
         self.connection = connection
+        self.ended = False
         self._journal = journal
 
     async def greeting(self) -> Response:
@@ -41,6 +42,7 @@ class Pop3Talk:
             if not pipelined:
                 await self._send(f"{command}\r\n", shown)
             verb = command.split(" ")[0]
+            self.ended = self.ended or verb == "QUIT"
             responses.append(await self._response(verb, multiline=multiline))
         return responses
 
@@ -63,11 +65,14 @@ class Pop3Talk:
     async def _lines(self, verb: str) -> tuple[bytes, ...]:
         lines: list[bytes] = []
         octets = 0
-        while (line := unstuffed(await self.connection.read_line(verb))) is not None:
+        message = verb in ("TOP", "RETR")
+        while (line := unstuffed(await self.connection.read_line(verb, recorded=not message))) is not None:
             lines.append(line)
             octets += len(line) + 2
             if octets > RESPONSE_OCTETS:
                 raise stop("protocol.too-long", f"{verb}: a response of more than {RESPONSE_OCTETS} octets")
+        if message:
+            self.connection.note(f"{octets} octets of message received")
         return tuple(lines)
 
     async def authenticate(self, mechanism: Mechanism, credentials: Credentials) -> Response:
@@ -115,13 +120,15 @@ class Pop3Talk:
         self._journal.mask(text)
         return text
 
-    async def goodbye(self) -> Response | None:
-        """QUIT within a second: the server then deletes what was marked (RFC 1939 section 6). None when it said nothing."""
+    async def goodbye(self) -> None:
+        """QUIT within a second, unless it was said; what comes back no longer matters."""
+        if self.ended:
+            return
         try:
             self.connection.hurry()
-            return await self.command("QUIT")
+            await self.command("QUIT")
         except Stopped:
-            return None
+            pass
 
     async def close(self) -> None:
         """Close the connection, without waiting for the server."""
