@@ -24,7 +24,7 @@ _CHAIN = (
 )
 
 FINDINGS = {
-    "certificate.expired": Kind("the certificate has expired", "It was likely not renewed, or the renewed one is not served.", _RENEW),
+    "certificate.expired": Kind("the certificate has expired", "It was likely not renewed, or the new one is not served.", _RENEW),
     "certificate.not-yet-valid": Kind(
         "the certificate is not yet valid", "It was issued for later, or a clock (here or where it was issued) is wrong.", _RENEW
     ),
@@ -34,7 +34,7 @@ FINDINGS = {
         "The FQDN is likely missing among the certificate's names, or another certificate is assigned to this service.",
         (
             "Exchange: Set-ReceiveConnector 'NAME\\Client Frontend NAME' -Fqdn NAME -TlsCertificateName '<I>issuer<S>subject'",
-            "Exchange: Set-PopSettings -X509CertificateName NAME; Set-ImapSettings -X509CertificateName NAME; restart both services",
+            "Exchange: Set-PopSettings -X509CertificateName NAME; Set-ImapSettings -X509CertificateName NAME; restart both",
             "Postfix, Dovecot: obtain a certificate that has this name as subjectAltName",
         ),
     ),

@@ -30,7 +30,8 @@ FINDINGS = {
         "the port is closed",
         "Nothing listens on that port, or a firewall rejects it. The service may be stopped or bound elsewhere.",
         (
-            'Exchange: Get-ReceiveConnector | fl Identity,Bindings; Test-NetConnection NAME -Port 587; Get-Service MSExchangeFrontEndTransport',
+            "Exchange: Get-ReceiveConnector | fl Identity,Bindings; Test-NetConnection NAME -Port 587; "
+            "Get-Service MSExchangeFrontEndTransport",
             "Postfix: postconf -M submission/inet; ss -ltn 'sport = :587'   Dovecot: doveconf service; ss -ltn",
         ),
     ),

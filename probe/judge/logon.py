@@ -11,6 +11,11 @@ _LOOK = (
     "Look: the server's log for this user and time (Exchange: protocol log of the connector; Postfix/Dovecot: mail.log)"
 )
 
+_BASIC_AUTH = (
+    "Exchange: Set-ReceiveConnector 'NAME\\Client Frontend NAME' "
+    "-AuthMechanism Tls,Integrated,BasicAuth,BasicAuthRequireTLS"
+)
+
 FINDINGS = {
     "auth.refused": Kind(
         "the logon was refused",
@@ -43,7 +48,7 @@ FINDINGS = {
         "After TLS the server offers no mechanism that the profile allows. Exchange's connector offers LOGIN only with "
         "BasicAuth in AuthMechanism.",
         (
-            "Exchange: Set-ReceiveConnector 'NAME\\Client Frontend NAME' -AuthMechanism Tls,Integrated,BasicAuth,BasicAuthRequireTLS",
+            _BASIC_AUTH,
             "Postfix: postconf smtpd_sasl_auth_enable smtpd_sasl_type smtpd_sasl_path   Dovecot: doveconf auth_mechanisms",
             "Check account.mechanism in the profile",
         ),
@@ -71,7 +76,7 @@ FINDINGS = {
         "AUTH with LOGIN, PLAIN or a token mechanism is offered before TLS, so a client may send the password in clear. "
         "GSSAPI and NTLM before TLS are Exchange's healthy default.",
         (
-            "Exchange: Set-ReceiveConnector 'NAME\\Client Frontend NAME' -AuthMechanism Tls,Integrated,BasicAuth,BasicAuthRequireTLS",
+            _BASIC_AUTH,
             "Postfix: postconf -e smtpd_tls_auth_only=yes",
         ),
     ),

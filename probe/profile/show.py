@@ -1,7 +1,11 @@
 """The settings in force and where each came from, and the JSON Schema of a profile."""
 
+import ast
+import inspect
+import itertools
 import json
 import os
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ from probe.profile.layers import KeyPath, Merged, Overlay, dotted, file_layers
 from probe.profile.load import KINDS, Settings, profile_model, read
 from probe.profile.problem import ProfileError
 from probe.profile.secret import SecretSource
+from probe.profile.table import Table
 from probe.profile.values import SECONDS_MARK, spell
 
 Row = tuple[str, str, str]
@@ -72,7 +77,40 @@ def _display(value: Any, field: FieldInfo | None = None) -> str:
 def json_schema(plugins: Settings) -> dict[str, Any]:
     """JSON Schema 2020-12 of a profile, with a table for each plug-in; for editors, by `#:schema FILE`."""
     schema: dict[str, Any] = _without_null(profile_model(plugins).model_json_schema())
+    for name, described in schema.get("$defs", {}).items():
+        for key, text in _docstrings(name).items():
+            described.get("properties", {}).get(key, {}).setdefault("description", text)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
+
+
+def _docstrings(definition: str) -> dict[str, str]:
+    """What stands under each field of the table that a schema definition was made from, bases included."""
+    found: dict[str, str] = {}
+    for table in _tables(Table):
+        if definition in (table.__name__, f"{table.__module__}.{table.__qualname__}".replace(".", "__")):
+            for base in reversed([base for base in table.__mro__ if issubclass(base, Table)]):
+                found |= _field_docstrings(base)
+    return found
+
+
+def _tables(table: type[Table]) -> Iterator[type[Table]]:
+    for derived in table.__subclasses__():
+        yield derived
+        yield from _tables(derived)
+
+
+def _field_docstrings(table: type[Table]) -> dict[str, str]:
+    try:
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(table))).body
+    except (OSError, TypeError, ValueError, SyntaxError):
+        return {}  # made at run time, or installed without its source
+    body = getattr(definition, "body", [])
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+    }  # fmt: skip
 
 
 def _without_null(schema: Any) -> Any:

@@ -14,8 +14,10 @@ SECRETS = ("password", "token")
 class Table(BaseModel):
     """A frozen table that refuses unknown keys and control characters; never shows its input in an error."""
 
+    # defer_build: only the model that has every plug-in's table is ever built, once. use_attribute_docstrings is left
+    # out on purpose: it reads and parses the source of every table at each start; the schema does so when it is asked for.
     model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, protected_namespaces=(), use_attribute_docstrings=True
+        frozen=True, extra="forbid", defer_build=True, hide_input_in_errors=True, protected_namespaces=()
     )
 
     @field_validator("*", mode="before")

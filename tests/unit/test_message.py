@@ -14,7 +14,7 @@ MARKER = new_marker(bytes(range(16)))
 DRAFT = compose(marker=MARKER, key=KEY, sender="a@x.test", recipient="b@x.test", now=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 
 
-def proof_of(raw: bytes, key: bytes = KEY):  # noqa: ANN201
+def proof_of(raw: bytes, key: bytes = KEY):
     return prove(raw, marker=MARKER, key=key, sender="a@x.test")
 
 

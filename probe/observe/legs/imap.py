@@ -280,8 +280,7 @@ async def _look_into(job: Job, session: Session, folder: Folder) -> list[Candida
         return []
     if _renewed(folder, answers[0]) or fetch is None:
         return await _search(job, session, folder, answers[0])
-    items = [item for item in answers[-1].of("FETCH")]
-    return await _candidates(job, session, folder, items, answers[-1].at, whole)
+    return await _candidates(job, session, folder, answers[-1].of("FETCH"), answers[-1].at, whole)
 
 
 def _fetch_command(session: Session, folder: Folder) -> tuple[str | None, bool]:
