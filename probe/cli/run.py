@@ -88,10 +88,11 @@ def _names(profiles: Sequence[str] | None, host: str | None) -> list[str]:
 
 def load_all(names: Sequence[str], settings: dict[str, Any]) -> list["Profile"]:
     """Every profile, or one ProfileError with the problems of all of them."""
-    from probe.profile import ProfileError
+    from probe.profile import Problem, ProfileError
     from probe.roundtrip import load_profile
 
-    loaded, problems = [], []
+    loaded: list[Profile] = []
+    problems: list[Problem] = []
     for name in names:
         try:
             loaded.append(load_profile(name, settings))

@@ -90,8 +90,9 @@ class Job:
     accepted: Milestone[Accepted] = field(default_factory=Milestone)
     content_sent: bool = False
     interrupted: bool = False
-    read: dict[str, Milestone[float]] = field(default_factory=dict)
-    done: dict[str, Milestone[float]] = field(default_factory=dict)
+    # By reader: the folder it read the message from; and its end.
+    read: dict[str, Milestone[str]] = field(default_factory=dict)
+    done: dict[str, Milestone[str]] = field(default_factory=dict)
     resolved: dict[tuple[str, int, str], asyncio.Future[Resolution]] = field(default_factory=dict)
 
     @property

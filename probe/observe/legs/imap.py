@@ -359,7 +359,7 @@ def _uid_and_octets(item: Untagged) -> tuple[int | None, bytes | None]:
 async def _verify(job: Job, journal: Journal, session: Session, candidates: list[Candidate]) -> None:
     async with journal.stage("imap.verify", "prove the message read over IMAP4") as stage:
         find.verify(job, stage, candidates)
-    job.read[NAME].reach(journal.now)
+    job.read[NAME].reach(candidates[0].folder)
 
 
 async def _delete(job: Job, journal: Journal, session: Session, candidates: list[Candidate]) -> None:

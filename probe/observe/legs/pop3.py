@@ -90,6 +90,11 @@ async def _wait(job: Job, journal: Journal, session: Session) -> Accepted | None
             journal.skip("pop3.login", "no message was submitted, and the maildrop is a snapshot taken at logon")
         return None
     await job.partners_have_read(NAME, job.delivery_warning)
+    elsewhere = next((seen.value for seen in job.read.values() if seen.value not in (None, "INBOX")), None)
+    if elsewhere is not None:
+        for name in STAGES[3:]:
+            journal.skip(name, f"the message is in {elsewhere}, and POP3 shows the INBOX only")
+        return None
     job.renew(session.talk.connection)
     return accepted
 
@@ -303,7 +308,7 @@ async def _verify(session: Session, candidates: list[Candidate]) -> None:
         if not candidates[0].ours:
             raise stop("message.forged", "the message retrieved does not hold the proof that TOP showed")
         find.verify(session.job, stage, candidates)
-    session.job.read[NAME].reach(session.journal.now)
+    session.job.read[NAME].reach(candidates[0].folder)
 
 
 async def _delete(session: Session, candidates: list[Candidate]) -> None:

@@ -1,0 +1,157 @@
+"""The embedded mail server on loopback: submission, IMAP4 and POP3 for `probe demo` and `probe sandbox`.
+
+It imports nothing else of ours, so that no misreading of an RFC is shared between client and server. SMTP is aiosmtpd's;
+IMAP4 and POP3 are our own. Mail lives in memory; the certificate authority is thrown away with it.
+"""
+
+import asyncio
+import secrets
+import shutil
+import ssl
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probe.sandbox.faults import FAULTS, PERSONALITIES
+from probe.sandbox.mailbox import Logon, Mailbox, StoredMessage, World
+
+if TYPE_CHECKING:
+    from probe.sandbox.stream import Lines
+
+__all__ = ["FAULTS", "PERSONALITIES", "Address", "Logon", "Mailbox", "Sandbox", "StoredMessage"]
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a service listens."""
+
+    host: str
+    port: int
+
+
+class Sandbox:
+    """The server; an async context manager. `addresses` has submission, submissions, imap, imaps, pop3 and pop3s."""
+
+    fqdn = "mail.sandbox.test"
+    username = "probe@sandbox.test"
+
+    def __init__(
+        self,
+        *,
+        personality: str = "postfix",
+        fault: str | None = None,
+        host: str = "127.0.0.1",
+        ports: Mapping[str, int] | None = None,
+    ) -> None:
+        if personality not in PERSONALITIES:
+            raise ValueError(f"no personality {personality!r}")
+        if fault is not None and fault not in FAULTS:
+            raise ValueError(f"no fault {fault!r}")
+        self.password = secrets.token_urlsafe(15)
+        self.addresses: dict[str, Address] = {}
+        self._host, self._ports = host, ports or {}
+        self._world = World(self.fqdn, personality, fault, {self.username: self.password})
+        self._servers: list[asyncio.Server] = []
+        self._clients: set[asyncio.Task[None]] = set()
+        self._folder: Path | None = None
+        self.ca_file = Path()
+
+    @property
+    def mailboxes(self) -> dict[str, Mailbox]:
+        """Every user's mailbox, for tests."""
+        return self._world.mailboxes
+
+    @property
+    def logons(self) -> list[Logon]:
+        """Every logon that was tried, for tests."""
+        return self._world.logons
+
+    async def __aenter__(self) -> "Sandbox":
+        self._folder = Path(tempfile.mkdtemp(prefix="probe-sandbox-"))
+        try:
+            await self._start(self._folder)
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for server in self._servers:
+            server.close()
+        tasks = [*self._clients, *self._world.tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _start(self, folder: Path) -> None:
+        from probe.sandbox.authority import make_context
+        from probe.sandbox.imap import Imap
+        from probe.sandbox.pop3 import Pop3
+        from probe.sandbox.smtp import Submission
+
+        context, self.ca_file = make_context(folder, self.fqdn, self._world.fault)
+        loop = asyncio.get_running_loop()
+        for name, tls in (("submission", None), ("submissions", context)):
+            made = lambda implicit=tls is not None: Submission(self._world, context, implicit=implicit)  # noqa: E731
+            self._listening(name, await loop.create_server(made, self._host, self._ports.get(name, 0), ssl=tls))
+        for name, kind, tls in (("imap", Imap, None), ("imaps", Imap, context), ("pop3", Pop3, None), ("pop3s", Pop3, context)):
+            client = self._client(kind, context, tls is not None)
+            self._listening(name, await asyncio.start_server(client, self._host, self._ports.get(name, 0), ssl=tls))
+
+    def _listening(self, name: str, server: asyncio.Server) -> None:
+        self._servers.append(server)
+        host, port = server.sockets[0].getsockname()[:2]
+        self.addresses[name] = Address(host, port)
+
+    def _client(self, kind: Any, context: ssl.SSLContext, tls: bool) -> Callable[..., Any]:
+        from probe.sandbox.stream import Lines
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            if task is not None:
+                self._clients.add(task)
+                task.add_done_callback(self._clients.discard)
+            await _serve(kind, self._world, context, Lines(reader, writer, tls=tls))
+
+        return serve
+
+    def profile(self) -> str:
+        """A profile, in TOML, that `probe run` takes as it is."""
+        port = {name: address.port for name, address in self.addresses.items()}
+        connect = f'connect = ["{self._host}"]  # the name is not in DNS'
+        return f"""# A profile for the sandbox, for as long as it runs.
+[submission]
+host = "{self.fqdn}"
+port = {port["submission"]}
+{connect}
+
+[account]
+username = "{self.username}"
+password = {{ env = "PROBE_SANDBOX_PASSWORD" }}
+
+[readback.imap]
+port = {port["imaps"]}
+{connect}
+
+[readback.pop3]
+port = {port["pop3s"]}
+{connect}
+
+[tls]
+ca_file = "{self.ca_file}"
+expires_warning = "1h"
+expires_critical = "1h"
+"""
+
+
+async def _serve(kind: Any, world: World, context: ssl.SSLContext, lines: "Lines") -> None:
+    try:
+        await kind(world, context, lines).serve()
+    except OSError:
+        pass  # the client reset the connection: nothing is left to tell it
+    finally:
+        lines.close()

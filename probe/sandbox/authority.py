@@ -1,0 +1,69 @@
+"""A throw-away CA and the leaf that the sandbox shows: root → leaf, EC P-256, valid for days."""
+
+import ssl
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+_Issuer = tuple[ec.EllipticCurvePrivateKey, x509.Name]
+
+
+def make_context(folder: Path, fqdn: str, fault: str | None) -> tuple[ssl.SSLContext, Path]:
+    """A server context for the sandbox's names, and the file with the root that a client should trust."""
+    root = _root("Sandbox CA")
+    signer = _root("Another CA") if fault == "untrusted" else root
+    names = ["other.sandbox.test"] if fault == "wrong-name" else [fqdn, "localhost", "127.0.0.1", "::1"]
+    now = datetime.now(UTC)
+    until = now - timedelta(days=1) if fault == "expired" else now + timedelta(days=7)
+    key = ec.generate_private_key(ec.SECP256R1())
+    issuer = (key, _name(names[0])) if fault == "self-signed" else signer[:2]
+    leaf = _leaf(key, names, issuer, now - timedelta(days=3), until)
+    ca_file, leaf_file = folder / "root.pem", folder / "leaf.pem"
+    ca_file.write_bytes(root[2].public_bytes(Encoding.PEM))
+    leaf_file.touch(mode=0o600)
+    leaf_file.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + leaf.public_bytes(Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(leaf_file)
+    return context, ca_file
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _root(text: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Name, x509.Certificate]:
+    key, name, now = ec.generate_private_key(ec.SECP256R1()), _name(text), datetime.now(UTC)
+    builder = _builder(name, name, key.public_key(), now - timedelta(days=3), now + timedelta(days=30))
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    return key, name, builder.sign(key, hashes.SHA256())
+
+
+def _leaf(
+    key: ec.EllipticCurvePrivateKey, names: list[str], issuer: _Issuer, since: datetime, until: datetime
+) -> x509.Certificate:
+    builder = _builder(_name(names[0]), issuer[1], key.public_key(), since, until)
+    builder = builder.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    return builder.sign(issuer[0], hashes.SHA256())
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: Any, since: datetime, until: datetime) -> x509.CertificateBuilder:
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
+    builder = builder.serial_number(x509.random_serial_number())
+    return builder.not_valid_before(since).not_valid_after(until)
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)

@@ -1,0 +1,136 @@
+"""Submission (RFC 6409) on aiosmtpd, bent to a personality."""
+
+import base64
+import secrets
+import ssl
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from probe.sandbox.login import MECHANISMS, authenticate, decoded
+from probe.sandbox.mailbox import World
+
+SIZE = 37_748_736
+# Replies of aiosmtpd that each personality words in its own way.
+_WORDS = {
+    "postfix": {
+        "220 Ready to start TLS": "220 2.0.0 Ready to start TLS",
+        "504 5.5.4 Unrecognized authentication type": "535 5.7.8 Error: authentication failed: Invalid authentication mechanism",
+        "221 Bye": "221 2.0.0 Bye",
+    },
+    "exchange-2016": {
+        "220 Ready to start TLS": "220 2.0.0 SMTP server ready",
+        "504 5.5.4 Unrecognized authentication type": "504 5.7.4 Unrecognized authentication type",
+        "221 Bye": "221 2.0.0 Service closing transmission channel",
+    },
+}
+_OFFERED = {"postfix": MECHANISMS, "exchange-2016": ("LOGIN",)}
+
+
+class Submission(SMTP):
+    """One connection. `implicit` TLS was done by the listener."""
+
+    def __init__(self, world: World, context: ssl.SSLContext, *, implicit: bool) -> None:
+        exchange = world.personality == "exchange-2016"
+        date = format_datetime(datetime.now(UTC))
+        self.words = _WORDS[world.personality]
+        self.implicit = implicit
+        super().__init__(
+            _Handler(world),
+            hostname=world.fqdn,
+            ident=f"Microsoft ESMTP MAIL Service ready at {date}" if exchange else "ESMTP Postfix (sandbox)",
+            tls_context=None if implicit or world.fault == "no-starttls" else context,
+            data_size_limit=SIZE,
+            auth_required=True,
+            auth_require_tls=not implicit,
+            auth_exclude_mechanism=set(MECHANISMS) - set(_OFFERED[world.personality]),
+        )
+
+    @property
+    def is_tls(self) -> bool:
+        return self.implicit or self._tls_protocol is not None
+
+    async def push(self, status: Any) -> None:
+        await super().push(self.words.get(status, status))
+
+    async def ask(self, challenge: bytes) -> bytes | None:
+        """Send a challenge and read the response (RFC 4954 section 4)."""
+        await self.push(f"334 {base64.b64encode(challenge).decode()}")
+        line = await self._reader.readline()
+        return decoded(line.decode("ascii", "replace").strip())
+
+
+class _Handler:
+    """aiosmtpd's hooks: what a personality says and does."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    # aiosmtpd offers what has an auth_ method; handle_AUTH below does the work for all of them.
+    async def auth_PLAIN(self, server: Any, args: Any) -> None: ...
+
+    async def auth_LOGIN(self, server: Any, args: Any) -> None: ...
+
+    async def auth_CRAM__MD5(self, server: Any, args: Any) -> None: ...
+
+    async def handle_EHLO(
+        self, server: Submission, session: Session, envelope: Envelope, hostname: str, responses: list[str]
+    ) -> list[str]:
+        session.host_name = hostname
+        peer = session.peer[0] if session.peer else "unknown"
+        lines = self._exchange(server, peer) if self.world.personality == "exchange-2016" else self._postfix(server)
+        if self.world.fault == "no-pipelining":
+            lines = [line for line in lines if line != "PIPELINING"]
+        return [f"250-{line}" for line in lines[:-1]] + [f"250 {lines[-1]}"]
+
+    def _postfix(self, server: Submission) -> list[str]:
+        tls = [f"AUTH {' '.join(MECHANISMS)}"] if server.is_tls else []
+        starttls = ["STARTTLS"] if server.tls_context and not server.is_tls else []
+        return [self.world.fqdn, "PIPELINING", f"SIZE {SIZE}", *starttls, *tls, "ENHANCEDSTATUSCODES", "8BITMIME"]
+
+    def _exchange(self, server: Submission, peer: str) -> list[str]:
+        before = ["STARTTLS"] if server.tls_context and not server.is_tls else []
+        auth = "AUTH GSSAPI NTLM LOGIN" if server.is_tls else "AUTH GSSAPI NTLM"
+        size = [f"SIZE {SIZE}", "PIPELINING"]
+        return [f"{self.world.fqdn} Hello [{peer}]", *size, "ENHANCEDSTATUSCODES", *before, auth, "8BITMIME"]
+
+    async def handle_AUTH(
+        self, server: Submission, session: Session, envelope: Envelope, args: list[str]
+    ) -> str:
+        initial = decoded(args[1]) if len(args) > 1 else None
+        user = await authenticate(self.world, "smtp", args[0], initial, server.ask, tls=server.is_tls)
+        if user is None:
+            return "535 5.7.8 Error: authentication failed"
+        session.authenticated = True
+        return "235 2.7.0 Authentication successful"
+
+    async def handle_RCPT(
+        self, server: Submission, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address not in self.world.accounts:
+            return f"550 5.1.1 <{address}>: Recipient address rejected: User unknown"
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 Ok"
+
+    async def handle_DATA(self, server: Submission, session: Session, envelope: Envelope) -> str:
+        if self.world.fault == "mailbox-full":
+            return "552 5.2.2 Mailbox full"
+        queue_id = secrets.token_hex(6).upper()
+        raw = envelope.original_content or b""
+        if self.world.fault == "footer":
+            raw += b"-- \r\nThis message is confidential.\r\n"
+        peer = session.peer[0] if session.peer else "unknown"
+        received = (
+            f"Return-Path: <{envelope.mail_from}>\r\n"
+            f"Received: from {session.host_name} ([{peer}])\r\n\tby {self.world.fqdn} (sandbox) with ESMTPSA id {queue_id};\r\n"
+            f"\t{format_datetime(datetime.now(UTC))}\r\n"
+        )
+        for recipient in envelope.rcpt_tos:
+            self.world.deliver(recipient, received.encode() + raw)
+        if self.world.personality == "exchange-2016":
+            node = "EX01.sandbox.test"
+            internal = f"[InternalId={secrets.randbelow(10**12)}, Hostname={node}]"
+            return f"250 2.6.0 <{queue_id}@{node}> {internal} Queued mail for delivery"
+        return f"250 2.0.0 Ok: queued as {queue_id}"
