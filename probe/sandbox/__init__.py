@@ -110,12 +110,12 @@ class Sandbox:
     def _client(self, kind: Any, context: ssl.SSLContext, tls: bool) -> Callable[..., Any]:
         from probe.sandbox.stream import Lines
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            if task is not None:
-                self._clients.add(task)
-                task.add_done_callback(self._clients.discard)
-            await _serve(kind, self._world, context, Lines(reader, writer, tls=tls))
+        # A plain function that starts a task of ours: asyncio 3.11 logs an error for a coroutine that is cancelled.
+        def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            served = _serve(kind, self._world, context, Lines(reader, writer, tls=tls))
+            task = asyncio.get_running_loop().create_task(served)
+            self._clients.add(task)
+            task.add_done_callback(self._clients.discard)
 
         return serve
 

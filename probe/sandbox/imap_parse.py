@@ -6,7 +6,7 @@ MOST_DEPTH = 10
 # A string argument keeps its type, so that "NIL" in quotes is no atom.
 Argument = str | bytes | list["Argument"]
 
-_ATOM = re.compile(rb'[^\s()"{]+(?:\[[^\]]*\](?:<[\d.]+>)?)?')
+_ATOM = re.compile(rb'[^\s()"{\[]+(?:\[[^\]]*\](?:<[\d.]+>)?)?')
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 _LITERAL = re.compile(rb"\{(\d{1,9})\+?\}\r\n")
 

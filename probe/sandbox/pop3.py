@@ -170,7 +170,7 @@ class Pop3:
         if index is None:
             await self._err("no such message")
         else:
-            await self._message(self.maildrop[index].raw.split(b"\r\n"))
+            await self._message(self.maildrop[index].raw.removesuffix(b"\r\n").split(b"\r\n"))
 
     async def _top(self, argument: str) -> None:
         words = argument.split()
@@ -178,13 +178,11 @@ class Pop3:
         if index is None:
             await self._err("no such message")
             return
-        head, _, body = self.maildrop[index].raw.partition(b"\r\n\r\n")
+        head, _, body = self.maildrop[index].raw.removesuffix(b"\r\n").partition(b"\r\n\r\n")
         await self._message([*head.split(b"\r\n"), b"", *body.split(b"\r\n")[: int(words[1])]])
 
     async def _message(self, lines: list[bytes]) -> None:
         """Lines dot-stuffed (RFC 1939 section 3)."""
-        if lines and lines[-1] == b"":
-            lines = lines[:-1]
         stuffed = [b"." + line if line.startswith(b".") else line for line in lines]
         await self.lines.send(b"+OK message follows\r\n" + b"".join(line + b"\r\n" for line in stuffed) + b".\r\n")
 

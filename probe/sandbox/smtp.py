@@ -43,7 +43,8 @@ class Submission(SMTP):
             ident=f"Microsoft ESMTP MAIL Service ready at {date}" if exchange else "ESMTP Postfix (sandbox)",
             tls_context=None if implicit or world.fault == "no-starttls" else context,
             data_size_limit=SIZE,
-            auth_required=True,
+            # With implicit TLS aiosmtpd does not know that TLS is on; it then warns of AUTH without TLS, wrongly.
+            auth_required=not implicit,
             auth_require_tls=not implicit,
             auth_exclude_mechanism=set(MECHANISMS) - set(_OFFERED[world.personality]),
         )
@@ -105,6 +106,15 @@ class _Handler:
             return "535 5.7.8 Error: authentication failed"
         session.authenticated = True
         return "235 2.7.0 Authentication successful"
+
+    async def handle_MAIL(
+        self, server: Submission, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if not session.authenticated:
+            return "530 5.7.0 Authentication required"
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 2.1.0 Ok"
 
     async def handle_RCPT(
         self, server: Submission, session: Session, envelope: Envelope, address: str, options: list[str]

@@ -282,9 +282,10 @@ service lmtp {{
 
     def _make_queue(self, queue: Path) -> None:
         """The queue's folders with the owners that `postfix check` would give them."""
+        more = ("saved", "trace")
         owners = {
-            "postfix": "active bounce corrupt defer deferred flush hold incoming private saved trace".split(),
-            "root": ["pid"],
+            "postfix": ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", *more),
+            "root": ("pid",),
         }
         for owner, names in owners.items():
             for name in names:

@@ -1,0 +1,32 @@
+# make demo: try it. make test: everything, on a fresh Debian or Ubuntu with python3, make and git.
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check lock clean
+
+demo: $(STAMP)
+	$(BIN)/probe demo
+
+test: $(STAMP)
+	scripts/install-servers
+	$(MAKE) --no-print-directory check
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
+$(STAMP): pyproject.toml requirements-dev.txt scripts/make-venv
+	scripts/make-venv $(VENV)
+	touch $@
+
+# Needs uv, which a throw-away environment gets. Exact versions with hashes, for CPython 3.11 to 3.13.
+lock:
+	scripts/make-lock
+
+clean:
+	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache dist

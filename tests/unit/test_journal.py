@@ -1,0 +1,69 @@
+"""The recorder: outcome, redaction, limits, and stages that never came."""
+
+import asyncio
+
+import pytest
+
+from probe.observe.journal import TRANSCRIPT_LINES, Journal
+from probe.observe.redact import MASK, Redactor
+from probe.observe.trouble import Stopped, stop
+
+
+def journal(*secrets: str) -> Journal:
+    return Journal(lambda: 0.0, Redactor(secrets))
+
+
+async def test_a_failure_is_recorded_and_carried_on_without_its_secret() -> None:
+    record = journal("hunter22")
+    with pytest.raises(Stopped) as caught:
+        async with record.stage("smtp.auth", "log on") as stage:
+            stage.facts["reply"] = ["535 no hunter22"]
+            raise stop("auth.refused", "refused: 535 no hunter22", "535 no hunter22")
+    assert "hunter22" not in str(caught.value)
+    (ended,) = record.stages(["smtp.auth"])
+    assert ended.status == "failed" and ended.trouble is not None
+    assert "hunter22" not in repr(ended) and MASK in repr(ended)
+
+
+async def test_network_errors_become_troubles() -> None:
+    record = journal()
+    for name, error, finding in (
+        ("smtp.connect", ConnectionRefusedError(111, "refused"), "connect.refused"),
+        ("imap.connect", TimeoutError(), "connect.timeout"),
+        ("pop3.connect", ConnectionResetError(104, "reset"), "connect.closed"),
+    ):
+        with pytest.raises(Stopped):
+            async with record.stage(name, "connect"):
+                raise error
+        assert record.stages([name])[0].trouble.id == finding
+
+
+async def test_a_bug_is_no_trouble() -> None:
+    record = journal()
+    with pytest.raises(ZeroDivisionError):
+        async with record.stage("smtp.auth", "log on"):
+            raise ZeroDivisionError
+
+
+async def test_cancellation_passes_through_and_marks_the_open_stage() -> None:
+    record = journal()
+    with pytest.raises(asyncio.CancelledError):
+        async with record.stage("imap.find", "find"):
+            raise asyncio.CancelledError
+    assert record.stages(["imap.find"])[0].status == "failed"
+
+
+def test_stages_that_never_came_say_why() -> None:
+    record = journal()
+    record.skip("smtp.resolve", "no DNS")
+    names = [stage.reason for stage in record.stages(["smtp.resolve", "smtp.connect"])]
+    assert names == ["no DNS", "not reached"]
+
+
+def test_a_long_transcript_and_a_long_line_are_cut_with_a_note() -> None:
+    record = journal("topsecret")
+    record.line("smtp", "<", "x" * 100_000 + "topsecret")
+    assert len(record.lines[0].text) < 3000 and "more characters cut" in record.lines[0].text
+    for _ in range(TRANSCRIPT_LINES * 2):
+        record.line("smtp", "<", "y")
+    assert len(record.lines) == TRANSCRIPT_LINES + 1 and "cut" in record.lines[-1].text
