@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 .PHONY: demo test check lock clean
 
 demo: $(STAMP)
-	$(BIN)/probe demo
+	@$(BIN)/probe demo
 
 test: $(STAMP)
 	scripts/install-servers
@@ -21,8 +21,8 @@ check: $(STAMP)
 	$(BIN)/coverage report
 
 $(STAMP): pyproject.toml requirements-dev.txt scripts/make-venv
-	scripts/make-venv $(VENV)
-	touch $@
+	@scripts/make-venv $(VENV)
+	@touch $@
 
 # Needs uv, which a throw-away environment gets. Exact versions with hashes, for CPython 3.11 to 3.13.
 lock:
