@@ -54,6 +54,7 @@ class Plan:
     profile: str
     target: Target
     submission: Side
+    resolvers: Mapping[str, str]
     readers: tuple[ReaderPlan, ...]
     ehlo: str
     sender: str | None
@@ -82,6 +83,7 @@ def make_plan(profile: Profile, *, light: bool = False, delete: bool = True) -> 
         profile=profile.name,
         target=Target(submission.host, submission.port, submission.security),
         submission=_side("smtp", submission, submission.host, profile.account, profile.tls),
+        resolvers=dict(profile.dns.resolvers),
         readers=bound,
         ehlo=submission.ehlo or own_name(),
         sender=None if light else profile.sender,

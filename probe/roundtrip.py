@@ -111,6 +111,7 @@ def _job(plan: Plan, journal: Journal, utc_now: Callable[[], datetime]) -> Job:
     names = [reader.side.leg for reader in plan.readers]
     return Job(
         submission=plan.submission,
+        resolvers=plan.resolvers,
         ehlo=plan.ehlo,
         draft=draft,
         prove_key=key,

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -76,6 +76,7 @@ class Job:
     """One run's shared state. Times in seconds."""
 
     submission: Side
+    resolvers: Mapping[str, str]
     ehlo: str
     draft: Draft | None
     prove_key: bytes

@@ -8,6 +8,7 @@ from typing import Any
 
 from probe.message import Draft
 from probe.observe import reach
+from probe.observe.connection.nameserver import ask_each
 from probe.observe.connection.resolve import literal
 from probe.observe.dialect import smtp
 from probe.observe.dialect.smtp import Reply
@@ -45,6 +46,9 @@ async def _resolve(job: Job, journal: Journal) -> None:
         return
     async with journal.stage("smtp.resolve", f"look up {side.host}") as stage:
         stage.facts |= {"name": side.host, "source": "literal" if literal(side.host) else "system"}
+        if job.resolvers and not literal(side.host):
+            async with job.deadline.limit():
+                stage.facts["resolvers"] = await ask_each(job.resolvers, side.host, side.family)
         resolution = await reach.addresses(job, side)
         stage.facts |= {"addresses": [address.ip for address in resolution.addresses]}
 

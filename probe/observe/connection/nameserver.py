@@ -1,0 +1,56 @@
+"""Ask the resolvers a profile names (internal, public) for a host, each by itself: what do they say, how do they differ?"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from probe.observe.connection.resolve import literal
+
+SECONDS = 5.0
+_TYPES = {"any": ("A", "AAAA"), "ipv4": ("A",), "ipv6": ("AAAA",)}
+
+
+async def ask_each(resolvers: Mapping[str, str], host: str, family: str) -> dict[str, dict[str, Any]]:
+    """Each resolver's answer, by its name in the profile: server, addresses, CNAMEs, ttl (seconds), error.
+
+    `error` is None, `no-record` (NXDOMAIN or no address) or `failed`, with the reason in `text`. Never raises.
+    """
+    answers = await asyncio.gather(*(_ask(server, host, family) for server in resolvers.values()))
+    return dict(zip(resolvers, answers, strict=True))
+
+
+async def _ask(server: str, host: str, family: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"server": server, "addresses": [], "cnames": [], "ttl": None, "error": None, "text": ""}
+    try:
+        for kind in _TYPES[family]:
+            await _ask_type(server, host, kind, found)
+    except Exception as error:
+        # dnspython has some thirty kinds of exception; each means that this resolver gave no usable answer.
+        found |= {"error": "failed", "text": f"{type(error).__name__}: {error}"[:300]}
+        return found
+    if not found["addresses"]:
+        found |= {"error": "no-record", "text": found["text"] or "the name has no address there"}
+    return found
+
+
+async def _ask_type(server: str, host: str, kind: str, found: dict[str, Any]) -> None:
+    import dns.asyncresolver
+    import dns.resolver
+
+    resolver = dns.asyncresolver.Resolver(configure=False)
+    address, _, port = server.rpartition(":") if server.count(":") == 1 or server.startswith("[") else (server, "", "53")
+    resolver.nameservers = [literal(address) or address]
+    resolver.port = int(port)
+    try:
+        answer = await resolver.resolve(host.rstrip(".") + ".", kind, lifetime=SECONDS, search=False)
+    except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer) as error:
+        found["text"] = str(error)[:300]
+        return
+    found["addresses"] += [str(record) for record in answer]
+    found["ttl"] = answer.rrset.ttl if answer.rrset is not None else None
+    found["cnames"] += [str(name.target).rstrip(".") for name in _cnames(answer) if str(name.target) not in found["cnames"]]
+
+
+def _cnames(answer: Any) -> list[Any]:
+    """The CNAME records on the way to the answer, in the order they came."""
+    return [record for rrset in answer.response.answer if rrset.rdtype.name == "CNAME" for record in rrset]

@@ -1,0 +1,87 @@
+"""Named resolvers, played by small DNS servers on loopback."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
+
+from probe.observe.connection.nameserver import ask_each
+
+Zone = dict[tuple[str, str], list[str]]
+
+
+class Server(asyncio.DatagramProtocol):
+    def __init__(self, answer: Callable[[dns.message.Message], dns.message.Message]) -> None:
+        self.answer = answer
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+        self.transport.sendto(self.answer(dns.message.from_wire(data)).to_wire(), address)  # type: ignore[attr-defined]
+
+
+@asynccontextmanager
+async def serving(zone: Zone, rcode: int = dns.rcode.NXDOMAIN) -> AsyncIterator[str]:
+    def answer(query: dns.message.Message) -> dns.message.Message:
+        response = dns.message.make_response(query)
+        response.flags |= dns.flags.RA
+        question = query.question[0]
+        key = (str(question.name), question.rdtype.name)
+        if key in zone:
+            response.answer.append(dns.rrset.from_text(question.name, 300, "IN", key[1], *zone[key]))
+        elif not any(name == key[0] for name, _ in zone):
+            response.set_rcode(rcode)
+        return response
+
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(lambda: Server(answer), local_addr=("127.0.0.1", 0))
+    try:
+        yield f"127.0.0.1:{transport.get_extra_info('sockname')[1]}"
+    finally:
+        transport.close()
+
+
+async def test_two_resolvers_that_differ() -> None:
+    name = "mail.contoso.test."
+    async with (
+        serving({(name, "A"): ["10.0.0.11"]}) as internal,
+        serving({(name, "A"): ["203.0.113.5"], (name, "AAAA"): ["2001:db8::5"]}) as public,
+    ):
+        answers = await ask_each({"internal": internal, "public": public}, "mail.contoso.test", "any")
+    assert answers["internal"]["addresses"] == ["10.0.0.11"] and answers["internal"]["ttl"] == 300
+    assert answers["public"]["addresses"] == ["203.0.113.5", "2001:db8::5"]
+    assert answers["internal"]["error"] is None
+
+
+async def test_a_missing_record_and_a_broken_server_are_told_apart() -> None:
+    async with serving({}) as missing, serving({}, rcode=dns.rcode.SERVFAIL) as broken:
+        answers = await ask_each({"missing": missing, "broken": broken}, "mail.contoso.test", "ipv4")
+    assert answers["missing"]["error"] == "no-record"
+    assert answers["broken"]["error"] == "failed"
+
+
+async def test_a_run_reports_the_resolver_that_does_not_know_the_name(monkeypatch) -> None:
+    import probe
+    from probe.sandbox import Sandbox
+
+    async with Sandbox() as sandbox, serving({("localhost.", "A"): ["127.0.0.1"]}) as internal, serving({}) as public:
+        monkeypatch.setenv("PW", sandbox.password)
+        report = await probe.run(
+            {
+                "submission": {"host": "localhost", "port": sandbox.addresses["submission"].port, "family": "ipv4"},
+                "account": {"username": sandbox.username, "password": {"env": "PW"}},
+                "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": 0, "expires_critical": 0},
+                "dns": {"resolvers": {"internal": internal, "public": public}},
+            },
+            raise_bugs=True,
+        )
+    (finding,) = report.findings
+    assert (finding.id, finding.severity, finding.stage) == ("dns.resolver-no-record", "critical", "smtp.resolve")
+    assert "public" in finding.summary
+    assert report.failed_stage == "smtp.resolve" and report.verdict == "critical"
+    assert {stage.name: stage.status for stage in report.stages}["smtp.submit"] == "ok"
