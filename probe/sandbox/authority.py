@@ -12,6 +12,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
 _Issuer = tuple[ec.EllipticCurvePrivateKey, x509.Name]
 
 
@@ -44,6 +55,9 @@ def _root(text: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Name, x509.Certif
     key, name, now = ec.generate_private_key(ec.SECP256R1()), _name(text), datetime.now(UTC)
     builder = _builder(name, name, key.public_key(), now - timedelta(days=3), now + timedelta(days=30))
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    usage = dict.fromkeys(_USAGES, False) | {"key_cert_sign": True, "crl_sign": True}
+    builder = builder.add_extension(x509.KeyUsage(**usage), critical=True)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     return key, name, builder.sign(key, hashes.SHA256())
 
 
@@ -52,6 +66,9 @@ def _leaf(
 ) -> x509.Certificate:
     builder = _builder(_name(names[0]), issuer[1], key.public_key(), since, until)
     builder = builder.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
+    # CPython 3.13's default context wants the key identifiers of RFC 5280.
+    issued_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer[0].public_key())
+    builder = builder.add_extension(issued_by, critical=False)
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     return builder.sign(issuer[0], hashes.SHA256())
 
