@@ -64,6 +64,7 @@ class Plan:
     delivery_warning: float
     delivery_critical: float
     delete: bool
+    pipelining: bool = True
     stages: tuple[str, ...] = field(default=())
 
     @property
@@ -71,8 +72,8 @@ class Plan:
         return self.sender is not None
 
 
-def make_plan(profile: Profile, *, light: bool = False, delete: bool = True) -> Plan:
-    """Lay out a run. `light`: log on everywhere, send nothing."""
+def make_plan(profile: Profile, *, light: bool = False, delete: bool = True, pipelining: bool = True) -> Plan:
+    """Lay out a run. `light`: log on everywhere, send nothing. `pipelining=False`: one command at a time."""
     submission = profile.submission
     bound = tuple(
         ReaderPlan(readers()[name], _reader_side(profile, name, settings), settings)
@@ -93,6 +94,7 @@ def make_plan(profile: Profile, *, light: bool = False, delete: bool = True) -> 
         delivery_warning=limits.delivery_warning,
         delivery_critical=limits.delivery_critical,
         delete=delete,
+        pipelining=pipelining,
         stages=(*SUBMISSION_STAGES, *(stage for reader in bound for stage in reader.module.STAGES)),
     )
 

@@ -35,6 +35,7 @@ async def run(
     *,
     light: bool = False,
     delete: bool = True,
+    pipelining: bool = True,
     interrupt: asyncio.Event | None = None,
     watch: Watch | None = None,
     raise_bugs: bool = False,
@@ -45,12 +46,12 @@ async def run(
     `profile`: a Profile, the name of a shipped or user profile, a path to a TOML file, or a mapping shaped like one.
     `options`: as on the command line (host, port, security, user, password_env, password_file, readback, connect,
     ca_file, trust_any_certificate, timeout, set). `light` logs on everywhere and sends nothing; `delete=False` leaves
-    the message. Setting `interrupt` ends the run early, clean-up included. `watch` is told of each stage.
+    the message; `pipelining=False` is for servers that lie about it. Setting `interrupt` ends the run early, clean-up included. `watch` is told of each stage.
 
     Raises ProfileError for a mistake of the caller's; whatever a server or the network does is in the Report.
     """
     loaded = load_profile(profile, options)
-    plan = with_credentials(make_plan(loaded, light=light, delete=delete), loaded)
+    plan = with_credentials(make_plan(loaded, light=light, delete=delete, pipelining=pipelining), loaded)
     return judge(await observe(plan, interrupt=interrupt, watch=watch, raise_bugs=raise_bugs), loaded)
 
 
@@ -120,6 +121,7 @@ def _job(plan: Plan, journal: Journal, utc_now: Callable[[], datetime]) -> Job:
         delivery_warning=plan.delivery_warning,
         delivery_critical=plan.delivery_critical,
         delete=plan.delete,
+        pipelining=plan.pipelining,
         utc_now=utc_now,
         reserve=min(2.0, plan.timeout / 5),
         read={name: Milestone() for name in names},

@@ -40,6 +40,7 @@ def run(
     trust_any_certificate: option.TrustAny = False,
     light: Annotated[bool, typer.Option("--light", help="Log on everywhere, send nothing.")] = False,
     no_delete: Annotated[bool, typer.Option("--no-delete", help="Leave the message in the mailbox.")] = False,
+    no_pipelining: Annotated[bool, typer.Option("--no-pipelining", help="One command at a time (SMTP, POP3).")] = False,
     timeout: option.Timeout = None,
     concurrency: Annotated[int, typer.Option(min=1, help="How many targets at a time.")] = 10,
     allow_warnings: Annotated[bool, typer.Option("--allow-warnings", help="Exit 0 when there are only warnings.")] = False,
@@ -68,7 +69,7 @@ def run(
         timeout=timeout,
     )
     loaded = load_all(_names(profiles, host), settings)
-    plans = [make_plan(profile, light=light, delete=not no_delete) for profile in loaded]
+    plans = [make_plan(profile, light=light, delete=not no_delete, pipelining=not no_pipelining) for profile in loaded]
     if dry_run:
         sys.stdout.write(_show.plans(plans, output))
         return 0

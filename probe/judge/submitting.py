@@ -32,8 +32,24 @@ FINDINGS = {
         "try again by itself, since that would hide the fault.",
         ("Exchange: Get-ExchangeDiagnosticInfo -Component ResourceThrottling", "Postfix: postqueue -p; df -h"),
     ),
+    "submit.pipelining-broken": Kind(
+        "the server offers PIPELINING, but lost commands of one flight",
+        "The server, or a proxy before it, likely does not do what it offers (RFC 2920).",
+        ("Try: probe run --no-pipelining; if that works, mend the server or take PIPELINING out of its EHLO",),
+    ),
 }
+
+_ENVELOPE = 3  # MAIL, RCPT, DATA
 
 
 def judge(record: Record, profile: Profile) -> Iterator[Finding]:
-    return from_troubles(record, FINDINGS)
+    yield from from_troubles(record, FINDINGS)
+    stage = record.stage("smtp.submit")
+    if stage is None or stage.trouble is None or not stage.facts.get("pipelined"):
+        return
+    if stage.trouble.id in ("reply.timeout", "connect.closed", "protocol.malformed"):
+        replies = stage.facts.get("replies") or ()
+        if 0 < len(replies) < _ENVELOPE:
+            kind = FINDINGS["submit.pipelining-broken"]
+            text = f"{_ENVELOPE} commands went in one flight, and only {len(replies)} were answered"
+            yield Finding("submit.pipelining-broken", "warning", stage.name, text, "", kind.cause, kind.remedy)

@@ -22,6 +22,7 @@ LINE_OCTETS = 65_536
 REPLY_OCTETS = 4 * 1024 * 1024
 READ_OCTETS = 65_536
 GOODBYE_SECONDS = 1.0
+_QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +188,17 @@ class Connection:
     async def _send(self, data: bytes) -> None:
         if self._tls is None:
             await self._loop.sock_sendall(self._sock, data)
-            return
-        self._tls.write(data)
-        await self._flush()
+        else:
+            self._tls.write(data)
+            await self._flush()
+        self._acknowledge_at_once()
+
+    def _acknowledge_at_once(self) -> None:
+        """Ask the kernel not to delay its next ACK. A server that has two small writes under way (Postfix: session tickets,
+        then the EHLO reply) waits for the first one's ACK, which Linux would otherwise delay by 40 ms."""
+        if _QUICK_ACK is not None:
+            with contextlib.suppress(OSError):
+                self._sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
 
     async def _flush(self) -> None:
         if self._outgoing.pending:

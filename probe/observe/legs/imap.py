@@ -376,9 +376,8 @@ async def _delete(job: Job, journal: Journal, session: Session, candidates: list
         uids = ",".join(str(c.number) for c in candidates if c.ours)
         folder = candidates[0].folder
         select = [] if session.selected == folder else [f"SELECT {imap.mailbox(folder)}"]
-        answers = await session.talk.flight(
-            [*select, f"UID STORE {uids} +FLAGS.SILENT (\\Deleted)", f"UID EXPUNGE {uids}"]
-        )
+        commands = [*select, f"UID STORE {uids} +FLAGS.SILENT (\\Deleted)", f"UID EXPUNGE {uids}"]
+        *answers, _ = await session.talk.flight([*commands, "LOGOUT"])
         stage.facts |= {"uids": uids, "folder": folder}
         refused = next((answer for answer in answers if not answer.ok), None)
         if refused is not None:

@@ -55,7 +55,7 @@ class Session:
 
     @property
     def pipelined(self) -> bool:
-        return "PIPELINING" in self.capabilities
+        return self.job.pipelining and "PIPELINING" in self.capabilities
 
 
 async def read(job: Job, journal: Journal, side: Side, settings: Settings) -> None:
@@ -200,7 +200,7 @@ async def _authenticate(session: Session, stage: Stage) -> None:
     if mechanism is None:
         answer = await talk.login(side.credentials)
     else:
-        answer = await talk.authenticate(mechanism, side.credentials)
+        answer = await talk.authenticate(mechanism, side.credentials, ahead="STAT" if session.pipelined else None)
     session.logons += 1
     stage.facts["reply"] = answer.line
     _judge_logon(answer, side)
@@ -240,7 +240,7 @@ async def _look(session: Session, look: int) -> list[Candidate]:
     if look > 1:
         await _reopen(session)
     session.job.renew(session.talk.connection)
-    stat = await session.talk.command("STAT")
+    stat = await (session.talk.awaited("STAT") if session.talk.ahead_sent else session.talk.command("STAT"))
     if not stat.ok:
         raise stop("pop3.refused", f"STAT: {stat.line}", stat.line)
     try:

@@ -24,6 +24,7 @@ class ImapTalk:
         self._prefix = "".join(secrets.choice(string.ascii_uppercase) for _ in range(4))
         self._count = 0
         self.greeted: list[str] | None = None
+        self.ended = False
 
     async def greeting(self) -> Untagged:
         """The untagged OK, PREAUTH or BYE a server begins with (RFC 3501 section 7.1)."""
@@ -38,6 +39,7 @@ class ImapTalk:
         """Send commands together and return their completions in order. `shown` replaces the text of a single one."""
         tags = [self._tag() for _ in commands]
         lines = [f"{tag} {command}\r\n" for tag, command in zip(tags, commands, strict=True)]
+        self.ended = "LOGOUT" in commands
         masked = f"{tags[0]} {shown}" if shown is not None else None
         await self.connection.write("".join(lines).encode(), shown=masked)
         return [await self._completion(tag, command) for tag, command in zip(tags, commands, strict=True)]
@@ -148,7 +150,9 @@ class ImapTalk:
             parts.append((line, await self.connection.read_exactly(octets, verb)))
 
     async def goodbye(self) -> None:
-        """LOGOUT within a second; what comes back no longer matters."""
+        """LOGOUT within a second, unless it was said; what comes back no longer matters."""
+        if self.ended:
+            return
         try:
             self.connection.hurry()
             await self.command("LOGOUT")

@@ -21,6 +21,7 @@ class Pop3Talk:
     def __init__(self, connection: Connection, journal: Journal) -> None:
         self.connection = connection
         self.ended = False
+        self.ahead_sent = False
         self._journal = journal
 
     async def greeting(self) -> Response:
@@ -75,14 +76,23 @@ class Pop3Talk:
             self.connection.note(f"{octets} octets of message received")
         return tuple(lines)
 
-    async def authenticate(self, mechanism: Mechanism, credentials: Credentials) -> Response:
-        """AUTH (RFC 5034): one attempt, with an initial response where the mechanism has one."""
+    async def authenticate(
+        self, mechanism: Mechanism, credentials: Credentials, *, ahead: str | None = None
+    ) -> Response:
+        """AUTH (RFC 5034): one attempt, with an initial response where the mechanism has one.
+
+        `ahead`: a command that goes in the same flight where the server speaks only once (its response is read by
+        `awaited`); `ahead_sent` says whether it went.
+        """
         answers = Answers(mechanism, credentials)
         text = shown = f"AUTH {mechanism.name}"
         if mechanism.initial:
             first = self._encoded(answers.initial) or "="
             text, shown = f"{text} {first}", f"{shown} {hidden(first)}"
-        await self._send(f"{text}\r\n", shown)
+        self.ahead_sent = ahead is not None and mechanism.initial
+        await self._send(f"{text}\r\n{ahead}\r\n" if self.ahead_sent else f"{text}\r\n", shown)
+        if self.ahead_sent:
+            self.connection.note(f"in the same flight: {ahead}")
         while True:
             line = await self.connection.read_line("AUTH")
             if not line.startswith(b"+ ") and line != b"+":
@@ -92,6 +102,11 @@ class Pop3Talk:
             return replace(response(line), at=self._journal.now)
         except Malformed as error:
             raise stop("protocol.malformed", f"AUTH: {error}", str(error)) from None
+
+    async def awaited(self, verb: str) -> Response:
+        """The response to the command that went ahead."""
+        self.ahead_sent = False
+        return await self._response(verb, multiline=False)
 
     async def _answer(self, answers: Answers, challenge: str) -> None:
         try:

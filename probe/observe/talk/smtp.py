@@ -118,12 +118,11 @@ class SmtpTalk:
         self._journal.mask(text)
         return text
 
-    async def flight(self, commands: Sequence[str], *, pipelined: bool) -> list[Answered]:
-        """Send commands, together when `pipelined` (RFC 2920), and return the replies as they came.
+    async def flight(self, commands: Sequence[str], answered: list[Answered], *, pipelined: bool) -> None:
+        """Send commands, together when `pipelined` (RFC 2920); `answered` is filled with the replies as they come.
 
         One by one, the first refusal ends it.
         """
-        answered: list[Answered] = []
         self._refuse_unasked(commands[0])
         if pipelined:
             await self.connection.write("".join(f"{command}\r\n" for command in commands).encode())
@@ -134,7 +133,6 @@ class SmtpTalk:
             answered.append(Answered(command, reply, self._journal.now))
             if reply.code >= 400 and not pipelined:
                 break
-        return answered
 
     async def content(self, raw: bytes) -> Reply:
         """Send the message behind a 354 and return the final reply."""
