@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check lock clean
+.PHONY: demo test check bench lock clean
 
 demo: $(STAMP)
 	@$(BIN)/probe demo
@@ -30,3 +30,8 @@ lock:
 
 clean:
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache dist
+
+# Needs root (Postfix, Dovecot) and takes some minutes; peers that are not installed are left out.
+bench: $(STAMP)
+	scripts/install-servers
+	$(BIN)/python -m benchmarks.bench

@@ -8,6 +8,7 @@ import hashlib
 import ipaddress
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,8 +33,12 @@ _DOTNET_NAMES = {
 }
 
 
-def read_chain(chain: Sequence[bytes]) -> list[dict[str, Any]]:
-    """Each certificate of a chain (DER, as sent, leaf first) as plain facts; one that cannot be read has `error`."""
+@lru_cache(maxsize=256)
+def read_chain(chain: tuple[bytes, ...]) -> tuple[dict[str, Any], ...]:
+    """Each certificate of a chain (DER, as sent, leaf first) as plain facts; one that cannot be read has `error`.
+
+    Remembered by the octets, since a server shows the same chain each time it is probed: do not change what is returned.
+    """
     from cryptography import x509
 
     loaded: list[x509.Certificate | ValueError] = []
@@ -42,7 +47,7 @@ def read_chain(chain: Sequence[bytes]) -> list[dict[str, Any]]:
             loaded.append(x509.load_der_x509_certificate(der))
         except ValueError as error:
             loaded.append(error)
-    return [_entry(der, loaded, index) for index, der in enumerate(chain)]
+    return tuple(_entry(der, loaded, index) for index, der in enumerate(chain))
 
 
 def _entry(der: bytes, loaded: Sequence["x509.Certificate | ValueError"], index: int) -> dict[str, Any]:
@@ -223,7 +228,7 @@ def certificate_facts(
     `openssl_code` is None when OpenSSL was told not to verify. OpenSSL looks at the name (code 62) before it looks at
     dates and signatures, so with code 62 `trusted` also asks our own reading of the chain.
     """
-    entries = read_chain(chain)
+    entries = read_chain(tuple(chain))
     leaf: Mapping[str, Any] = entries[0] if entries else {}
     sound = openssl_code == 0 or (openssl_code == 62 and _dates_hold(entries, now))
     return {
@@ -239,7 +244,7 @@ def certificate_facts(
         "subject_names": [*leaf.get("dns_names", ()), *leaf.get("ip_addresses", ())],
         "certificate_name": identifier(leaf) if leaf else None,
         "checked_at": rfc3339(now),
-        "chain": entries,
+        "chain": list(entries),
         "chain_der": [base64.b64encode(der).decode() for der in chain],
     }
 

@@ -9,13 +9,14 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import import_module
 from os import PathLike
 from typing import Any
 
 from probe.judge import findings
 from probe.keep.state import installation_key, state_directory
 from probe.message import compose, new_marker
-from probe.observe.connection import Deadline
+from probe.observe.connection import Deadline, Pace
 from probe.observe.job import Job, Milestone
 from probe.observe.journal import Journal, Watch
 from probe.observe.legs.submission import submit
@@ -39,6 +40,7 @@ async def run(
     interrupt: asyncio.Event | None = None,
     watch: Watch | None = None,
     raise_bugs: bool = False,
+    pace: Pace | None = None,
     **options: Any,
 ) -> Report:
     """Carry out one run and judge it.
@@ -46,13 +48,15 @@ async def run(
     `profile`: a Profile, the name of a shipped or user profile, a path to a TOML file, or a mapping shaped like one.
     `options`: as on the command line (host, port, security, user, password_env, password_file, readback, connect,
     ca_file, trust_any_certificate, timeout, set). `light` logs on everywhere and sends nothing; `delete=False` leaves
-    the message; `pipelining=False` is for servers that lie about it. Setting `interrupt` ends the run early, clean-up included. `watch` is told of each stage.
+    the message; `pipelining=False` is for servers that lie about it. Setting `interrupt` ends the run early, clean-up
+    included. `watch` is told of each stage. Runs that share an event loop should share a `pace`.
 
     Raises ProfileError for a mistake of the caller's; whatever a server or the network does is in the Report.
     """
     loaded = load_profile(profile, options)
     plan = with_credentials(make_plan(loaded, light=light, delete=delete, pipelining=pipelining), loaded)
-    return judge(await observe(plan, interrupt=interrupt, watch=watch, raise_bugs=raise_bugs), loaded)
+    record = await observe(plan, interrupt=interrupt, watch=watch, raise_bugs=raise_bugs, pace=pace)
+    return judge(record, loaded)
 
 
 def load_profile(profile: Profile | str | PathLike[str] | Mapping[str, Any], options: Mapping[str, Any]) -> Profile:
@@ -68,13 +72,20 @@ def load_profile(profile: Profile | str | PathLike[str] | Mapping[str, Any], opt
 
 
 async def observe(
-    plan: Plan, *, interrupt: asyncio.Event | None = None, watch: Watch | None = None, raise_bugs: bool = False
+    plan: Plan,
+    *,
+    interrupt: asyncio.Event | None = None,
+    watch: Watch | None = None,
+    raise_bugs: bool = False,
+    pace: Pace | None = None,
 ) -> Record:
     """Carry out a plan (credentials in it) and return the record. Never raises, except for bugs with `raise_bugs`."""
     loop = asyncio.get_running_loop()
+    pace = pace or Pace()
+    await pace.turn()
     started = datetime.now(UTC)
     journal = Journal(loop.time, Redactor(_secrets(plan)), watch)
-    job = _job(plan, journal, lambda: datetime.now(UTC))
+    job = _job(plan, journal, lambda: datetime.now(UTC), pace)
     error: str | None = None
     try:
         await _legs(plan, job, journal, interrupt)
@@ -82,6 +93,7 @@ async def observe(
         if raise_bugs:
             raise
         error = journal.redacted("".join(traceback.format_exception_only(bug)).strip())
+    await pace.turn()
     stages = journal.stages(plan.stages)
     return Record(
         id=secrets.token_hex(8),
@@ -101,12 +113,12 @@ def _secrets(plan: Plan) -> list[str]:
     return [side.credentials.secret for side in sides if side.credentials is not None]
 
 
-def _job(plan: Plan, journal: Journal, utc_now: Callable[[], datetime]) -> Job:
-    key, remark = installation_key(state_directory())
-    if remark:
-        journal.line("probe", "*", remark)
-    draft = None
+def _job(plan: Plan, journal: Journal, utc_now: Callable[[], datetime], pace: Pace) -> Job:
+    key, draft = b"", None
     if plan.sender is not None and plan.recipient is not None:
+        key, remark = installation_key(state_directory())
+        if remark:
+            journal.line("probe", "*", remark)
         marker = new_marker(secrets.token_bytes(16))
         draft = compose(marker=marker, key=key, sender=plan.sender, recipient=plan.recipient, now=utc_now())
     names = [reader.side.leg for reader in plan.readers]
@@ -122,6 +134,7 @@ def _job(plan: Plan, journal: Journal, utc_now: Callable[[], datetime]) -> Job:
         delivery_critical=plan.delivery_critical,
         delete=plan.delete,
         pipelining=plan.pipelining,
+        pace=pace,
         utc_now=utc_now,
         reserve=min(2.0, plan.timeout / 5),
         read={name: Milestone() for name in names},
@@ -137,11 +150,22 @@ async def _legs(plan: Plan, job: Job, journal: Journal, interrupt: asyncio.Event
             legs.create_task(submit(job, journal))
             for reader in plan.readers:
                 legs.create_task(reader.module.read(job, journal, reader.side, reader.settings))
+            legs.create_task(_import_while_waiting(plan))
     except BaseExceptionGroup as group:
         raise group.exceptions[0] from None
     finally:
         if listener is not None:
             listener.cancel()
+
+
+async def _import_while_waiting(plan: Plan) -> None:
+    """Load what the legs will use while their first packets travel, so that no reply finds them importing."""
+    for _ in range(5):
+        # Name look-up and connect are under way after these turns of the loop.
+        await asyncio.sleep(0)
+    for name in ("aiosmtplib", "cryptography.x509", *(name for reader in plan.readers for name in reader.module.NEEDS)):
+        import_module(name)
+        await asyncio.sleep(0)
 
 
 async def _listen(job: Job, interrupt: asyncio.Event) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -13,26 +14,37 @@ _SERVER_FIXTURES = {"mail", "mail_servers"}
 _SKIPPED: list[str] = []
 
 
+@pytest.hookimpl(trylast=True)  # after -k and -m have taken their pick
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs real servers; skip it where there are none."""
+    """Skip what needs real servers where there are none."""
     reason = available()
     for item in items:
-        if _SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.servers)
-            if reason:
-                item.add_marker(pytest.mark.skip(reason=reason))
-                _SKIPPED.append(item.nodeid)
+        if reason and _needs_servers(item):
+            item.add_marker(pytest.mark.skip(reason=reason))
+            _SKIPPED.append(item.nodeid)
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if _SKIPPED:
-        terminalreporter.write_line(f"{len(_SKIPPED)} tests that need real servers were SKIPPED: {available()}", red=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what needs real servers, before -m takes its pick."""
+    if _needs_servers(item):
+        item.add_marker(pytest.mark.servers)
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI a test that did not run is a failure."""
-    if _SKIPPED and os.environ.get("CI") == "true" and session.exitstatus == 0:
+def _needs_servers(item: pytest.Item) -> bool:
+    return bool(_SERVER_FIXTURES & set(getattr(item, "fixturenames", ())))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # the last word, behind pytest's own summary
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Say aloud what was skipped. In CI a test that did not run is a failure."""
+    failure = bool(_SKIPPED) and os.environ.get("CI") == "true"
+    if failure and session.exitstatus == 0:
         session.exitstatus = 1
+    yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if _SKIPPED and reporter:
+        consequence = " (CI=true: that is a failure)" if failure else ""
+        reporter.write_line(f"{len(_SKIPPED)} tests needing real servers were SKIPPED: {available()}{consequence}", red=True)
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +61,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="session")
 def mail(authority: Authority) -> Iterator[MailServers]:
-    """The servers that most tests share; each test adds a user of its own."""
+    """The servers that most tests share; a test that looks at a mailbox adds a user of its own."""
     with MailServers(authority) as servers:
         yield servers
 
@@ -57,14 +69,5 @@ def mail(authority: Authority) -> Iterator[MailServers]:
 @pytest.fixture
 def mail_servers(authority: Authority) -> Iterator[Callable[..., MailServers]]:
     """Servers set up for one test: `mail_servers(starttls=False)`."""
-    started: list[MailServers] = []
-
-    def start(**options: Any) -> MailServers:
-        servers = MailServers(authority, **options)
-        started.append(servers)
-        servers.start()
-        return servers
-
-    yield start
-    for servers in started:
-        servers.stop()
+    with ExitStack() as started:
+        yield lambda **options: started.enter_context(MailServers(authority, **options))

@@ -132,14 +132,15 @@ def carry_out(
 async def _run_all(
     plans: Sequence["Plan"], profiles: Sequence["Profile"], watches: Sequence[Any], concurrency: int
 ) -> list["Report"]:
+    from probe.observe.connection import Pace
     from probe.roundtrip import judge, observe
 
     interrupt = interrupt_on_signals()
-    turns = asyncio.Semaphore(concurrency)
+    turns, pace = asyncio.Semaphore(concurrency), Pace()
 
     async def one(plan: "Plan", profile: "Profile", watch: Any) -> "Report":
         async with turns:
-            return judge(await observe(plan, interrupt=interrupt, watch=watch), profile)
+            return judge(await observe(plan, interrupt=interrupt, watch=watch, pace=pace), profile)
 
     return list(await asyncio.gather(*(map(one, plans, profiles, watches))))
 

@@ -12,7 +12,8 @@ from probe.observe.journal import Journal, Stage
 from probe.observe.trouble import stop
 
 MOST_CANDIDATES = 10
-FIRST_INTERVAL = 0.025
+FIRST_INTERVAL = 0.008
+GROWTH = 1.6
 LAST_INTERVAL = 1.0
 
 
@@ -80,7 +81,7 @@ async def look_until_found(
         if left <= 0:
             raise _missing(seen, journal.now - since.at)
         await job.sleep(min(interval, left))
-        interval = min(interval * 2, LAST_INTERVAL)
+        interval = min(interval * GROWTH, LAST_INTERVAL)
 
 
 def _missing(seen: Sequence[Candidate], seconds: float) -> Exception:

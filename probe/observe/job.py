@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from probe.message import Draft
-from probe.observe.connection import Connection, Deadline, Resolution
+from probe.observe.connection import Connection, Deadline, Pace, Resolution
 from probe.observe.gate import Policy
 from probe.observe.sasl import Credentials
 
@@ -88,6 +88,7 @@ class Job:
     utc_now: Callable[[], datetime]
     reserve: float = 2.0
     pipelining: bool = True
+    pace: Pace = field(default_factory=Pace)
     accepted: Milestone[Accepted] = field(default_factory=Milestone)
     content_sent: bool = False
     interrupted: bool = False

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 from probe.certificate import certificate_facts
-from probe.observe.connection import Attempt, Connection, Handshake, Resolution, Trust, dial, resolve
+from probe.observe.connection import Address, Attempt, Connection, Handshake, Resolution, Trust, dial, resolve
+from probe.observe.connection.resolve import literal
 from probe.observe.gate import certificate_allows, may_send_secret
 from probe.observe.job import Job, Side
 from probe.observe.journal import Journal, Stage
@@ -42,6 +43,9 @@ async def _node(job: Job, entry: str, side: Side) -> Resolution:
 
 
 async def _resolved(job: Job, host: str, port: int, family: str) -> Resolution:
+    address = literal(host)
+    if address is not None:
+        return Resolution((Address(address, port),))
     key = (host, port, family)
     if key not in job.resolved:
         # Stored before it is awaited, so that two legs that want the same name ask once.
@@ -67,6 +71,7 @@ def split_node(entry: str, port: int) -> tuple[str, int]:
 async def connect(job: Job, journal: Journal, side: Side, stage: Stage) -> Connection:
     """TCP to the first address that answers; the stage gets endpoints and every attempt."""
     loop = asyncio.get_running_loop()
+    await job.pace.turn()
     resolution = await addresses(job, side)
     until = loop.time() + job.per_connection
     attempts: list[Attempt] = []
@@ -76,7 +81,9 @@ async def connect(job: Job, journal: Journal, side: Side, stage: Stage) -> Conne
         stage.facts["attempts"] = [_attempt(attempt) for attempt in attempts]
         if resolution.left_out:
             stage.facts["addresses_left_out"] = resolution.left_out
-    connection = Connection(sock, address, name=side.leg, journal=journal, deadline=job.deadline, until=until)
+    connection = Connection(
+        sock, address, name=side.leg, journal=journal, deadline=job.deadline, until=until, pace=job.pace
+    )
     stage.facts |= {"remote": str(address), "local": connection.local}
     connection.note(f"connected to {address}")
     return connection

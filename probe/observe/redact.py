@@ -35,8 +35,12 @@ class Redactor:
 
     def data(self, value: Any) -> Any:
         """Plain data (dict, list, tuple, str) with every string in it, keys included, redacted."""
+        if self._pattern is None:
+            return value
         if isinstance(value, str):
-            return self.text(value)
+            return self._pattern.sub(MASK, value)
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
         if isinstance(value, Mapping):
             return {self.data(key): self.data(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):

@@ -80,7 +80,7 @@ def test_a_wrong_name_does_not_hide_an_expired_chain() -> None:
 
 
 def test_rubbish_in_a_chain_hides_nothing_else() -> None:
-    chain = read_chain([der_of(trustme.CA().issue_cert("a.test")), b"\x30\x03junk"])
+    chain = read_chain((der_of(trustme.CA().issue_cert("a.test")), b"\x30\x03junk"))
     assert chain[0]["dns_names"] == ["a.test"]
     assert "error" in chain[1]
 

@@ -2,6 +2,7 @@
 
 from probe.observe.connection.deadline import Deadline
 from probe.observe.connection.dial import Attempt, dial
+from probe.observe.connection.pace import Pace
 from probe.observe.connection.recorded import Connection, Handshake
 from probe.observe.connection.resolve import Address, Resolution, resolve
 from probe.observe.connection.trust import Trust, context_for
@@ -12,6 +13,7 @@ __all__ = [
     "Connection",
     "Deadline",
     "Handshake",
+    "Pace",
     "Resolution",
     "Trust",
     "context_for",

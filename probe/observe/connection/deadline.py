@@ -1,8 +1,7 @@
 """An absolute deadline that can still be brought forward, as an interrupt does, while somebody waits under it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
 
 
 class Deadline:
@@ -30,16 +29,9 @@ class Deadline:
         """The same deadline with an earlier limit of its own."""
         return Limit(self, when)
 
-    @asynccontextmanager
-    async def limit(self, until: float | None = None) -> AsyncIterator[None]:
+    def limit(self, until: float | None = None) -> "Waiting":
         """Raise TimeoutError in the block when the deadline, or the earlier instant `until`, has passed."""
-        when = self.when if until is None else min(until, self.when)
-        async with asyncio.timeout_at(when) as timeout:
-            self._waiting.add(timeout)
-            try:
-                yield
-            finally:
-                self._waiting.discard(timeout)
+        return Waiting(self._waiting, self.when if until is None else min(until, self.when))
 
 
 class Limit:
@@ -49,6 +41,24 @@ class Limit:
         self._deadline = deadline
         self._when = when
 
-    def limit(self) -> AbstractAsyncContextManager[None]:
+    def limit(self) -> "Waiting":
         """Raise TimeoutError in the block when the earlier of the two has passed."""
         return self._deadline.limit(self._when)
+
+
+class Waiting:
+    """One wait under a deadline, known to it while it lasts. A class, not a generator: every read passes here."""
+
+    def __init__(self, others: set[asyncio.Timeout], when: float) -> None:
+        self._others = others
+        self._timeout = asyncio.timeout_at(when)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+        self._others.add(self._timeout)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._others.discard(self._timeout)
+        await self._timeout.__aexit__(kind, error, traceback)

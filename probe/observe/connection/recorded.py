@@ -13,6 +13,7 @@ import ssl
 from dataclasses import dataclass
 
 from probe.observe.connection.deadline import Deadline
+from probe.observe.connection.pace import Pace
 from probe.observe.connection.resolve import Address
 from probe.observe.connection.trust import Trust, context_for
 from probe.observe.journal import Journal
@@ -48,7 +49,15 @@ class Connection:
     """One TCP connection, recorded. Made by `dial` and `Connection(...)`; always `close()` it."""
 
     def __init__(
-        self, sock: socket.socket, address: Address, *, name: str, journal: Journal, deadline: Deadline, until: float
+        self,
+        sock: socket.socket,
+        address: Address,
+        *,
+        name: str,
+        journal: Journal,
+        deadline: Deadline,
+        until: float,
+        pace: Pace,
     ) -> None:
         self.name = name
         self.address = address
@@ -59,6 +68,7 @@ class Connection:
         self._journal = journal
         self._deadline = deadline
         self._until = until
+        self._pace = pace
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
         self._searched = 0
@@ -117,6 +127,7 @@ class Connection:
         try:
             async with self._deadline.limit(self._until):
                 data = await self._receive()
+                await self._pace.turn()
         except TimeoutError:
             raise stop("reply.timeout", f"{waiting_for}: no complete answer from {self.address} in time") from None
         except ssl.SSLError as error:
@@ -239,6 +250,7 @@ class Connection:
             except ssl.SSLWantReadError:
                 await self._flush()
             raw = await self._loop.sock_recv(self._sock, READ_OCTETS)
+            await self._pace.turn()
             self.octets_received += len(raw)
             if raw:
                 self._incoming.write(raw)

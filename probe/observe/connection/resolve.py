@@ -43,6 +43,10 @@ async def resolve(host: str, port: int, family: str = "any") -> Resolution:
 
     `family` is `any`, `ipv4` or `ipv6`. Raises Stopped with `dns.no-record`, `dns.failed` or `dns.bad-name`.
     """
+    address = literal(host)
+    if address is not None:
+        # No need for the resolver, nor for the thread that it would run in.
+        return Resolution((Address(address, port),))
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host, port, family=_FAMILIES[family], type=socket.SOCK_STREAM)

@@ -23,6 +23,8 @@ from probe.record import reader_stages
 
 NAME = "imap"
 STAGES = reader_stages(NAME)
+# Imported while the first packets travel.
+NEEDS = ("imapclient.response_parser",)
 # When the message was accepted before UIDNEXT was noted, so many UIDs below it are looked at too.
 UIDS_BEFORE = 50
 # Other folders are looked into from this look on: the first ones are for the common case.
