@@ -1,0 +1,80 @@
+"""Round trips and start-up cost, guarded without a clock: flights in the transcript, imports by name, contexts built."""
+
+import subprocess
+import sys
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+import probe
+from probe.observe.connection.trust import context_for
+from probe.report import Report
+from probe.sandbox import Sandbox
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def profile(sandbox: Sandbox, *readers: str, mechanism: str = "PLAIN") -> dict:
+    return {
+        "submission": {"host": "127.0.0.1", "port": sandbox.addresses["submission"].port},
+        "account": {"username": sandbox.username, "password": {"env": "PW"}, "mechanism": mechanism},
+        "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": 0, "expires_critical": 0},
+        "readback": {name: {"port": sandbox.addresses[f"{name}s"].port} for name in readers},
+    }
+
+
+def flights(report: Report, connection: str) -> list[list[str]]:
+    """What was sent together, each flight answered before the next: one round trip each."""
+    lines = [line for line in report.transcript if line.connection == connection and line.direction != "*"]
+    return [[line.text for line in group] for way, group in groupby(lines, lambda line: line.direction) if way == ">"]
+
+
+async def run(monkeypatch: pytest.MonkeyPatch, *readers: str, **options: object) -> Report:
+    async with Sandbox() as sandbox:
+        monkeypatch.setenv("PW", sandbox.password)
+        report = await probe.run(profile(sandbox, *readers), raise_bugs=True, **options)
+    assert report.verdict == "ok", report.findings
+    return report
+
+
+async def test_submission_takes_six_flights_and_a_good_bye(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = flights(await run(monkeypatch), "smtp")
+    verbs = [[text.split()[0] for text in flight] for flight in sent]
+    assert verbs == [["EHLO"], ["STARTTLS"], ["EHLO"], ["AUTH"], ["MAIL", "RCPT", "DATA"], ["[message"], ["QUIT"]]
+
+
+async def test_imap_takes_two_flights_after_the_message_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = await run(monkeypatch, "imap")
+    verbs = [[text.split(" ", 1)[1] for text in flight] for flight in flights(report, "imap")]
+    assert len(verbs) == 4
+    assert verbs[0][0].startswith("AUTHENTICATE PLAIN ")
+    assert verbs[2][0] == 'SELECT "INBOX"' and verbs[2][1].startswith("UID FETCH ")
+    assert [text.split()[0:2] for text in verbs[3]] == [["UID", "STORE"], ["UID", "EXPUNGE"], ["LOGOUT"]]
+
+
+async def test_pop3_takes_four_flights_after_the_message_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = flights(await run(monkeypatch, "pop3"), "pop3")
+    assert [[text.split()[0] for text in flight] for flight in sent] == [["CAPA"], ["AUTH"], ["TOP"], ["RETR"], ["DELE", "QUIT"]]
+
+
+async def test_without_pipelining_each_command_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = await run(monkeypatch, "pop3", pipelining=False)
+    assert all(len(flight) == 1 for name in ("smtp", "pop3") for flight in flights(report, name))
+
+
+async def test_one_tls_context_a_trust_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    context_for.cache_clear()
+    await run(monkeypatch, "imap", "pop3")
+    assert context_for.cache_info().misses == 1
+
+
+def test_a_run_that_sends_nothing_imports_no_speaker_of_a_protocol() -> None:
+    code = (
+        "import sys; from probe.cli import entry\n"
+        "entry(['run', 'generic', '--host', 'mail.x.test', '--user', 'a@x.test', '--dry-run'])\n"
+        "print(' '.join(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = set(done.stdout.split())
+    assert not {"aiosmtplib", "imapclient", "cryptography.x509", "rich", "aiosmtpd", "dns"} & loaded
