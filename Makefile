@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test check bench growth lock clean
 
 demo: $(STAMP)
 	@$(BIN)/probe demo
@@ -35,3 +35,8 @@ clean:
 bench: $(STAMP)
 	scripts/install-servers
 	$(BIN)/python -m benchmarks.bench
+
+growth: $(STAMP)
+	scripts/install-servers
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'matplotlib>=3.8,<4'
+	$(BIN)/python -m benchmarks.growth

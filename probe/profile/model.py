@@ -64,6 +64,11 @@ def _lasting(words: str) -> Any:
     return Field(default=seconds(words), json_schema_extra={"default": words})
 
 
+def _whole(table: type[Table]) -> Any:
+    """A table left out has its defaults. They are right as they stand: building a validator to check them costs start-up."""
+    return Field(default_factory=table.model_construct)
+
+
 def _by_security(words: str) -> Any:
     """A port whose default follows from `security`; the 0 never outlives the table's validator."""
 
@@ -219,15 +224,15 @@ class Profile(Table):
     """Default: the file's name without .toml."""
     description: Text | None = None
     submission: Submission
-    dns: Dns = Dns()
-    account: Account = Account()
-    message: Message = Message()
-    readback: Plugins = Plugins()
-    tls: Tls = Tls()
-    expect: Expect = Expect()
-    limits: Limits = Limits()
-    checks: Plugins = Plugins()
-    audit: Plugins = Plugins()
+    dns: Dns = _whole(Dns)
+    account: Account = _whole(Account)
+    message: Message = _whole(Message)
+    readback: Plugins = _whole(Plugins)
+    tls: Tls = _whole(Tls)
+    expect: Expect = _whole(Expect)
+    limits: Limits = _whole(Limits)
+    checks: Plugins = _whole(Plugins)
+    audit: Plugins = _whole(Plugins)
 
     @property
     def base(self) -> Path | None:
