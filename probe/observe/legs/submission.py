@@ -100,7 +100,8 @@ async def _ehlo(journal: Journal, talk: SmtpTalk, name: str) -> dict[str, list[s
             "mechanisms": smtp.mechanisms(words),
         }
         if reply.code != 250:
-            raise stop("ehlo.refused", f"EHLO {talk.ehlo}: refused: {reply}", str(reply))
+            finding = "smtp.unavailable" if reply.code == 421 else "ehlo.refused"
+            raise stop(finding, f"EHLO {talk.ehlo}: refused: {reply}", str(reply))
     return words
 
 
@@ -123,7 +124,8 @@ async def _starttls(talk: SmtpTalk, stage: Stage, words: Mapping[str, list[str]]
     reply = await talk.command("STARTTLS")
     stage.facts["reply"] = list(reply.lines)
     if reply.code != 220:
-        raise stop("starttls.refused", f"STARTTLS is offered, but refused: {reply}", str(reply))
+        finding = "smtp.unavailable" if reply.code == 421 else "starttls.refused"
+        raise stop(finding, f"STARTTLS is offered, but refused: {reply}", str(reply))
     reach.refuse_injected(talk.connection, str(reply))
 
 
@@ -171,6 +173,8 @@ def _judge_logon(reply: Reply, mechanism: str, credentials: Credentials) -> None
     if reply.code == 235:
         return
     who = f"AUTH {mechanism} as {credentials.username}"
+    if reply.code == 421:
+        raise stop("smtp.unavailable", f"{who}: the server said good-bye: {reply}", str(reply))
     if reply.code == 504:
         raise stop("auth.mechanism-not-offered", f"{who}: the server does not know this mechanism: {reply}", str(reply))
     if 400 <= reply.code < 500:
