@@ -18,7 +18,7 @@ from probe.keep.state import installation_key, state_directory
 from probe.message import compose, new_marker
 from probe.observe.connection import Deadline, Pace
 from probe.observe.job import Job, Milestone
-from probe.observe.journal import Journal, Watch
+from probe.observe.journal import NOT_REACHED, Journal, Watch
 from probe.observe.legs.submission import submit
 from probe.observe.redact import Redactor
 from probe.options import overlays
@@ -218,7 +218,8 @@ def _status(stage: StageRecord, found: tuple[Finding, ...]) -> Status:
 def _verdict(record: Record, stages: tuple[Stage, ...], found: tuple[Finding, ...]) -> Verdict:
     if any(stage.status == "failed" for stage in stages):
         return "critical"
-    if record.error is not None:
+    if record.error is not None or any(stage.record.reason == NOT_REACHED for stage in stages):
+        # A stage that neither took place nor says why proves nothing: never call that ok.
         return "unknown"
     return "warning" if any(finding.severity == "warning" for finding in found) else "ok"
 

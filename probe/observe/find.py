@@ -1,7 +1,8 @@
 """What the readers share: waiting for the submission, looking at growing intervals, proving what was found."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from probe.message import Proof, carries_marker, prove
 from probe.observe.connection import Connection
 from probe.observe.job import Accepted, Job
 from probe.observe.journal import Journal, Stage
-from probe.observe.trouble import stop
+from probe.observe.trouble import Stopped, stop
 
 MOST_CANDIDATES = 10
 FIRST_INTERVAL = 0.008
@@ -88,6 +89,17 @@ def _missing(seen: Sequence[Candidate], seconds: float) -> Exception:
     if seen:
         return stop("message.forged", "a message with our marker came, but without a valid proof: it is not ours")
     return stop("delivery.missing", f"the message was accepted, but not found within {seconds:.1f} s")
+
+
+@contextmanager
+def cleaning_up() -> Iterator[None]:
+    """Trouble while cleaning up takes nothing from what was proven: whatever it is, the message may stay, and that is all."""
+    try:
+        yield
+    except Stopped as error:
+        if error.trouble.id == "cleanup.failed":
+            raise
+        raise stop("cleanup.failed", f"the message may stay: {error.trouble.text}", error.trouble.evidence) from None
 
 
 def verify(job: Job, stage: Stage, candidates: Sequence[Candidate]) -> None:

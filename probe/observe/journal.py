@@ -11,6 +11,7 @@ from probe.observe.trouble import Stopped, trouble_of
 from probe.record import Line, StageRecord, Trouble
 
 TRANSCRIPT_LINES = 2_000
+NOT_REACHED = "not reached"
 TRANSCRIPT_CHARACTERS = 2_000
 
 
@@ -148,7 +149,7 @@ class Journal:
             leg = name.partition(".")[0]
             stage = self._stages.get(name)
             if stage is None:
-                stage = StageRecord(name, "skipped", reason=because.get(leg, "not reached"))
+                stage = StageRecord(name, "skipped", reason=because.get(leg, NOT_REACHED))
             elif stage.status == "failed":
                 because.setdefault(leg, f"because {name} failed")
             ended.append(stage)

@@ -26,6 +26,11 @@ CAPABILITIES = {
 GO_AHEAD = {"smtp": "220 go ahead", "imap": "{tag} OK go ahead", "pop3": "+OK go ahead"}
 GOODBYE = {"smtp": "221 bye", "imap": "* BYE bye", "pop3": "+OK bye"}
 BACKEND = {"smtp": "submissions", "imap": "imaps", "pop3": "pop3s"}
+COMPLETION = {
+    "smtp": re.compile(rb"\d{3} "),
+    "imap": re.compile(rb"[A-Z]{4}\d+ (OK|NO|BAD)"),
+    "pop3": re.compile(rb"\+OK|-ERR|\+ "),
+}
 UPGRADE = {"smtp": "STARTTLS", "imap": "STARTTLS", "pop3": "STLS"}
 CAPABILITY = {"smtp": ("EHLO", "ehlo"), "imap": ("CAPABILITY", "capability"), "pop3": ("CAPA", "capa")}
 
@@ -80,6 +85,9 @@ class _Conversation:
         self.tls = False
         self.tag = "*"
         self.message = b""
+        self.pending = 0
+        self.answered = asyncio.Event()
+        self.answered.set()
 
     def close(self) -> None:
         if self.pump:
@@ -147,6 +155,8 @@ class _Conversation:
         if script is None:
             await healthy()  # type: ignore[misc]
             return
+        # A server answers pipelined commands in order: what was passed on is answered first.
+        await self.answered.wait()
         for line in script:
             if line.startswith("! "):
                 await self._act(*line[2:].partition(" ")[::2], healthy)
@@ -163,14 +173,15 @@ class _Conversation:
     async def _forward(self, data: bytes) -> None:
         if self.backend is None:
             raise Done
+        self.pending += 1
+        self.answered.clear()
         self.backend.write(data)
         await self.backend.drain()
 
     async def _act(self, action: str, argument: str, healthy: Callable[[], object]) -> None:
         if action == "healthy":
             await healthy()  # type: ignore[misc]
-            # Let the sandbox's answer pass before what the story adds behind it.
-            await asyncio.sleep(0.05)
+            await self.answered.wait()
         elif action == "raw":
             await self._send(argument.encode().decode("unicode_escape").encode("latin-1"))
         elif action == "inject":
@@ -238,13 +249,23 @@ class _Conversation:
         trust.check_hostname = False
         reader, self.backend = await asyncio.open_connection(address.host, address.port, ssl=trust)
         greeting = await reader.readline()
+        if self.protocol == "smtp":
+            # So that a scripted EHLO need not be passed on.
+            self.backend.write(b"EHLO proxy.hostile.test\r\n")
+            while not (await reader.readline()).startswith(b"250 "):
+                pass
         if greet:
             await self._step("greeting", lambda: self._send(greeting))
         self.pump = asyncio.get_running_loop().create_task(self._back(reader))
 
     async def _back(self, reader: asyncio.StreamReader) -> None:
-        while data := await reader.read(65536):
-            await self._send(data)
+        while line := await reader.readline():
+            await self._send(line)
+            if self.pending and COMPLETION[self.protocol].match(line):
+                self.pending -= 1
+                if not self.pending:
+                    self.answered.set()
+        self.answered.set()
         self.writer.close()
 
 

@@ -38,7 +38,7 @@ def response(line: bytes) -> Response:
     found = _STATUS.fullmatch(line)
     if found is None:
         raise Malformed(f"not a POP3 response: {line[:80].decode('utf-8', 'backslashreplace')!r}")
-    return Response(found.group(1) == b"+OK", (found.group(2) or b"").decode("utf-8", "backslashreplace"))
+    return Response(found.group(1).upper() == b"+OK", (found.group(2) or b"").decode("utf-8", "backslashreplace"))
 
 
 def unstuffed(line: bytes) -> bytes | None:

@@ -372,15 +372,20 @@ async def _delete(job: Job, journal: Journal, session: Session, candidates: list
         return
     job.renew(session.talk.connection)
     async with journal.stage("imap.delete", "delete the message over IMAP4") as stage:
-        if "UIDPLUS" not in session.capabilities and "IMAP4REV2" not in session.capabilities:
-            stage.facts["left"] = len([c for c in candidates if c.ours])
-            raise stop("cleanup.failed", "the message stays: the server has no UIDPLUS, and EXPUNGE would take other mail along")
-        uids = ",".join(str(c.number) for c in candidates if c.ours)
-        folder = candidates[0].folder
-        select = [] if session.selected == folder else [f"SELECT {imap.mailbox(folder)}"]
-        commands = [*select, f"UID STORE {uids} +FLAGS.SILENT (\\Deleted)", f"UID EXPUNGE {uids}"]
-        *answers, _ = await session.talk.flight([*commands, "LOGOUT"])
-        stage.facts |= {"uids": uids, "folder": folder}
-        refused = next((answer for answer in answers if not answer.ok), None)
-        if refused is not None:
-            raise stop("cleanup.failed", f"the message stays: {refused.status} {refused.text}", refused.text)
+        with find.cleaning_up():
+            await _expunge(session, candidates, stage)
+
+
+async def _expunge(session: Session, candidates: list[Candidate], stage: Stage) -> None:
+    if "UIDPLUS" not in session.capabilities and "IMAP4REV2" not in session.capabilities:
+        stage.facts["left"] = len([c for c in candidates if c.ours])
+        raise stop("cleanup.failed", "the message stays: the server has no UIDPLUS, and EXPUNGE would take other mail along")
+    uids = ",".join(str(c.number) for c in candidates if c.ours)
+    folder = candidates[0].folder
+    select = [] if session.selected == folder else [f"SELECT {imap.mailbox(folder)}"]
+    commands = [*select, f"UID STORE {uids} +FLAGS.SILENT (\\Deleted)", f"UID EXPUNGE {uids}"]
+    answers = await session.talk.flight(commands, ending="LOGOUT")
+    stage.facts |= {"uids": uids, "folder": folder}
+    refused = next((answer for answer in answers if not answer.ok), None)
+    if refused is not None:
+        raise stop("cleanup.failed", f"the message stays: {refused.status} {refused.text}", refused.text)

@@ -159,8 +159,12 @@ async def _stls(talk: Pop3Talk, stage: Stage) -> None:
 
 
 async def _capabilities(session: Session) -> None:
-    """CAPA again after TLS: what was said before counts no more."""
-    answer = await session.talk.command("CAPA", multiline=True)
+    """CAPA again after TLS: what was said before counts no more. It is asked for early; trouble belongs to the logon."""
+    try:
+        answer = await session.talk.command("CAPA", multiline=True)
+    except Stopped as error:
+        async with session.journal.stage("pop3.login", "list the capabilities after TLS"):
+            raise error
     session.capabilities = pop3.capabilities(answer.lines)
 
 
@@ -321,10 +325,15 @@ async def _delete(session: Session, candidates: list[Candidate]) -> None:
     await job.partners_have_read(NAME)
     job.renew(session.talk.connection)
     async with session.journal.stage("pop3.delete", "delete the message over POP3") as stage:
-        numbers = [candidate.number for candidate in candidates if candidate.ours]
-        commands = [*(f"DELE {number}" for number in numbers), "QUIT"]
-        answers = await session.talk.flight(commands, pipelined=session.pipelined)
-        stage.facts["numbers"] = numbers
-        refused = next((answer for answer in answers if not answer.ok), None)
-        if refused is not None:
-            raise stop("cleanup.failed", f"the message stays: {refused.line}", refused.line)
+        with find.cleaning_up():
+            await _mark_and_quit(session, candidates, stage)
+
+
+async def _mark_and_quit(session: Session, candidates: list[Candidate], stage: Stage) -> None:
+    numbers = [candidate.number for candidate in candidates if candidate.ours]
+    commands = [*(f"DELE {number}" for number in numbers), "QUIT"]
+    answers = await session.talk.flight(commands, pipelined=session.pipelined)
+    stage.facts["numbers"] = numbers
+    refused = next((answer for answer in answers if not answer.ok), None)
+    if refused is not None:
+        raise stop("cleanup.failed", f"the message stays: {refused.line}", refused.line)

@@ -35,11 +35,18 @@ class ImapTalk:
         """Send one command and return its completion, whatever its status."""
         return (await self.flight([text], shown=shown))[0]
 
-    async def flight(self, commands: Sequence[str], *, shown: str | None = None) -> list[Answer]:
-        """Send commands together and return their completions in order. `shown` replaces the text of a single one."""
+    async def flight(
+        self, commands: Sequence[str], *, shown: str | None = None, ending: str | None = None
+    ) -> list[Answer]:
+        """Send commands together and return their completions in order. `shown` replaces the text of a single one.
+
+        `ending` is a last command (LOGOUT) that goes along and whose completion nobody waits for.
+        """
         tags = [self._tag() for _ in commands]
         lines = [f"{tag} {command}\r\n" for tag, command in zip(tags, commands, strict=True)]
-        self.ended = "LOGOUT" in commands
+        if ending is not None:
+            lines.append(f"{self._tag()} {ending}\r\n")
+            self.ended = True
         masked = f"{tags[0]} {shown}" if shown is not None else None
         await self.connection.write("".join(lines).encode(), shown=masked)
         return [await self._completion(tag, command) for tag, command in zip(tags, commands, strict=True)]
