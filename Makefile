@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench growth lock clean
+.PHONY: demo test check bench growth fuzz lock clean
 
 demo: $(STAMP)
 	@$(BIN)/probe demo
@@ -40,3 +40,11 @@ growth: $(STAMP)
 	scripts/install-servers
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'matplotlib>=3.8,<4'
 	$(BIN)/python -m benchmarks.growth
+
+# Each target for FUZZ_SECONDS, on a copy of the corpus; what it finds lies in .fuzz/ and becomes a test.
+FUZZ_SECONDS ?= 60
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=2.3'
+	mkdir -p .fuzz && rm -rf .fuzz/corpus && cp -r fuzz/corpus fuzz/fuzz.py .fuzz/
+	for target in smtp imap pop3 message certificate; do \
+	    $(BIN)/python .fuzz/fuzz.py $$target -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=.fuzz/ || exit 1; done

@@ -41,19 +41,21 @@ def read_chain(chain: tuple[bytes, ...]) -> tuple[dict[str, Any], ...]:
     """
     from cryptography import x509
 
-    loaded: list[x509.Certificate | ValueError] = []
+    loaded: list[x509.Certificate | Exception] = []
     for der in chain:
         try:
             loaded.append(x509.load_der_x509_certificate(der))
-        except ValueError as error:
+        except Exception as error:
+            # ValueError for bad DER, InvalidVersion and others for what parses but makes no sense.
             loaded.append(error)
     return tuple(_entry(der, loaded, index) for index, der in enumerate(chain))
 
 
-def _entry(der: bytes, loaded: Sequence["x509.Certificate | ValueError"], index: int) -> dict[str, Any]:
+def _entry(der: bytes, loaded: Sequence["x509.Certificate | Exception"], index: int) -> dict[str, Any]:
     certificate = loaded[index]
-    if isinstance(certificate, ValueError):
-        return {"subject": "", "issuer": "", "sha256": _sha256(der), "error": str(certificate)}
+    unread = {"subject": "", "issuer": "", "sha1": _sha1(der), "sha256": _sha256(der)}
+    if isinstance(certificate, Exception):
+        return {**unread, "error": str(certificate)}
     following = loaded[index + 1] if index + 1 < len(loaded) else None
     try:
         return {
@@ -63,9 +65,10 @@ def _entry(der: bytes, loaded: Sequence["x509.Certificate | ValueError"], index:
             "self_signed": _signed_by(certificate, certificate),
             "signed_by_next": _signed_by(certificate, following) if following is not None else None,
         }
-    except ValueError as error:
-        # Extensions are parsed late; a broken one must not hide the rest of the chain.
-        return {**_identity(certificate, der), "error": str(error)}
+    except Exception as error:
+        # Names, keys and extensions are parsed late, and a broken one raises one of a dozen kinds of exception: none may
+        # hide the rest of the chain.
+        return {**unread, "error": str(error)}
 
 
 def _identity(certificate: "x509.Certificate", der: bytes) -> dict[str, Any]:
@@ -75,9 +78,13 @@ def _identity(certificate: "x509.Certificate", der: bytes) -> dict[str, Any]:
         "serial": f"{certificate.serial_number:X}",
         "not_before": rfc3339(certificate.not_valid_before_utc),
         "not_after": rfc3339(certificate.not_valid_after_utc),
-        "sha1": hashlib.sha1(der, usedforsecurity=False).hexdigest().upper(),
+        "sha1": _sha1(der),
         "sha256": _sha256(der),
     }
+
+
+def _sha1(der: bytes) -> str:
+    return hashlib.sha1(der, usedforsecurity=False).hexdigest().upper()
 
 
 def _sha256(der: bytes) -> str:
@@ -144,7 +151,7 @@ def _key_usage(usage: Any) -> list[str] | None:
     return [name for name in known if getattr(usage, name)]
 
 
-def _signed_by(certificate: "x509.Certificate", issuer: "x509.Certificate | ValueError") -> bool:
+def _signed_by(certificate: "x509.Certificate", issuer: "x509.Certificate | Exception") -> bool:
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 

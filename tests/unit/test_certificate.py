@@ -1,6 +1,7 @@
 """Names of certificates, and names in them."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import trustme
@@ -88,3 +89,11 @@ def test_rubbish_in_a_chain_hides_nothing_else() -> None:
 def test_no_certificate_is_not_trusted() -> None:
     facts = certificate_facts([], host="a.test", openssl_code=0, openssl_text="", now=NOW)
     assert not facts["trusted"] and not facts["name_matches"] and facts["thumbprint"] is None
+
+
+def test_a_subject_that_cannot_be_read_is_an_error_of_that_entry_only() -> None:
+    """Found by fuzzing: names are parsed late, and raised where nobody expected it."""
+    corpus = Path(__file__).parent.parent.parent / "fuzz" / "corpus" / "certificate" / "bad-subject"
+    chain = tuple(corpus.read_bytes().split(b"\0\0\0\0")[:4])
+    facts = certificate_facts(chain, host="a.test", openssl_code=20, openssl_text="", now=NOW)
+    assert not facts["trusted"] and "error" in facts["chain"][0]
