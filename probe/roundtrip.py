@@ -7,23 +7,26 @@ import asyncio
 import secrets
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from os import PathLike
 from typing import Any
 
 from probe.judge import findings
+from probe.keep import outbox
 from probe.keep.state import installation_key, state_directory
 from probe.message import compose, new_marker
 from probe.observe.connection import Deadline, Pace
 from probe.observe.job import Job, Milestone
 from probe.observe.journal import NOT_REACHED, Journal, Watch
+from probe.observe.leftovers import Leftovers
+from probe.observe.leftovers import sweep as sweep_mailbox
 from probe.observe.legs.submission import submit
 from probe.observe.redact import Redactor
 from probe.options import overlays
 from probe.plan import Plan, make_plan, plugins, with_credentials
-from probe.profile import Profile, load, load_mapping
+from probe.profile import Problem, Profile, ProfileError, load, load_mapping
 from probe.record import Record, StageRecord
 from probe.report import Finding, Report, Stage, Status, Verdict, worst_severity
 
@@ -95,6 +98,8 @@ async def observe(
         error = journal.redacted("".join(traceback.format_exception_only(bug)).strip())
     await pace.turn()
     stages = journal.stages(plan.stages)
+    if job.draft is not None and _is_gone(stages, job):
+        outbox.remove(state_directory(), job.draft.marker)
     return Record(
         id=secrets.token_hex(8),
         profile=plan.profile,
@@ -122,6 +127,8 @@ def _job(plan: Plan, journal: Journal, utc_now: Callable[[], datetime], pace: Pa
         marker = new_marker(secrets.token_bytes(16))
         draft = compose(marker=marker, key=key, sender=plan.sender, recipient=plan.recipient, now=utc_now())
     names = [reader.side.leg for reader in plan.readers]
+    # With nobody to read it back, the message is meant to stay.
+    remembered = draft is not None and bool(names) and plan.delete
     return Job(
         submission=plan.submission,
         resolvers=plan.resolvers,
@@ -134,6 +141,7 @@ def _job(plan: Plan, journal: Journal, utc_now: Callable[[], datetime], pace: Pa
         delivery_critical=plan.delivery_critical,
         delete=plan.delete,
         pipelining=plan.pipelining,
+        before_message=lambda: _remember(plan, draft.marker, draft.sent, journal) if remembered and draft else None,
         pace=pace,
         utc_now=utc_now,
         reserve=min(2.0, plan.timeout / 5),
@@ -171,6 +179,22 @@ async def _import_while_waiting(plan: Plan) -> None:
 async def _listen(job: Job, interrupt: asyncio.Event) -> None:
     await interrupt.wait()
     job.interrupt(INTERRUPT_SECONDS)
+
+
+def _is_gone(stages: tuple[StageRecord, ...], job: Job) -> bool:
+    """Whether the message is known not to lie anywhere: it never left, was refused for good, or was deleted."""
+    ended = {stage.name: stage.status for stage in stages}
+    refused = ended.get("smtp.submit") == "failed" and job.accepted.value is None
+    return not job.content_sent or refused or any(ended.get(f"{leg}.delete") == "ok" for leg in job.read)
+
+
+def _remember(plan: Plan, marker: str, sent: str, journal: Journal) -> None:
+    entry = outbox.Entry(marker, plan.profile, sent, plan.recipient or "", plan.target.host)
+    try:
+        outbox.put(state_directory(), entry)
+    except OSError as error:
+        text = f"the message cannot be remembered ({error.strerror}): if this run is killed, no sweep misses it"
+        journal.line("probe", "*", text)
 
 
 def _address(stages: tuple[StageRecord, ...]) -> str | None:
@@ -228,3 +252,39 @@ def _delivery_seconds(record: Record) -> float | None:
     """From the final 250 until a reader first saw the message."""
     seen = [stage.facts.get("seconds") for stage in record.stages if stage.name.endswith(".find")]
     return min((seconds for seconds in seen if seconds is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep did: the report of its stages, what it found, and the messages that were sent but are not there."""
+
+    report: Report
+    leftovers: Leftovers
+    missing: tuple[outbox.Entry, ...]
+
+
+async def sweep(profile: Profile, *, older_than: timedelta, dry_run: bool) -> Swept:
+    """Delete this installation's leftovers from the profile's IMAP4 mailbox, and account for every message it knows of.
+
+    Raises ProfileError when the profile has no IMAP4 reader.
+    """
+    plan = with_credentials(make_plan(profile, light=True), profile)
+    reader = next((reader for reader in plan.readers if reader.side.leg == "imap"), None)
+    if reader is None:
+        raise ProfileError(Problem(None, None, "readback.imap", "missing; a sweep needs to read the mailbox over IMAP4"))
+    loop, state = asyncio.get_running_loop(), state_directory()
+    journal = Journal(loop.time, Redactor(_secrets(plan)))
+    job = replace(_job(plan, journal, lambda: datetime.now(UTC), Pace()), prove_key=installation_key(state)[0])
+    started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    found = await sweep_mailbox(job, journal, reader.side, reader.settings, older_than=older_than, dry_run=dry_run)
+    stages = journal.stages(reader.module.STAGES[:5])
+    record = Record(secrets.token_hex(8), plan.profile, plan.target, started, journal.now, stages, journal.lines)
+    report = judge(record, profile)
+    # Younger ones may belong to a run that is still under way.
+    latest = (job.utc_now() - older_than).strftime("%Y-%m-%dT%H:%M:%SZ")
+    mine = [entry for entry in outbox.entries(state) if entry.profile == plan.profile and entry.sent <= latest]
+    missing = tuple(entry for entry in mine if entry.marker not in found.seen) if report.verdict != "critical" else ()
+    for marker in () if dry_run else (*found.deleted, *(entry.marker for entry in missing)):
+        # A message that is missing is said once; it may still arrive, and is then found by its header.
+        outbox.remove(state, marker)
+    return Swept(report, found, missing)

@@ -34,6 +34,9 @@ FINDINGS = {
         "The folder named first in readback.imap.folders does not exist or is not readable.",
         ("Mend: readback.imap.folders in the profile",),
     ),
+    "imap.search-refused": Kind(
+        "SEARCH was refused", "See the server's own words in the evidence.", ("Look: the server's IMAP4 log",)
+    ),
     "pop3.refused": Kind(
         "a POP3 command was refused", "See the server's own words in the evidence.", ("Look: the server's POP3 log",)
     ),

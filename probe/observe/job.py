@@ -88,6 +88,8 @@ class Job:
     utc_now: Callable[[], datetime]
     reserve: float = 2.0
     pipelining: bool = True
+    # Called just before the message leaves, so that a killed run leaves a trace of it.
+    before_message: Callable[[], None] = lambda: None
     pace: Pace = field(default_factory=Pace)
     accepted: Milestone[Accepted] = field(default_factory=Milestone)
     content_sent: bool = False

@@ -68,6 +68,7 @@ class World:
     mailboxes: dict[str, Mailbox] = field(default_factory=dict)
     logons: list[Logon] = field(default_factory=list)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    accepted: asyncio.Event = field(default_factory=asyncio.Event)
 
     def mailbox(self, user: str) -> Mailbox:
         return self.mailboxes.setdefault(user, Mailbox())
@@ -80,7 +81,8 @@ class World:
         return ok
 
     def deliver(self, recipient: str, raw: bytes) -> None:
-        """Put a message where it belongs, as the fault says."""
+        """Put a message where it belongs, as the fault says; `accepted` is set, for tests to wait for."""
+        self.accepted.set()
         if self.fault == "never-delivers":
             return
         if self.fault == "late":

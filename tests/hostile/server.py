@@ -1,4 +1,4 @@
-"""The scripted server: it stands in front of a healthy sandbox, ends TLS itself, and departs from health where the story says so."""
+"""The scripted server: in front of a healthy sandbox, ending TLS itself, departing from health where the story says so."""
 
 import asyncio
 import base64
@@ -142,7 +142,7 @@ class _Conversation:
     async def _message(self) -> None:
         """The message behind DATA: changed as the story says, then on to the sandbox."""
         raw = b""
-        while not (line := await self.reader.readline()) == b".\r\n":
+        while (line := await self.reader.readline()) != b".\r\n":
             if not line:
                 raise Done
             raw += line

@@ -102,3 +102,20 @@ def test_the_catalogue_is_large_enough() -> None:
     matrix = {protocol: sum(play.protocol == protocol for play in PLAYS) for protocol in PROTOCOLS}
     print(f"\n{len(stories)} stories, {len(PLAYS)} plays: {matrix}")
     assert len(stories) >= 140 and len(PLAYS) >= 250
+
+
+BIG = ("endless-line", "endless-lines", "endless-lines-after-tls", "endless-retr", "huge-literal", "many-keywords", "deep-brackets")
+
+
+@pytest.mark.parametrize("play", [play for play in PLAYS if play.name in BIG], ids=str)
+async def test_memory_is_bounded(play: Play, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """At most 32 MiB more, the scripted server's own buffers included, however much is sent."""
+    import tracemalloc
+
+    tracemalloc.start()
+    try:
+        await perform(play, monkeypatch, tmp_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 32 * 2**20

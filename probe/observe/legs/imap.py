@@ -83,6 +83,12 @@ async def read(job: Job, journal: Journal, side: Side, settings: Settings) -> No
         job.done[NAME].give_up()
 
 
+async def open_session(job: Job, journal: Journal, side: Side, settings: Settings) -> Session:
+    """Connect, secure and log on, for whoever has other business in the mailbox. Raises Stopped."""
+    talk = await reach.secured(lambda verified: _approach(job, journal, side, verified))
+    return await _login(job, journal, side, talk, settings)
+
+
 # -- connect, TLS, certificate ---------------------------------------------------------------------------------
 
 
@@ -329,7 +335,7 @@ async def _candidates(
     assert job.draft is not None
     found = []
     for item in items:
-        uid, octets = _uid_and_octets(item)
+        uid, octets = uid_and_octets(item)
         if uid is None or octets is None or not find.marked(octets, job):
             continue
         raw = octets if whole else await _whole(session, uid)
@@ -341,11 +347,12 @@ async def _candidates(
 
 async def _whole(session: Session, uid: int) -> bytes:
     answer = await session.talk.command(f"UID FETCH {uid} (UID BODY.PEEK[]<0.{MESSAGE_OCTETS}>)")
-    pairs = [_uid_and_octets(item) for item in answer.of("FETCH")]
+    pairs = [uid_and_octets(item) for item in answer.of("FETCH")]
     return next((octets for answered, octets in pairs if answered == uid and octets is not None), b"")
 
 
-def _uid_and_octets(item: Untagged) -> tuple[int | None, bytes | None]:
+def uid_and_octets(item: Untagged) -> tuple[int | None, bytes | None]:
+    """UID and message (or header) octets of a FETCH response. Raises Stopped for one that cannot be read."""
     try:
         attributes = imap.fetched(item)
     except imap.Malformed as error:

@@ -196,6 +196,7 @@ async def _submit(job: Job, journal: Journal, talk: SmtpTalk, words: Mapping[str
         finally:
             stage.facts["replies"] = _replies(answered, began)
         await _refuse_envelope(talk, answered)
+        job.before_message()
         job.content_sent = True
         reply = await _content(job, journal, talk, draft)
         at = journal.now

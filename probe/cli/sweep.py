@@ -1,0 +1,83 @@
+"""`probe sweep`: delete our own leftovers, account for what was sent and never seen again."""
+
+import asyncio
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from probe.cli import _options as option
+
+if TYPE_CHECKING:
+    from probe import roundtrip
+
+
+def register(app: typer.Typer) -> None:
+    app.command("sweep")(sweep)
+
+
+def sweep(
+    profile: option.OneProfile,
+    older_than: Annotated[str, typer.Option(metavar="DURATION", help="Only messages older than this.")] = "24h",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted; delete nothing.")] = False,
+    output: Annotated[str, typer.Option("-o", "--output", metavar="text|json", help="What stdout carries.")] = "text",
+    host: option.Host = None,
+    user: option.User = None,
+    password_env: option.PasswordEnv = None,
+    password_file: option.PasswordFile = None,
+    set: option.Set = None,
+) -> int:
+    """Delete the probe's own leftovers from PROFILE's mailbox (IMAP4), never anyone else's mail.
+
+    Exit status: 0 when nothing of ours is left over, 1 when something stays or a message is missing, 2 when the mailbox
+    cannot be read.
+    """
+    from probe import roundtrip
+    from probe.profile.values import seconds
+
+    if output not in ("text", "json"):
+        raise typer.BadParameter(f"no output format {output!r} here; there are text, json")
+    try:
+        age = timedelta(seconds=seconds(older_than))
+    except ValueError as error:
+        raise typer.BadParameter(f"--older-than: {error}") from None
+    settings = option.given(host=host, user=user, password_env=password_env, password_file=password_file, set=set)
+    loaded = roundtrip.load_profile(profile, settings)
+    swept = asyncio.run(roundtrip.sweep(loaded, older_than=age, dry_run=dry_run))
+    typer.echo(_json(swept) if output == "json" else _text(swept, dry_run))
+    if swept.report.verdict in ("critical", "unknown"):
+        return swept.report.exit_code
+    return 1 if swept.missing or swept.leftovers.kept else 0
+
+
+def _json(swept: "roundtrip.Swept") -> str:
+    from dataclasses import asdict
+
+    from probe.report import report_to_json
+
+    return json.dumps(
+        {
+            "schema": "submission-probe/sweep/1",
+            "deleted": swept.leftovers.deleted,
+            "kept": swept.leftovers.kept,
+            "too_young": swept.leftovers.too_young,
+            "foreign": swept.leftovers.foreign,
+            "missing": [asdict(entry) for entry in swept.missing],
+            "report": report_to_json(swept.report),
+        },
+        indent=2,
+    )
+
+
+def _text(swept: "roundtrip.Swept", dry_run: bool) -> str:
+    from probe.tell.text import headline, safe
+
+    if swept.report.verdict in ("critical", "unknown"):
+        failed = next((stage.record.reason for stage in swept.report.stages if stage.status == "failed"), "")
+        return f"{headline(swept.report)}\n  {safe(failed or '')}"
+    found, verb = swept.leftovers, "would delete" if dry_run else "could not delete"
+    lines = [f"deleted {len(found.deleted)}, too young {len(found.too_young)}, not ours {found.foreign}"]
+    lines += [f"  {verb} {marker}" for marker in found.kept]
+    lines += [f"  missing {safe(entry.marker)}: sent {safe(entry.sent)} to {safe(entry.recipient)}" for entry in swept.missing]
+    return "\n".join(lines)

@@ -1,0 +1,144 @@
+"""Nothing is lost: a killed run's message is found and deleted by a sweep, and what is missing is said."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from probe.keep import outbox
+from probe.sandbox import Sandbox
+
+ROOT = Path(__file__).parent.parent.parent
+NEIGHBOUR = b"From: friend@x.test\r\nSubject: lunch?\r\n\r\nsubmission-probe-aaaaaaaaaaaaaaaaaaaaaaaaaa\r\n"
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with Sandbox() as running:
+        running._world.mailbox(running.username).folders["INBOX"].add(NEIGHBOUR)
+        yield running
+
+
+class Desk:
+    """A user's machine: a profile for the sandbox, a state directory, and the command line."""
+
+    def __init__(self, folder: Path, sandbox: Sandbox) -> None:
+        self.sandbox, self.state = sandbox, folder / "state"
+        self.profile = folder / "desk.toml"
+        self.profile.write_text(sandbox.profile())
+        self.environ = {**os.environ, "PROBE_SANDBOX_PASSWORD": sandbox.password, "SUBMISSION_PROBE_STATE": str(self.state)}
+
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        command = [sys.executable, "-m", "probe", *arguments]
+        pipe = asyncio.subprocess.PIPE
+        return await asyncio.create_subprocess_exec(*command, env=self.environ, cwd=ROOT, stdout=pipe, stderr=pipe)
+
+    async def run(self, *arguments: str) -> tuple[int, str]:
+        process = await self.start(*arguments)
+        out, err = await process.communicate()
+        return process.returncode or 0, out.decode() + err.decode()
+
+    async def sweep(self, *options: str) -> tuple[int, dict[str, Any]]:
+        code, text = await self.run("sweep", str(self.profile), "-o", "json", *options)
+        return code, json.loads(text)
+
+    def inbox(self) -> list[bytes]:
+        return [message.raw for message in self.sandbox.mailboxes[self.sandbox.username].folders["INBOX"].messages]
+
+
+async def test_a_run_that_ends_well_leaves_no_trace(tmp_path: Path, sandbox: Sandbox) -> None:
+    desk = Desk(tmp_path, sandbox)
+    code, text = await desk.run("run", str(desk.profile))
+    assert code == 0, text
+    assert outbox.entries(desk.state) == [] and desk.inbox() == [NEIGHBOUR]
+    assert (desk.state / "key").stat().st_mode & 0o777 == 0o600
+
+
+async def test_what_was_left_is_swept_and_nothing_else(tmp_path: Path, sandbox: Sandbox) -> None:
+    desk = Desk(tmp_path, sandbox)
+    code, text = await desk.run("run", str(desk.profile), "--no-delete")
+    assert code == 0, text
+    code, young = await desk.sweep()
+    assert code == 0 and len(young["too_young"]) == 1 and len(desk.inbox()) == 2
+    code, dry = await desk.sweep("--older-than", "0", "--dry-run")
+    assert code == 1 and len(dry["kept"]) == 1 and len(desk.inbox()) == 2
+    code, swept = await desk.sweep("--older-than", "0")
+    assert code == 0 and swept["deleted"] == dry["kept"]
+    assert desk.inbox() == [NEIGHBOUR]
+
+
+async def test_another_installation_is_not_touched(tmp_path: Path, sandbox: Sandbox) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    one, two = Desk(tmp_path / "one", sandbox), Desk(tmp_path / "two", sandbox)
+    assert (await one.run("run", str(one.profile), "--no-delete"))[0] == 0
+    code, swept = await two.sweep("--older-than", "0")
+    assert code == 0 and swept["deleted"] == [] and swept["foreign"] == 1
+    assert len(one.inbox()) == 2
+
+
+async def test_a_run_killed_after_the_message_left_is_accounted_for(tmp_path: Path) -> None:
+    async with Sandbox(fault="late") as sandbox:
+        sandbox._world.mailbox(sandbox.username).folders["INBOX"].add(NEIGHBOUR)
+        desk = Desk(tmp_path, sandbox)
+        process = await desk.start("run", str(desk.profile))
+        async with asyncio.timeout(30):
+            # The entry is written before the message leaves, so it is there when the sandbox has taken the message.
+            await sandbox._world.accepted.wait()
+        process.send_signal(signal.SIGKILL)
+        await process.communicate()
+        (entry,) = outbox.entries(desk.state)
+        await asyncio.gather(*sandbox._world.tasks)
+        assert len(desk.inbox()) == 2
+        code, swept = await desk.sweep("--older-than", "0")
+        assert code == 0 and swept["deleted"] == [entry.marker] and swept["missing"] == []
+        assert desk.inbox() == [NEIGHBOUR] and outbox.entries(desk.state) == []
+
+
+async def test_a_message_that_never_came_is_said_to_be_missing(tmp_path: Path) -> None:
+    async with Sandbox(fault="never-delivers") as sandbox:
+        desk = Desk(tmp_path, sandbox)
+        code, _ = await desk.run("run", str(desk.profile), "--timeout", "2s")
+        assert code == 2
+        (entry,) = outbox.entries(desk.state)
+        code, swept = await desk.sweep("--older-than", "0")
+        assert code == 1 and [item["marker"] for item in swept["missing"]] == [entry.marker]
+        assert (await desk.sweep("--older-than", "0"))[0] == 0
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+async def test_an_interrupt_cleans_up_and_says_so(tmp_path: Path, sign: signal.Signals) -> None:
+    async with Sandbox(fault="late") as sandbox:
+        desk = Desk(tmp_path, sandbox)
+        process = await desk.start("run", str(desk.profile), "-o", "json")
+        async with asyncio.timeout(30):
+            await sandbox._world.accepted.wait()
+        process.send_signal(sign)
+        out, _ = await process.communicate()
+        assert process.returncode == 130
+        (report,) = json.loads(out)["reports"]
+        assert report["interrupted"] is True
+
+
+async def test_a_sweep_that_cannot_log_on_fails_plainly(tmp_path: Path) -> None:
+    async with Sandbox(fault="wrong-password") as sandbox:
+        desk = Desk(tmp_path, sandbox)
+        code, text = await desk.run("sweep", str(desk.profile))
+        assert code == 2 and "refused" in text and sandbox.password not in text
+
+
+def test_damaged_and_foreign_entries_are_left_alone(tmp_path: Path) -> None:
+    place = outbox.folder(tmp_path)
+    place.mkdir(parents=True)
+    (place / "submission-probe-garbage.json").write_text("{")
+    (place / "submission-probe-list.json").write_text("[]")
+    (place / "submission-probe-other.json").write_text('{"marker": "x"}')
+    (place / "submission-probe-link.json").symlink_to("/etc/passwd")
+    assert outbox.entries(tmp_path) == [] and len(list(place.iterdir())) == 4
+    outbox.remove(tmp_path, "../../etc/passwd")
