@@ -181,6 +181,12 @@ async def _listen(job: Job, interrupt: asyncio.Event) -> None:
     job.interrupt(INTERRUPT_SECONDS)
 
 
+def open_desk(plan: Plan) -> tuple[Journal, Job]:
+    """A journal and a job of their own for one piece of work on a plan's servers, outside a run."""
+    journal = Journal(asyncio.get_running_loop().time, Redactor(_secrets(plan)))
+    return journal, _job(plan, journal, lambda: datetime.now(UTC), Pace())
+
+
 def _is_gone(stages: tuple[StageRecord, ...], job: Job) -> bool:
     """Whether the message is known not to lie anywhere: it never left, was refused for good, or was deleted."""
     ended = {stage.name: stage.status for stage in stages}
@@ -272,9 +278,9 @@ async def sweep(profile: Profile, *, older_than: timedelta, dry_run: bool) -> Sw
     reader = next((reader for reader in plan.readers if reader.side.leg == "imap"), None)
     if reader is None:
         raise ProfileError(Problem(None, None, "readback.imap", "missing; a sweep needs to read the mailbox over IMAP4"))
-    loop, state = asyncio.get_running_loop(), state_directory()
-    journal = Journal(loop.time, Redactor(_secrets(plan)))
-    job = replace(_job(plan, journal, lambda: datetime.now(UTC), Pace()), prove_key=installation_key(state)[0])
+    state = state_directory()
+    journal, job = open_desk(plan)
+    job.prove_key = installation_key(state)[0]
     started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     found = await sweep_mailbox(job, journal, reader.side, reader.settings, older_than=older_than, dry_run=dry_run)
     stages = journal.stages(reader.module.STAGES[:5])

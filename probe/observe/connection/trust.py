@@ -1,6 +1,7 @@
 """TLS contexts: one per trust set, built once and shared (the system's bundle costs about 22 ms of CPU each time)."""
 
 import ssl
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,11 +15,15 @@ _VERSIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whom to trust: `ca_file` alone when given, else the system's store; `verified` False only for a second look."""
+    """Whom to trust: `ca_file` alone when given, else the system's store.
+
+    `verified` is False only where no secret follows, or for a second look.
+    """
 
     ca_file: str | None = None
     minimum_version: str = "TLSv1.2"
     verified: bool = True
+    maximum_version: str | None = None
 
 
 @lru_cache(maxsize=64)
@@ -32,7 +37,12 @@ def context_for(trust: Trust) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_flags = ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST
     context.hostname_checks_common_name = False
-    context.minimum_version = _VERSIONS[trust.minimum_version]
+    with warnings.catch_warnings():
+        # Python deprecates the names of TLS 1.0 and 1.1; whoever asks for them wants to know whether they are accepted.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = _VERSIONS[trust.minimum_version]
+        if trust.maximum_version:
+            context.maximum_version = _VERSIONS[trust.maximum_version]
     old = trust.minimum_version in ("TLSv1", "TLSv1.1")
     # TLS 1.0 and 1.1 need level 0 in OpenSSL 3; whoever asks for them in a profile wants to see them work.
     context.set_ciphers(f"DEFAULT:@SECLEVEL={0 if old else 1}")

@@ -39,6 +39,14 @@ async def submit(job: Job, journal: Journal) -> None:
             await _goodbye(talk)
 
 
+async def open_authenticated(job: Job, journal: Journal) -> SmtpTalk:
+    """Connect, secure and log on, for whoever has other business with the server. Raises Stopped."""
+    talk = await reach.secured(lambda verified: _approach(job, journal, verified))
+    words = await _ehlo_tls(job, journal, talk)
+    await _authenticate(job, journal, talk, words)
+    return talk
+
+
 async def _resolve(job: Job, journal: Journal) -> None:
     side = job.submission
     if side.connect:

@@ -1,0 +1,96 @@
+"""`probe audit`: negative checks of one's own server."""
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from probe.cli import _options as option
+
+if TYPE_CHECKING:
+    from probe.auditing import Audited
+
+_SIGNS = {"pass": "pass", "fail": "FAIL", "undecided": "?", "not-applicable": "-"}
+
+
+def register(app: typer.Typer) -> None:
+    app.command("audit")(audit)
+
+
+def audit(
+    profile: option.OneProfile,
+    output: Annotated[str, typer.Option("-o", "--output", metavar="text|json", help="What stdout carries.")] = "text",
+    check: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this check (repeatable).")] = None,
+    list_checks: Annotated[bool, typer.Option("--list", help="List the checks, what each proves and does not, and exit.")] = False,
+    host: option.Host = None,
+    port: option.Port = None,
+    user: option.User = None,
+    password_env: option.PasswordEnv = None,
+    password_file: option.PasswordFile = None,
+    set: option.Set = None,
+) -> int:
+    """Try what PROFILE's server must refuse. For your own servers only: it logs failed attempts there.
+
+    Exit status: 0 all passed, 1 warnings, 2 critical, 3 nothing could be decided.
+    """
+    from probe import auditing
+    from probe.observe.audit import checks
+    from probe.roundtrip import load_profile
+
+    if output not in ("text", "json"):
+        raise typer.BadParameter(f"no output format {output!r} here; there are text, json")
+    unknown = [name for name in check or () if name not in checks()]
+    if unknown:
+        raise typer.BadParameter(f"no check {unknown[0]!r}; there are {', '.join(checks())}")
+    if list_checks:
+        for name, module in checks().items():
+            typer.echo(f"{name} ({module.SEVERITY})")
+            typer.echo(f"  a failure proves: {module.PROVES}\n  it does not prove: {module.DOES_NOT_PROVE}")
+        return 0
+    settings = option.given(
+        host=host, port=port, user=user, password_env=password_env, password_file=password_file, set=set
+    )  # fmt: skip
+    loaded = load_profile(profile, settings)
+    told = _tell if output == "text" else None
+    done = asyncio.run(auditing.audit(loaded, tuple(check or ()), told))
+    if output == "json":
+        typer.echo(json.dumps(_json(loaded.name, done), indent=2))
+    return auditing.exit_code(done)
+
+
+def _tell(item: "Audited") -> None:
+    from probe.tell.text import safe
+
+    typer.echo(f"{_SIGNS[item.facts.outcome]:<5} {item.id:<32} {safe(item.facts.evidence)[:160]}")
+    if item.facts.outcome == "fail":
+        for finding in item.findings:
+            typer.echo(f"      {finding.severity}: {finding.summary}")
+            typer.echo(f"      likely: {finding.cause}")
+            for step in finding.remedy:
+                typer.echo(f"      do: {step}")
+
+
+def _json(profile: str, done: list["Audited"]) -> dict[str, Any]:
+    from probe import auditing
+
+    return {
+        "schema": "submission-probe/audit/1",
+        "profile": profile,
+        "verdict": auditing.verdict(done),
+        "exit_code": auditing.exit_code(done),
+        "checks": [
+            {
+                "id": item.id,
+                "outcome": item.facts.outcome,
+                "severity": item.module.SEVERITY,
+                "evidence": item.facts.evidence,
+                "facts": dict(item.facts.more),
+                "proves": item.module.PROVES,
+                "does_not_prove": item.module.DOES_NOT_PROVE,
+                "remedy": [step for finding in item.findings for step in finding.remedy],
+                "seconds": round(item.seconds, 6),
+            }
+            for item in done
+        ],
+    }

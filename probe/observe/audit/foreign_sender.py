@@ -1,0 +1,38 @@
+"""After AUTH, a sender that the account does not own. Stops at RCPT."""
+
+from probe.observe.audit import Facts
+from probe.observe.legs.submission import open_authenticated
+from probe.observe.scene import FOREIGN_DOMAIN, Scene, Smtp
+from probe.report import Kind
+
+FINDINGS = {
+    "audit.foreign-sender": Kind(
+        "an account may send as an address that is not its own",
+        "Any account that is taken over can then write as anybody.",
+        (
+            "Exchange: 550 5.7.60 is the default; look for SendAs on all",
+            "Postfix: reject_sender_login_mismatch, smtpd_sender_login_maps",
+        ),
+    )
+}
+SEVERITY = "warning"
+PROVES = "MAIL and RCPT with a foreign sender were accepted after AUTH"
+DOES_NOT_PROVE = "that the message would not be refused or rewritten later: none is sent"
+
+
+async def observe(scene: Scene) -> Facts:
+    if scene.submission.credentials is None or scene.job.draft is None:
+        return Facts("not-applicable", "the profile has no credentials")
+    talk = await open_authenticated(scene.job, scene.journal)
+    try:
+        conversation = Smtp(talk)
+        mail = await conversation.say(f"MAIL FROM:<somebody-else@{FOREIGN_DOMAIN}>")
+        if mail.code != 250:
+            return Facts("pass", str(mail))
+        rcpt = await conversation.say(f"RCPT TO:<{scene.job.draft.recipient}>")
+        await conversation.say("RSET")
+    finally:
+        await talk.close()
+    return Facts("fail" if rcpt.code in (250, 251) else "pass", f"{mail}; {rcpt}")
+
+
