@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench growth fuzz lock clean
+.PHONY: demo test check bench growth fuzz sbom lock clean
 
 demo: $(STAMP)
 	@$(BIN)/probe demo
@@ -48,3 +48,8 @@ fuzz: $(STAMP)
 	mkdir -p .fuzz && rm -rf .fuzz/corpus && cp -r fuzz/corpus fuzz/fuzz.py .fuzz/
 	for target in smtp imap pop3 message certificate; do \
 	    $(BIN)/python .fuzz/fuzz.py $$target -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=.fuzz/ || exit 1; done
+
+# A software bill of materials of the environment (CycloneDX).
+sbom: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'cyclonedx-bom>=5'
+	$(BIN)/cyclonedx-py environment $(VENV) --output-file sbom.json

@@ -7,8 +7,8 @@ import asyncio
 import secrets
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from importlib import import_module
 from os import PathLike
 from typing import Any
@@ -20,13 +20,11 @@ from probe.message import compose, new_marker
 from probe.observe.connection import Deadline, Pace
 from probe.observe.job import Job, Milestone
 from probe.observe.journal import NOT_REACHED, Journal, Watch
-from probe.observe.leftovers import Leftovers
-from probe.observe.leftovers import sweep as sweep_mailbox
 from probe.observe.legs.submission import submit
 from probe.observe.redact import Redactor
 from probe.options import overlays
 from probe.plan import Plan, make_plan, plugins, with_credentials
-from probe.profile import Problem, Profile, ProfileError, load, load_mapping
+from probe.profile import Profile, load, load_mapping
 from probe.record import Record, StageRecord
 from probe.report import Finding, Report, Stage, Status, Verdict, worst_severity
 
@@ -87,7 +85,7 @@ async def observe(
     pace = pace or Pace()
     await pace.turn()
     started = datetime.now(UTC)
-    journal = Journal(loop.time, Redactor(_secrets(plan)), watch)
+    journal = Journal(loop.time, Redactor(secrets_of(plan)), watch)
     job = _job(plan, journal, lambda: datetime.now(UTC), pace)
     error: str | None = None
     try:
@@ -113,7 +111,7 @@ async def observe(
     )
 
 
-def _secrets(plan: Plan) -> list[str]:
+def secrets_of(plan: Plan) -> list[str]:
     sides = [plan.submission, *(reader.side for reader in plan.readers)]
     return [side.credentials.secret for side in sides if side.credentials is not None]
 
@@ -183,7 +181,7 @@ async def _listen(job: Job, interrupt: asyncio.Event) -> None:
 
 def open_desk(plan: Plan) -> tuple[Journal, Job]:
     """A journal and a job of their own for one piece of work on a plan's servers, outside a run."""
-    journal = Journal(asyncio.get_running_loop().time, Redactor(_secrets(plan)))
+    journal = Journal(asyncio.get_running_loop().time, Redactor(secrets_of(plan)))
     return journal, _job(plan, journal, lambda: datetime.now(UTC), Pace())
 
 
@@ -258,39 +256,3 @@ def _delivery_seconds(record: Record) -> float | None:
     """From the final 250 until a reader first saw the message."""
     seen = [stage.facts.get("seconds") for stage in record.stages if stage.name.endswith(".find")]
     return min((seconds for seconds in seen if seconds is not None), default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """What a sweep did: the report of its stages, what it found, and the messages that were sent but are not there."""
-
-    report: Report
-    leftovers: Leftovers
-    missing: tuple[outbox.Entry, ...]
-
-
-async def sweep(profile: Profile, *, older_than: timedelta, dry_run: bool) -> Swept:
-    """Delete this installation's leftovers from the profile's IMAP4 mailbox, and account for every message it knows of.
-
-    Raises ProfileError when the profile has no IMAP4 reader.
-    """
-    plan = with_credentials(make_plan(profile, light=True), profile)
-    reader = next((reader for reader in plan.readers if reader.side.leg == "imap"), None)
-    if reader is None:
-        raise ProfileError(Problem(None, None, "readback.imap", "missing; a sweep needs to read the mailbox over IMAP4"))
-    state = state_directory()
-    journal, job = open_desk(plan)
-    job.prove_key = installation_key(state)[0]
-    started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    found = await sweep_mailbox(job, journal, reader.side, reader.settings, older_than=older_than, dry_run=dry_run)
-    stages = journal.stages(reader.module.STAGES[:5])
-    record = Record(secrets.token_hex(8), plan.profile, plan.target, started, journal.now, stages, journal.lines)
-    report = judge(record, profile)
-    # Younger ones may belong to a run that is still under way.
-    latest = (job.utc_now() - older_than).strftime("%Y-%m-%dT%H:%M:%SZ")
-    mine = [entry for entry in outbox.entries(state) if entry.profile == plan.profile and entry.sent <= latest]
-    missing = tuple(entry for entry in mine if entry.marker not in found.seen) if report.verdict != "critical" else ()
-    for marker in () if dry_run else (*found.deleted, *(entry.marker for entry in missing)):
-        # A message that is missing is said once; it may still arrive, and is then found by its header.
-        outbox.remove(state, marker)
-    return Swept(report, found, missing)

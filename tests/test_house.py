@@ -29,7 +29,8 @@ ALLOWED = {
     "plan": GROUND | {"observe", "judge", "tell", "keep"},
     "roundtrip": GROUND | {"observe", "judge", "tell", "keep", "plan", "options"},
     "auditing": GROUND | {"observe", "plan", "roundtrip"},
-    "cli": GROUND | {"observe", "judge", "tell", "keep", "plan", "options", "roundtrip", "auditing", "sandbox"},
+    "sweeping": GROUND | {"observe", "keep", "plan", "roundtrip"},
+    "cli": GROUND | {"observe", "judge", "tell", "keep", "plan", "options", "roundtrip", "auditing", "sweeping", "sandbox"},
     "__main__": {"cli", "version"},
 }
 # The face of the library names its homes for type checkers only; at run time it imports nothing of ours but the version.

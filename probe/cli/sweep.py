@@ -10,7 +10,7 @@ import typer
 from probe.cli import _options as option
 
 if TYPE_CHECKING:
-    from probe import roundtrip
+    from probe import sweeping
 
 
 def register(app: typer.Typer) -> None:
@@ -33,8 +33,9 @@ def sweep(
     Exit status: 0 when nothing of ours is left over, 1 when something stays or a message is missing, 2 when the mailbox
     cannot be read.
     """
-    from probe import roundtrip
+    from probe import sweeping
     from probe.profile.values import seconds
+    from probe.roundtrip import load_profile
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"no output format {output!r} here; there are text, json")
@@ -43,15 +44,15 @@ def sweep(
     except ValueError as error:
         raise typer.BadParameter(f"--older-than: {error}") from None
     settings = option.given(host=host, user=user, password_env=password_env, password_file=password_file, set=set)
-    loaded = roundtrip.load_profile(profile, settings)
-    swept = asyncio.run(roundtrip.sweep(loaded, older_than=age, dry_run=dry_run))
+    loaded = load_profile(profile, settings)
+    swept = asyncio.run(sweeping.sweep(loaded, older_than=age, dry_run=dry_run))
     typer.echo(_json(swept) if output == "json" else _text(swept, dry_run))
     if swept.report.verdict in ("critical", "unknown"):
         return swept.report.exit_code
     return 1 if swept.missing or swept.leftovers.kept else 0
 
 
-def _json(swept: "roundtrip.Swept") -> str:
+def _json(swept: "sweeping.Swept") -> str:
     from dataclasses import asdict
 
     from probe.report import report_to_json
@@ -70,7 +71,7 @@ def _json(swept: "roundtrip.Swept") -> str:
     )
 
 
-def _text(swept: "roundtrip.Swept", dry_run: bool) -> str:
+def _text(swept: "sweeping.Swept", dry_run: bool) -> str:
     from probe.tell.text import headline, safe
 
     if swept.report.verdict in ("critical", "unknown"):
