@@ -4,9 +4,12 @@
 """
 
 import asyncio
+import os
+import platform
 import secrets
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
@@ -15,6 +18,7 @@ from typing import Any
 
 from probe.judge import findings
 from probe.keep import outbox
+from probe.keep.lease import Held, lease
 from probe.keep.state import installation_key, state_directory
 from probe.message import compose, new_marker
 from probe.observe.connection import Deadline, Pace
@@ -22,6 +26,7 @@ from probe.observe.job import Job, Milestone
 from probe.observe.journal import NOT_REACHED, Journal, Watch
 from probe.observe.legs.submission import submit
 from probe.observe.redact import Redactor
+from probe.observe.trouble import stop
 from probe.options import overlays
 from probe.plan import Plan, make_plan, plugins, with_credentials
 from probe.profile import Profile, load, load_mapping
@@ -140,6 +145,7 @@ def _job(plan: Plan, journal: Journal, utc_now: Callable[[], datetime], pace: Pa
         delete=plan.delete,
         pipelining=plan.pipelining,
         before_message=lambda: _remember(plan, draft.marker, draft.sent, journal) if remembered and draft else None,
+        hold=lambda mailbox, until: _held(plan.profile, mailbox, until),
         pace=pace,
         utc_now=utc_now,
         reserve=min(2.0, plan.timeout / 5),
@@ -177,6 +183,17 @@ async def _import_while_waiting(plan: Plan) -> None:
 async def _listen(job: Job, interrupt: asyncio.Event) -> None:
     await interrupt.wait()
     job.interrupt(INTERRUPT_SECONDS)
+
+
+@asynccontextmanager
+async def _held(profile: str, mailbox: str, until: float) -> AsyncIterator[None]:
+    """The lease on a maildrop, its refusal as a trouble."""
+    holder = f"process {os.getpid()} on {platform.node()}, profile {profile}"
+    try:
+        async with lease(state_directory(), mailbox, holder, until):
+            yield
+    except Held as error:
+        raise stop("lease.held", f"the maildrop is in use by another run: {error}") from None
 
 
 def open_desk(plan: Plan) -> tuple[Journal, Job]:
@@ -244,8 +261,11 @@ def _status(stage: StageRecord, found: tuple[Finding, ...]) -> Status:
 
 
 def _verdict(record: Record, stages: tuple[Stage, ...], found: tuple[Finding, ...]) -> Verdict:
-    if any(stage.status == "failed" for stage in stages):
-        return "critical"
+    failed = [stage for stage in stages if stage.status == "failed"]
+    if failed:
+        # A mailbox that another run of ours holds says nothing of the server.
+        ours = all(stage.record.trouble and stage.record.trouble.id == "lease.held" for stage in failed)
+        return "unknown" if ours else "critical"
     if record.error is not None or any(stage.record.reason == NOT_REACHED for stage in stages):
         # A stage that neither took place nor says why proves nothing: never call that ok.
         return "unknown"

@@ -4,6 +4,7 @@ Exit status everywhere: 0 ok, 1 warning, 2 critical, 3 unknown (usage, profile o
 """
 
 import sys
+import traceback
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,7 +58,9 @@ def entry(arguments: list[str]) -> int:
         return EXIT_UNKNOWN
     except Exception as error:
         if type(error).__name__ != "ProfileError":
-            raise
+            # A bug of ours, or a machine in trouble: never an exit status that says something of a server.
+            traceback.print_exc()
+            return _complain(f"internal error: {type(error).__name__}")
         return _complain(str(error))
 
 

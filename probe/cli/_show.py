@@ -44,7 +44,8 @@ def tell(
 ) -> None:
     """Write stdout first: the verdict must not be lost because a file cannot be written."""
     instant = started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    # Closed by the caller (`probe run >&-`), stdout is None.
+    color = sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
     context = Context(instant, seconds, transcript=verbose, color=color)
     text = _brief(reports) if quiet else _text(output, reports, context)
     write_stdout(text)
@@ -57,12 +58,16 @@ def _text(name: str, reports: Sequence["Report"], context: Context) -> str:
 
 
 def write_stdout(text: str) -> None:
-    """Write, whatever stdout's encoding can hold; a closed stdout takes nothing from the exit status."""
+    """Write, whatever stdout's encoding can hold; a closed or full stdout takes nothing from the exit status."""
+    if sys.stdout is None:
+        return
     try:
         encoding = sys.stdout.encoding or "utf-8"
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
-    except (BrokenPipeError, ValueError, AttributeError):
+    except (OSError, ValueError) as error:
+        if not isinstance(error, BrokenPipeError):
+            print(f"probe: cannot write to stdout: {error}; the verdict stands", file=sys.stderr)
         # Python would complain once more at exit, and exit with 120.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
 

@@ -38,6 +38,11 @@ FINDINGS = {
         "Another POP3 client, or another probe, has this maildrop open.",
         ("Give the probe a mailbox of its own", "Dovecot: doveadm who; pop3_lock_session"),
     ),
+    "lease.held": Kind(
+        "another run of this machine has the maildrop open",
+        "Two probes use one mailbox, or one takes longer than the interval between two.",
+        ("Give each probe a mailbox of its own, or probe less often",),
+    ),
     "auth.login-delay": Kind(
         "the server wants more time between two logons",
         "LOGIN-DELAY (RFC 2449): the probe runs more often than the server allows.",

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -90,6 +91,8 @@ class Job:
     pipelining: bool = True
     # Called just before the message leaves, so that a killed run leaves a trace of it.
     before_message: Callable[[], None] = lambda: None
+    # Holds a POP3 maildrop against other runs of this machine; given the mailbox's name and the instant to wait until.
+    hold: Callable[[str, float], AbstractAsyncContextManager[None]] = lambda mailbox, until: contextlib.nullcontext()
     pace: Pace = field(default_factory=Pace)
     accepted: Milestone[Accepted] = field(default_factory=Milestone)
     content_sent: bool = False

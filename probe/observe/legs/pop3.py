@@ -5,6 +5,7 @@ snapshot taken at logon, so each further look is a new session; the password is 
 succeeded is repeated.
 """
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -62,29 +63,36 @@ class Session:
 async def read(job: Job, journal: Journal, side: Side, settings: Settings) -> None:
     """Carry the whole leg out. Never raises for what a server or network does: that is in the journal."""
     session: Session | None = None
-    try:
-        session = await reach.secured(lambda verified: _approach(job, journal, side, verified))
-        accepted = await _wait(job, journal, session)
-        if accepted is None:
-            return
-        await _login(session)
-        candidates = await _find(session, accepted)
-        await _verify(session, candidates)
-        await _delete(session, candidates)
-    except Stopped:
-        pass
-    finally:
-        job.read[NAME].give_up()
-        if session is not None:
-            await session.talk.goodbye()
-            await session.talk.close()
-        job.done[NAME].give_up()
+    # Held until the session has ended: two sessions on one maildrop would lock each other out.
+    async with contextlib.AsyncExitStack() as held:
+        try:
+            session = await reach.secured(lambda verified: _approach(job, journal, side, verified))
+            await _read(job, journal, session, held)
+        except Stopped:
+            pass
+        finally:
+            job.read[NAME].give_up()
+            if session is not None:
+                await session.talk.goodbye()
+                await session.talk.close()
+            job.done[NAME].give_up()
 
 
-async def _wait(job: Job, journal: Journal, session: Session) -> Accepted | None:
+async def _read(job: Job, journal: Journal, session: Session, held: contextlib.AsyncExitStack) -> None:
+    accepted = await _wait(job, journal, session, held)
+    if accepted is None:
+        return
+    if not journal.has("pop3.login"):
+        await _login(session, held)
+    candidates = await _find(session, accepted)
+    await _verify(session, candidates)
+    await _delete(session, candidates)
+
+
+async def _wait(job: Job, journal: Journal, session: Session, held: contextlib.AsyncExitStack) -> Accepted | None:
     """Until the message is accepted and, where another reader watches for it, seen there: one logon then is enough."""
     if job.draft is None:
-        await _login(session)
+        await _login(session, held)
     accepted = await find.accepted(job, journal, STAGES)
     if accepted is None:
         if not journal.has("pop3.login"):
@@ -182,9 +190,13 @@ _NOT_REFUSED = {
 }
 
 
-async def _login(session: Session) -> None:
-    side = session.side
+async def _login(session: Session, held: contextlib.AsyncExitStack) -> None:
+    side, job = session.side, session.job
     async with session.journal.stage("pop3.login", f"log on to {side.host} over POP3") as stage:
+        user = side.credentials.username if side.credentials else ""
+        async with job.deadline.limit():
+            await held.enter_async_context(job.hold(f"{side.host} {user}", job.find_until))
+        job.renew(session.talk.connection)
         stage.facts["capabilities"] = _listed(session.capabilities)
         await _authenticate(session, stage)
 

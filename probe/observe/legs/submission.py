@@ -8,6 +8,7 @@ from typing import Any
 
 from probe.message import Draft
 from probe.observe import reach
+from probe.observe.connection import Connection
 from probe.observe.connection.nameserver import ask_each
 from probe.observe.connection.resolve import literal
 from probe.observe.dialect import smtp
@@ -66,7 +67,7 @@ async def _approach(job: Job, journal: Journal, verified: bool) -> SmtpTalk:
     side = job.submission
     async with journal.stage("smtp.connect", f"connect to {side.host} port {side.port}") as stage:
         connection = await reach.connect(job, journal, side, stage)
-    talk = SmtpTalk(connection, journal, job.ehlo)
+        talk = await _talk_on(connection, journal, job.ehlo)
     try:
         if side.security == "tls":
             journal.skip("smtp.ehlo", "implicit TLS: there is no plaintext EHLO")
@@ -85,6 +86,15 @@ async def _approach(job: Job, journal: Journal, verified: bool) -> SmtpTalk:
         await talk.close()
         raise
     return talk
+
+
+async def _talk_on(connection: Connection, journal: Journal, ehlo: str) -> SmtpTalk:
+    try:
+        return SmtpTalk(connection, journal, ehlo)
+    except OSError:
+        # No descriptors left for the bridge: the stage says so.
+        await connection.close()
+        raise
 
 
 async def _greeting(journal: Journal, talk: SmtpTalk) -> None:
