@@ -12,7 +12,8 @@ Lines are sent with CRLF; `{tag}` is the IMAP4 tag. Actions: `! close`, `! reset
 a healthy server does here), `! raw TEXT` (Python escapes, no CRLF), `! flood OCTETS TEXT` (without line end), `! lines COUNT LINE`,
 `! drip TEXT` (an octet every 0.2 s, for ever), `! plaintext` (no TLS although the go-ahead was given), `! garbage`, `! secret` and
 `! secret64` (echo the password), `! inject` (a go-ahead with a capability list behind it), `! deliver` (put the message into the
-mailbox all the same), `! brackets` (60 000 of them). `[smtp imap]` plays one script for several. Settings, before the first
+mailbox all the same), `! brackets` (60 000 of them), `! skip-uid-range`. `[smtp imap]` plays one script for several. Settings,
+before the first
 step: `@ certificate NAME`, `@ message NAME` (how the message is changed on its way), `@ sandbox FAULT`, `@ readers NAME…`,
 `@ timeout SECONDS`, `@ implicit`.
 """

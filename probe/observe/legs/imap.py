@@ -29,6 +29,8 @@ NEEDS = ("imapclient.response_parser",)
 UIDS_BEFORE = 50
 # Other folders are looked into from this look on: the first ones are for the common case.
 OTHER_FOLDERS_FROM_LOOK = 3
+# UIDs noted before may not hold what came since (a server that was renumbering): now and then the marker is searched for.
+SEARCH_AT_LOOK, SEARCH_EVERY = 8, 10
 
 
 class Settings(Reader):
@@ -271,16 +273,17 @@ async def _find(job: Job, journal: Journal, session: Session, accepted: Accepted
 async def _look(job: Job, session: Session, look: int) -> list[Candidate]:
     folders = session.folders if look >= OTHER_FOLDERS_FROM_LOOK else session.folders[:1]
     for folder in folders:
-        found = await _look_into(job, session, folder)
+        search = look % SEARCH_EVERY == SEARCH_AT_LOOK
+        found = await _look_into(job, session, folder, search=search)
         if found:
             return found
     return []
 
 
-async def _look_into(job: Job, session: Session, folder: Folder) -> list[Candidate]:
+async def _look_into(job: Job, session: Session, folder: Folder, *, search: bool) -> list[Candidate]:
     """SELECT again and fetch what is new, in one flight: on Dovecot a pipelined NOOP and FETCH misses new mail."""
     assert job.draft is not None
-    fetch, whole = _fetch_command(session, folder)
+    fetch, whole = (None, False) if search else _fetch_command(session, folder)
     commands = [f"SELECT {imap.mailbox(folder.name)}", *([fetch] if fetch else [])]
     answers = await session.talk.flight(commands)
     session.selected = folder.name
