@@ -44,8 +44,8 @@ def _top(
 
 def entry(arguments: list[str]) -> int:
     """Run one command line and return its exit status."""
-    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        import_module(f"{__name__}.{path.stem}").register(app)
+    for name in _wanted(arguments):
+        import_module(f"{__name__}.{name}").register(app)
     try:
         return _status(app(arguments, prog_name="probe", standalone_mode=False))
     except TyperException as error:
@@ -62,6 +62,13 @@ def entry(arguments: list[str]) -> int:
             traceback.print_exc()
             return _complain(f"internal error: {type(error).__name__}")
         return _complain(str(error))
+
+
+def _wanted(arguments: list[str]) -> list[str]:
+    """The command that is called, which bears its file's name, or all of them for help and for mistakes: typer builds every
+    option of every command it is given, at each start."""
+    names = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+    return [arguments[0]] if arguments and arguments[0] in names else names
 
 
 def _status(result: Any) -> int:

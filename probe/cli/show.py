@@ -1,0 +1,30 @@
+"""`probe show`: the effective settings, and where each came from."""
+
+import typer
+
+from probe.cli import _options as option
+
+
+def register(app: typer.Typer) -> None:
+    app.command("show")(show)
+
+
+def show(
+    profile: option.OneProfile,
+    host: option.Host = None,
+    port: option.Port = None,
+    security: option.Security = None,
+    user: option.User = None,
+    readback: option.Readback = None,
+    set: option.Set = None,
+) -> int:
+    """Show the effective settings of PROFILE and where each came from; of a secret only its source."""
+    from probe.options import overlays
+    from probe.plan import plugins
+    from probe.profile import effective
+    from probe.tell.text import safe
+
+    settings = option.given(host=host, port=port, security=security, user=user, readback=readback, set=set)
+    for key, value, origin in effective(profile, overlays(settings), plugins=plugins()):
+        typer.echo(f"{key} = {safe(value)}  # {safe(origin)}")
+    return 0
