@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage, Message
 from email.parser import BytesParser
-from email.policy import SMTP, compat32
+from email.policy import SMTP, SMTPUTF8, compat32
 from email.utils import format_datetime, parsedate_to_datetime
 
 MARKER_HEADER = "X-Submission-Probe"
@@ -72,7 +72,8 @@ def compose(*, marker: str, key: bytes, sender: str, recipient: str, now: dateti
     """
     sent = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     proof = sign(key, marker)
-    message = EmailMessage(policy=SMTP)
+    # RFC 6532 headers only where an address needs them; everything else is ASCII.
+    message = EmailMessage(policy=SMTP if (sender + recipient).isascii() else SMTPUTF8)
     message["Date"] = format_datetime(now.astimezone(UTC))
     message["From"] = sender
     message["To"] = recipient

@@ -32,6 +32,11 @@ FINDINGS = {
         "try again by itself, since that would hide the fault.",
         ("Exchange: Get-ExchangeDiagnosticInfo -Component ResourceThrottling", "Postfix: postqueue -p; df -h"),
     ),
+    "submit.smtputf8-missing": Kind(
+        "an address is not ASCII, and the server does not offer SMTPUTF8",
+        "The server cannot carry internationalised addresses (RFC 6531).",
+        ("Use an ASCII address for the probe", "Postfix: postconf -e smtputf8_enable=yes"),
+    ),
     "submit.pipelining-broken": Kind(
         "the server offers PIPELINING, but lost commands of one flight",
         "The server, or a proxy before it, likely does not do what it offers (RFC 2920).",

@@ -78,3 +78,12 @@ def test_a_run_that_sends_nothing_imports_no_speaker_of_a_protocol() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     loaded = set(done.stdout.split())
     assert not {"aiosmtplib", "imapclient", "cryptography.x509", "rich", "aiosmtpd", "dns"} & loaded
+
+
+async def test_an_international_address_needs_smtputf8(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Sandbox() as sandbox:
+        monkeypatch.setenv("PW", sandbox.password)
+        data = profile(sandbox, "imap") | {"message": {"recipient": "jürgen@sandbox.test"}}
+        report = await probe.run(data, raise_bugs=True)
+    assert report.failed_stage == "smtp.submit"
+    assert {finding.id for finding in report.findings} == {"submit.smtputf8-missing"}

@@ -82,3 +82,9 @@ def test_a_negative_hop_is_kept_as_it_is() -> None:
 def test_rubbish_is_simply_not_ours(raw: bytes) -> None:
     assert not proof_of(raw).ours
     carries_marker(raw, MARKER)
+
+
+def test_an_international_address_makes_an_international_header_and_no_other_change() -> None:
+    draft = compose(marker=MARKER, key=KEY, sender="jürgen@x.test", recipient="b@x.test", now=datetime(2026, 1, 2, tzinfo=UTC))
+    assert "From: jürgen@x.test".encode() in draft.raw
+    assert prove(draft.raw, marker=MARKER, key=KEY, sender="jürgen@x.test").text == "intact"

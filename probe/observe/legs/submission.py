@@ -204,8 +204,12 @@ async def _submit(job: Job, journal: Journal, talk: SmtpTalk, words: Mapping[str
     """MAIL, RCPT and DATA, in one flight where PIPELINING is offered, then the message."""
     pipelined = job.pipelining and "PIPELINING" in words
     size = f" SIZE={len(draft.raw)}" if "SIZE" in words else ""
-    commands = [f"MAIL FROM:<{draft.sender}>{size}", f"RCPT TO:<{draft.recipient}>", "DATA"]
+    international = not (draft.sender + draft.recipient).isascii()
+    utf8 = " BODY=8BITMIME SMTPUTF8" if international else ""
+    commands = [f"MAIL FROM:<{draft.sender}>{size}{utf8}", f"RCPT TO:<{draft.recipient}>", "DATA"]
     async with journal.stage("smtp.submit", f"submit a message to {draft.recipient}") as stage:
+        if international and "SMTPUTF8" not in words:
+            raise stop("submit.smtputf8-missing", "an address is not ASCII, and the server does not offer SMTPUTF8 (RFC 6531)")
         stage.facts |= {"marker": draft.marker, "octets": len(draft.raw), "pipelined": pipelined}
         began = journal.now
         answered: list[Answered] = []
