@@ -5,9 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-# The variable that holds the throw-away password of `probe demo` and `probe sandbox`.
-SANDBOX_SECRET = "PROBE_SANDBOX_PASSWORD"  # noqa: S105
-
 Profiles = Annotated[list[str] | None, typer.Argument(help="A profile's name, or a path to a TOML file.", show_default=False)]
 OneProfile = Annotated[str, typer.Argument(help="A profile's name, or a path to a TOML file.", show_default=False)]
 Format = Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="What stdout carries.")]

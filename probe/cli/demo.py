@@ -1,7 +1,6 @@
 """`probe demo`: the sandbox, a run against it, the report. Needs no account and no network."""
 
 import asyncio
-import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,7 +43,6 @@ async def _demo(personality: str, fault: str | None, watch: Any) -> "Report":
     from probe.sandbox import Sandbox
 
     async with Sandbox(personality=personality, fault=fault) as sandbox:
-        os.environ[option.SANDBOX_SECRET] = sandbox.password
         return await run(_profile(sandbox), watch=watch)
 
 
@@ -54,7 +52,7 @@ def _profile(sandbox: "Sandbox") -> dict[str, Any]:
     return {
         "name": "demo",
         "submission": {"host": "localhost", "port": ports["submission"], "family": "ipv4", "ehlo": "probe.sandbox.test"},
-        "account": {"username": sandbox.username, "password": {"env": option.SANDBOX_SECRET}},
+        "account": {"username": sandbox.username, "password": {"file": str(sandbox.password_file)}},
         "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": "1h", "expires_critical": "1h"},
         "readback": {
             "imap": {"port": ports["imaps"], "family": "ipv4"},

@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from probe.cli import _options as option
-
 
 def register(app: typer.Typer) -> None:
     app.command("sandbox")(sandbox)
@@ -48,11 +46,9 @@ async def _serve(personality: str, fault: str | None, profile: Path | None) -> N
 
     interrupt = interrupt_on_signals()
     async with Sandbox(personality=personality, fault=fault) as server:
-        # The throw-away password of a server on loopback: the one secret that is meant to be seen.
-        how = f"# In another shell: {option.SANDBOX_SECRET}={server.password} probe run {profile or 'FILE'}\n"
         if profile:
             write_atomically(profile, server.profile(), 0o600)
-            typer.echo(how, nl=False)
+            typer.echo(f"In another shell: probe run {profile}")
         else:
-            typer.echo(f"{how}{server.profile()}")
+            typer.echo(f"# In another shell, with this text in a file: probe run FILE\n{server.profile()}")
         await interrupt.wait()

@@ -57,6 +57,7 @@ class Sandbox:
         self._clients: set[asyncio.Task[None]] = set()
         self._folder: Path | None = None
         self.ca_file = Path()
+        self.password_file = Path()
 
     @property
     def mailboxes(self) -> dict[str, Mailbox]:
@@ -94,6 +95,9 @@ class Sandbox:
         from probe.sandbox.smtp import Submission
 
         context, self.ca_file = make_context(folder, self.fqdn, self._world.fault)
+        self.password_file = folder / "password"
+        self.password_file.touch(mode=0o600)
+        self.password_file.write_text(f"{self.password}\n")
         loop = asyncio.get_running_loop()
         for name, tls in (("submission", None), ("submissions", context)):
             made = lambda implicit=tls is not None: Submission(self._world, context, implicit=implicit)  # noqa: E731
@@ -131,7 +135,7 @@ port = {port["submission"]}
 
 [account]
 username = "{self.username}"
-password = {{ env = "PROBE_SANDBOX_PASSWORD" }}
+password = {{ file = "{self.password_file}" }}
 
 [readback.imap]
 port = {port["imaps"]}

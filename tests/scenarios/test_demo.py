@@ -102,3 +102,20 @@ def test_quiet_is_silent_when_all_is_well_and_short_when_not(tmp_path: Path) -> 
 def test_dry_run_sends_not_one_packet(tmp_path: Path) -> None:
     done = probe("run", "gmail", "--user", "a@gmail.com", "--dry-run", tmp_path=tmp_path)
     assert done.returncode == 0 and "smtp.gmail.com:587 starttls" in done.stdout
+
+
+def test_what_the_sandbox_prints_is_a_profile_that_run_takes(tmp_path: Path) -> None:
+    environ = {**os.environ, "SUBMISSION_PROBE_STATE": str(tmp_path / "state")}
+    command = [sys.executable, "-m", "probe", "sandbox"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ, cwd=ROOT) as sandbox:
+        assert sandbox.stdout is not None
+        lines = []
+        while (line := sandbox.stdout.readline()) and "expires_critical" not in line:
+            lines.append(line)
+        profile = tmp_path / "sandbox.toml"
+        profile.write_text("".join([*lines, line]))
+        done = probe("run", str(profile), tmp_path=tmp_path)
+        sandbox.terminate()
+        sandbox.wait(10)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sandbox.returncode == 0
