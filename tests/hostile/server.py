@@ -28,7 +28,7 @@ GOODBYE = {"smtp": "221 bye", "imap": "* BYE bye", "pop3": "+OK bye"}
 BACKEND = {"smtp": "submissions", "imap": "imaps", "pop3": "pop3s"}
 COMPLETION = {
     "smtp": re.compile(rb"\d{3} "),
-    "imap": re.compile(rb"[A-Z]{4}\d+ (OK|NO|BAD)"),
+    "imap": re.compile(rb"[A-Z]{4}\d+ (OK|NO|BAD)|\+ "),
     "pop3": re.compile(rb"\+OK|-ERR|\+ "),
 }
 UPGRADE = {"smtp": "STARTTLS", "imap": "STARTTLS", "pop3": "STLS"}
