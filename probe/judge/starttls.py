@@ -38,6 +38,15 @@ FINDINGS = {
             "Check submission.security and tls.minimum_version in the profile",
         ),
     ),
+    "tls.version": Kind(
+        "server and profile have no TLS version in common",
+        "The server likely speaks only TLS 1.0 or 1.1, which RFC 8996 retired.",
+        (
+            "Windows: enable TLS 1.2 for Server under SCHANNEL\\Protocols",
+            "Postfix: smtpd_tls_protocols   Dovecot: ssl_min_protocol",
+            "To see the rest of the conversation all the same: tls.minimum_version in the profile",
+        ),
+    ),
     "certificate.changed": Kind(
         "the server showed two certificates",
         "Several servers likely answer behind one name, with different certificates.",

@@ -35,7 +35,8 @@ def make_context(folder: Path, fqdn: str, fault: str | None) -> tuple[ssl.SSLCon
     until = now - timedelta(days=1) if fault == "expired" else now + timedelta(days=7)
     key = ec.generate_private_key(ec.SECP256R1())
     issuer = (key, _name(names[0])) if fault == "self-signed" else signer[:2]
-    leaf = _leaf(key, names, issuer, now - timedelta(days=3), until)
+    usage = ExtendedKeyUsageOID.CLIENT_AUTH if fault == "client-only" else ExtendedKeyUsageOID.SERVER_AUTH
+    leaf = _leaf(key, names, issuer, now - timedelta(days=3), until, usage)
     ca_file, leaf_file = folder / "root.pem", folder / "leaf.pem"
     ca_file.write_bytes(root[2].public_bytes(Encoding.PEM))
     leaf_file.touch(mode=0o600)
@@ -62,14 +63,19 @@ def _root(text: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Name, x509.Certif
 
 
 def _leaf(
-    key: ec.EllipticCurvePrivateKey, names: list[str], issuer: _Issuer, since: datetime, until: datetime
+    key: ec.EllipticCurvePrivateKey,
+    names: list[str],
+    issuer: _Issuer,
+    since: datetime,
+    until: datetime,
+    usage: x509.ObjectIdentifier,
 ) -> x509.Certificate:
     builder = _builder(_name(names[0]), issuer[1], key.public_key(), since, until)
     builder = builder.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
     # CPython 3.13's default context wants the key identifiers of RFC 5280.
     issued_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer[0].public_key())
     builder = builder.add_extension(issued_by, critical=False)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     return builder.sign(issuer[0], hashes.SHA256())
 
 

@@ -5,6 +5,7 @@ FAULTS = {
     "wrong-name": "the certificate is for other.sandbox.test",
     "expired": "the certificate expired yesterday",
     "untrusted": "the certificate is signed by a CA that is not in ca_file",
+    "client-only": "the certificate is meant for clients only",
     "self-signed": "the certificate is self-signed",
     "wrong-password": "every logon is refused",
     "mailbox-full": "552 5.2.2 after the final dot",

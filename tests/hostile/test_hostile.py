@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import ssl
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,9 @@ async def perform(play: Play, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
             (tmp_path / "trusted").mkdir()
             _, ca_file = make_context(tmp_path / "trusted", "mail.hostile.test", None)
             ca_file = ca_file if certificate == "untrusted" else tmp_path / "root.pem"
+        if play.settings.get("tls") == "old":
+            context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+            context.set_ciphers("ALL:@SECLEVEL=0")
         change = message_changes()[play.settings.get("message", "")]
         server = await stack.enter_async_context(HostileServer(play, sandbox, context, change))
         profile = _profile(play, sandbox, server, ca_file, tmp_path)

@@ -276,3 +276,15 @@ def test_every_failure_is_one_clear_sentence(bench: Bench) -> None:
     (finding,) = [item for item in ran.report["findings"] if item["severity"] == "critical"]
     assert finding["summary"].count("\n") == 0 and finding["cause"] and finding["remedy"]
     assert finding["stage"] == "smtp.auth"
+
+
+def test_a_server_with_old_tls_only(mail_servers: Any, tmp_path: Path) -> None:
+    """A real server says so by an alert, and the finding names the version."""
+    old = {"smtpd_tls_protocols": "<=TLSv1.1", "tls_medium_cipherlist": "ALL:@SECLEVEL=0"}
+    bench = Bench(tmp_path, mail_servers(extra_postfix=old))
+    ran = bench.run(bench.profile(), "--readback", "none")
+    assert (ran.code, ran.report["failed_stage"]) == (2, "smtp.starttls")
+    assert "tls.version" in ran.findings
+    ran = bench.run(bench.profile(tls={"minimum_version": "TLSv1.1"}), "--readback", "none")
+    assert ran.code == 0, ran.printed
+    assert ran.stage("smtp.starttls")["facts"]["version"] == "TLSv1.1"

@@ -85,3 +85,29 @@ async def test_a_run_reports_the_resolver_that_does_not_know_the_name(monkeypatc
     assert "public" in finding.summary
     assert report.failed_stage == "smtp.resolve" and report.verdict == "critical"
     assert {stage.name: stage.status for stage in report.stages}["smtp.submit"] == "ok"
+
+
+async def test_a_cname_loop_and_a_silent_server_are_failures_not_hangs(monkeypatch) -> None:
+    import probe.observe.connection.nameserver as nameserver
+
+    monkeypatch.setattr(nameserver, "SECONDS", 0.3)
+    loop_zone = {("mail.loop.test.", "CNAME"): ["other.loop.test."], ("other.loop.test.", "CNAME"): ["mail.loop.test."]}
+
+    def looping(query: dns.message.Message) -> dns.message.Message:
+        response = dns.message.make_response(query)
+        response.flags |= dns.flags.RA
+        for (name, kind), values in loop_zone.items():
+            response.answer.append(dns.rrset.from_text(name, 300, "IN", kind, *values))
+        return response
+
+    loop = asyncio.get_running_loop()
+    looper, _ = await loop.create_datagram_endpoint(lambda: Server(looping), local_addr=("127.0.0.1", 0))
+    silent, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
+    servers = {name: f"127.0.0.1:{end.get_extra_info('sockname')[1]}" for name, end in (("loop", looper), ("silent", silent))}
+    try:
+        answers = await ask_each(servers, "mail.loop.test", "ipv4")
+    finally:
+        looper.close()
+        silent.close()
+    assert {name: answer["error"] for name, answer in answers.items()} == {"loop": "failed", "silent": "failed"}
+    assert "Timeout" in answers["silent"]["text"]

@@ -23,6 +23,7 @@ LINE_OCTETS = 65_536
 REPLY_OCTETS = 4 * 1024 * 1024
 READ_OCTETS = 65_536
 GOODBYE_SECONDS = 1.0
+_NO_COMMON_VERSION = ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE")
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 
 
@@ -269,7 +270,9 @@ class Connection:
             return stop("tls.handshake-failed", f"{tried}: the server closed the connection", str(error))
         if isinstance(error, ssl.SSLError):
             reason = (error.reason or str(error)).replace("_", " ").lower()
-            return stop("tls.handshake-failed", f"{tried}: {reason}", str(error))
+            # What OpenSSL says when the other side's versions are all below the profile's, or all above what it knows.
+            finding = "tls.version" if error.reason in _NO_COMMON_VERSION else "tls.handshake-failed"
+            return stop(finding, f"{tried}: {reason}", str(error))
         return stop("tls.handshake-failed", f"{tried}: connection lost: {error.strerror}", str(error))
 
     # -- the end ---------------------------------------------------------------------------------------------
