@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
+from probe.lockout import with_backoff
 from probe.observe.audit import Facts, checks, judge
 from probe.observe.connection import Deadline
 from probe.observe.scene import Scene
@@ -35,7 +36,7 @@ async def audit(profile: Profile, only: tuple[str, ...] = (), told: Callable[[Au
 
     Raises ProfileError for a secret that cannot be had, KeyError for an id there is not.
     """
-    plan = with_credentials(make_plan(profile), profile)
+    plan = with_backoff(with_credentials(make_plan(profile), profile))
     chosen = {name: checks()[name] for name in only} if only else checks()
     loop = asyncio.get_running_loop()
     done = []

@@ -13,10 +13,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from probe.keep.state import state_directory
 from probe.observe.gate import Policy
 from probe.observe.job import Side
 from probe.observe.sasl import Credentials
-from probe.profile import Account, Problem, Profile, ProfileError, Tls, resolve_secret
+from probe.profile import NEEDS, Account, Problem, Profile, ProfileError, Tls, resolve_secret, resolve_token
 from probe.record import SUBMISSION_STAGES, Target
 
 # A leg that is not a reader: it has no Settings of its own.
@@ -95,8 +96,21 @@ def make_plan(profile: Profile, *, light: bool = False, delete: bool = True, pip
         delivery_critical=limits.delivery_critical,
         delete=delete,
         pipelining=pipelining,
-        stages=(*SUBMISSION_STAGES, *(stage for reader in bound for stage in reader.module.STAGES)),
+        stages=_stages(profile, bound),
     )
+
+
+def _stages(profile: Profile, bound: tuple[ReaderPlan, ...]) -> tuple[str, ...]:
+    """Every stage to come, in order; a further mechanism's logon stands at the end of its leg."""
+    names = [*SUBMISSION_STAGES, *(further_stage("smtp", name) for name in profile.account.mechanisms[1:])]
+    for reader in bound:
+        names += [*reader.module.STAGES, *(further_stage(reader.side.leg, name) for name in reader.side.further)]
+    return tuple(names)
+
+
+def further_stage(leg: str, mechanism: str) -> str:
+    """The stage of a further mechanism's logon, such as `smtp.auth.ntlm`."""
+    return f"{leg}.{'auth' if leg == 'smtp' else 'login'}.{mechanism.lower()}"
 
 
 def _reader_side(profile: Profile, name: str, settings: Any) -> Side:
@@ -113,7 +127,8 @@ def _side(leg: str, table: Any, host: str, account: Account, tls: Tls) -> Side:
         connect=tuple(table.connect),
         family=table.family,
         credentials=None,
-        mechanism=_first(account.mechanism),
+        mechanism=account.mechanisms[0],
+        further=account.mechanisms[1:],
         policy=Policy(
             plaintext=table.security == "plaintext",
             trust_any_certificate=tls.trust_any_certificate,
@@ -121,11 +136,9 @@ def _side(leg: str, table: Any, host: str, account: Account, tls: Tls) -> Side:
         ),
         ca_file=str(tls.ca_file) if tls.ca_file else None,
         minimum_version=tls.minimum_version,
+        client_certificate=str(tls.client_certificate) if tls.client_certificate else None,
+        client_key=str(tls.client_key) if tls.client_key else None,
     )
-
-
-def _first(mechanism: str | tuple[str, ...]) -> str:
-    return (mechanism if isinstance(mechanism, str) else mechanism[0]).upper()
 
 
 def own_name() -> str:
@@ -136,34 +149,61 @@ def own_name() -> str:
     return name if "." in name and name.isascii() and name.replace(".", "").replace("-", "").isalnum() else "[127.0.0.1]"
 
 
+def is_slow(profile: Profile) -> bool:
+    """Whether fetching the credentials may take long enough to be kept off an event loop."""
+    accounts = [profile.account, *(profile.account_for(reader) for reader in profile.readers.values())]
+    return any(source.is_slow for account in accounts for source in (account.password, account.token) if source)
+
+
 def with_credentials(plan: Plan, profile: Profile) -> Plan:
     """The plan with the secrets fetched: the last step before the first packet.
 
-    Raises ProfileError with every secret that cannot be had.
+    Blocks while a command runs or a token is fetched (`is_slow`). Raises ProfileError with every secret that cannot be had.
     """
     problems: list[Problem] = []
-    submission = _credited(plan.submission, profile.account, profile, "account", problems)
+    fetched: dict[str, str] = {}
+    submission = _credited(plan.submission, profile.account, profile, "account", problems, fetched)
     bound = []
     for reader in plan.readers:
         where = f"readback.{reader.side.leg}.account" if reader.settings.account else "account"
-        side = _credited(reader.side, profile.account_for(reader.settings), profile, where, problems)
+        side = _credited(reader.side, profile.account_for(reader.settings), profile, where, problems, fetched)
         bound.append(replace(reader, side=side))
     if problems:
         raise ProfileError(dict.fromkeys(problems))
     return replace(plan, submission=submission, readers=tuple(bound))
 
 
-def _credited(side: Side, account: Account, profile: Profile, where: str, problems: list[Problem]) -> Side:
-    if account.username is None or (account.password is None and account.token is None):
+def _credited(
+    side: Side, account: Account, profile: Profile, where: str, problems: list[Problem], fetched: dict[str, str]
+) -> Side:
+    """The side with its credentials. One source is asked once a run, however many protocols use it."""
+    if account.username is None:
         return side
-    source, key = (account.password, "password") if account.password else (account.token, "token")
+    needs = {NEEDS[name] for name in account.mechanisms if name != "AUTO"}
+    if account.password is None and account.token is None:
+        return replace(side, credentials=Credentials(account.username, kind="ticket" if "ticket" in needs else "certificate"))
     try:
-        assert source is not None
-        secret = resolve_secret(source, profile.base, key=f"{where}.{key}")
+        secret = _secret(account, profile, where, fetched)
     except ProfileError as error:
         problems += error.problems
         return side
     if any(ord(character) < 32 or ord(character) == 127 for character in secret):
+        source, key = (account.password, "password") if account.password else (account.token, "token")
         problems.append(Problem(None, None, f"{where}.{key}", f"{source} holds a control character"))
         return side
-    return replace(side, credentials=Credentials(account.username, secret))
+    return replace(side, credentials=Credentials(account.username, secret, "token" if account.token else "password"))
+
+
+def _secret(account: Account, profile: Profile, where: str, fetched: dict[str, str]) -> str:
+    name = f"{account.username} {account.password!r} {account.token!r}"
+    if name not in fetched:
+        if account.token is not None:
+            fetched[name] = resolve_token(
+                account.token, profile.base, state_directory(), key=f"{where}.token", username=account.username
+            )
+        else:
+            assert account.password is not None
+            fetched[name] = resolve_secret(
+                account.password, profile.base, key=f"{where}.password", username=account.username
+            )
+    return fetched[name]

@@ -4,31 +4,32 @@
 """
 
 import asyncio
+import contextlib
 import os
 import platform
 import secrets
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
 from os import PathLike
 from typing import Any
 
+from probe import lockout
 from probe.judge import findings
 from probe.keep import outbox
 from probe.keep.lease import Held, lease
 from probe.keep.state import installation_key, state_directory
 from probe.message import compose, new_marker
 from probe.observe.connection import Deadline, Pace
-from probe.observe.job import Job, Milestone
+from probe.observe.job import Job, Milestone, Side
 from probe.observe.journal import NOT_REACHED, Journal, Watch
-from probe.observe.legs.submission import submit
+from probe.observe.legs import submission
 from probe.observe.redact import Redactor
-from probe.observe.trouble import stop
+from probe.observe.trouble import Stopped, stop
 from probe.options import overlays
-from probe.plan import Plan, make_plan, plugins, with_credentials
+from probe.plan import Plan, ReaderPlan, further_stage, is_slow, make_plan, plugins, with_credentials
 from probe.profile import Profile, load, load_mapping
 from probe.record import Record, StageRecord
 from probe.report import Finding, Report, Stage, Status, Verdict, worst_severity
@@ -47,6 +48,7 @@ async def run(
     watch: Watch | None = None,
     raise_bugs: bool = False,
     pace: Pace | None = None,
+    try_again: bool = False,
     **options: Any,
 ) -> Report:
     """Carry out one run and judge it.
@@ -55,14 +57,24 @@ async def run(
     `options`: as on the command line (host, port, security, user, password_env, password_file, readback, connect,
     ca_file, trust_any_certificate, timeout, set). `light` logs on everywhere and sends nothing; `delete=False` leaves
     the message; `pipelining=False` is for servers that lie about it. Setting `interrupt` ends the run early, clean-up
-    included. `watch` is told of each stage. Runs that share an event loop should share a `pace`.
+    included. `watch` is told of each stage. Runs that share an event loop should share a `pace`. A secret that was
+    refused is not tried again before the back-off has passed (keep/refusals.py), unless `try_again`.
 
     Raises ProfileError for a mistake of the caller's; whatever a server or the network does is in the Report.
     """
     loaded = load_profile(profile, options)
-    plan = with_credentials(make_plan(loaded, light=light, delete=delete, pipelining=pipelining), loaded)
+    plan = await ready(make_plan(loaded, light=light, delete=delete, pipelining=pipelining), loaded, try_again=try_again)
     record = await observe(plan, interrupt=interrupt, watch=watch, raise_bugs=raise_bugs, pace=pace)
     return judge(record, loaded)
+
+
+async def ready(plan: Plan, profile: Profile, *, try_again: bool = False) -> Plan:
+    """The plan with its credentials, fetched beside the event loop where that takes time. Raises ProfileError."""
+    if is_slow(profile):
+        plan = await asyncio.to_thread(with_credentials, plan, profile)
+    else:
+        plan = with_credentials(plan, profile)
+    return plan if try_again else lockout.with_backoff(plan)
 
 
 def load_profile(profile: Profile | str | PathLike[str] | Mapping[str, Any], options: Mapping[str, Any]) -> Profile:
@@ -101,6 +113,7 @@ async def observe(
         error = journal.redacted("".join(traceback.format_exception_only(bug)).strip())
     await pace.turn()
     stages = journal.stages(plan.stages)
+    lockout.remember(plan, stages)
     if job.draft is not None and _is_gone(stages, job):
         outbox.remove(state_directory(), job.draft.marker)
     return Record(
@@ -159,15 +172,51 @@ async def _legs(plan: Plan, job: Job, journal: Journal, interrupt: asyncio.Event
     listener = asyncio.ensure_future(_listen(job, interrupt)) if interrupt is not None else None
     try:
         async with asyncio.TaskGroup() as legs:
-            legs.create_task(submit(job, journal))
+            legs.create_task(_submission(job, journal))
             for reader in plan.readers:
-                legs.create_task(reader.module.read(job, journal, reader.side, reader.settings))
+                legs.create_task(_reader(job, journal, reader))
             legs.create_task(_import_while_waiting(plan))
     except BaseExceptionGroup as group:
         raise group.exceptions[0] from None
     finally:
         if listener is not None:
             listener.cancel()
+
+
+async def _submission(job: Job, journal: Journal) -> None:
+    await submission.submit(job, journal)
+    await _further(job, journal, job.submission, "smtp.auth", submission.log_on)
+
+
+async def _reader(job: Job, journal: Journal, reader: ReaderPlan) -> None:
+    await reader.module.read(job, journal, reader.side, reader.settings)
+    await _further(job, journal, reader.side, f"{reader.side.leg}.login", reader.module.log_on)
+
+
+LogOn = Callable[[Job, Journal, Side], Awaitable[None]]
+
+
+async def _further(job: Job, journal: Journal, side: Side, first: str, log_on: LogOn) -> None:
+    """Each further mechanism of the profile's list: logon only, on a connection of its own, one verdict each.
+
+    Not after a refused password: every further mechanism would be one more failed logon of the same account.
+    """
+    last = first
+    for mechanism in side.further:
+        name = further_stage(side.leg, mechanism)
+        if journal.refused(last):
+            journal.skip(name, f"{last} was refused, and the same secret is not tried again")
+            continue
+        apart = Journal(asyncio.get_running_loop().time, journal.redactor)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(contextlib.suppress(Stopped))
+            stage = await stack.enter_async_context(journal.stage(name, f"log on to {side.host} with {mechanism}"))
+            try:
+                await log_on(job, apart, replace(side, mechanism=mechanism, further=()))
+            finally:
+                stage.facts |= apart.facts(first)
+                journal.take_lines(apart, f"{side.leg} {mechanism.lower()}")
+        last = name
 
 
 async def _import_while_waiting(plan: Plan) -> None:
@@ -185,7 +234,7 @@ async def _listen(job: Job, interrupt: asyncio.Event) -> None:
     job.interrupt(INTERRUPT_SECONDS)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def _held(profile: str, mailbox: str, until: float) -> AsyncIterator[None]:
     """The lease on a maildrop, its refusal as a trouble."""
     holder = f"process {os.getpid()} on {platform.node()}, profile {profile}"

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from probe.keep import outbox
 from probe.keep.state import installation_key, state_directory
+from probe.lockout import with_backoff
 from probe.observe.leftovers import Leftovers
 from probe.observe.leftovers import sweep as sweep_mailbox
 from probe.plan import make_plan, with_credentials
@@ -29,7 +30,7 @@ async def sweep(profile: Profile, *, older_than: timedelta, dry_run: bool) -> Sw
 
     Raises ProfileError when the profile has no IMAP4 reader.
     """
-    plan = with_credentials(make_plan(profile, light=True), profile)
+    plan = with_backoff(with_credentials(make_plan(profile, light=True), profile))
     reader = next((reader for reader in plan.readers if reader.side.leg == "imap"), None)
     if reader is None:
         raise ProfileError(Problem(None, None, "readback.imap", "missing; a sweep needs to read the mailbox over IMAP4"))

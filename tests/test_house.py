@@ -13,6 +13,7 @@ PROBE = ROOT / "probe"
 
 # Who may import whom, wing by wing; a wing may always import itself. Ground: record, report, certificate, message, profile.
 GROUND = {"record", "report", "certificate", "message", "profile", "version"}
+STORIES = {"roundtrip", "auditing", "sweeping", "lockout"}
 ALLOWED = {
     "record": set(),
     "version": set(),
@@ -27,10 +28,11 @@ ALLOWED = {
     "sandbox": set(),
     "options": {"profile"},
     "plan": GROUND | {"observe", "judge", "tell", "keep"},
-    "roundtrip": GROUND | {"observe", "judge", "tell", "keep", "plan", "options"},
-    "auditing": GROUND | {"observe", "plan", "roundtrip"},
-    "sweeping": GROUND | {"observe", "keep", "plan", "roundtrip"},
-    "cli": GROUND | {"observe", "judge", "tell", "keep", "plan", "options", "roundtrip", "auditing", "sweeping", "sandbox"},
+    "lockout": GROUND | {"observe", "keep", "plan"},
+    "roundtrip": GROUND | {"observe", "judge", "tell", "keep", "plan", "options", "lockout"},
+    "auditing": GROUND | {"observe", "plan", "roundtrip", "lockout"},
+    "sweeping": GROUND | {"observe", "keep", "plan", "roundtrip", "lockout"},
+    "cli": GROUND | STORIES | {"observe", "judge", "tell", "keep", "plan", "options", "sandbox"},
     "__main__": {"cli", "version"},
 }
 # The face of the library names its homes for type checkers only; at run time it imports nothing of ours but the version.

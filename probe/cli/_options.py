@@ -22,6 +22,9 @@ TrustAny = Annotated[
     bool, typer.Option("--trust-any-certificate", help="Go on with any certificate; every finding is still reported.")
 ]
 Timeout = Annotated[str | None, typer.Option(metavar="DURATION", help="The whole run's limit, such as 50s.")]
+TryAgain = Annotated[
+    bool, typer.Option("--try-again", help="Log on even with a password that was refused lately (each refusal counts).")
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Add the transcript.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Silent unless something is wrong, then at most 20 lines.")]
 

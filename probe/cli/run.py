@@ -42,6 +42,7 @@ def run(
     no_delete: Annotated[bool, typer.Option("--no-delete", help="Leave the message in the mailbox.")] = False,
     no_pipelining: Annotated[bool, typer.Option("--no-pipelining", help="One command at a time (SMTP, POP3).")] = False,
     timeout: option.Timeout = None,
+    try_again: option.TryAgain = False,
     concurrency: Annotated[int, typer.Option(min=1, help="How many targets at a time.")] = 10,
     allow_warnings: Annotated[bool, typer.Option("--allow-warnings", help="Exit 0 when there are only warnings.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; not one packet.")] = False,
@@ -75,7 +76,7 @@ def run(
         return 0
     return carry_out(
         loaded, plans, output=output, files=files, concurrency=concurrency, allow_warnings=allow_warnings,
-        verbose=verbose, quiet=quiet,
+        try_again=try_again, verbose=verbose, quiet=quiet,
     )  # fmt: skip
 
 
@@ -112,15 +113,19 @@ def carry_out(
     files: Sequence[tuple[str, Path]] = (),
     concurrency: int = 10,
     allow_warnings: bool = False,
+    try_again: bool = False,
     verbose: bool = False,
     quiet: bool = False,
 ) -> int:
     """Run the plans, write every output, and return the exit status."""
     from probe.cli import _live, _show
+    from probe.lockout import with_backoff
     from probe.plan import with_credentials
     from probe.report import exit_code
 
     ready = [with_credentials(plan, profile) for plan, profile in zip(plans, profiles, strict=True)]
+    if not try_again:
+        ready = [with_backoff(plan) for plan in ready]
     started = datetime.now(UTC)
     with _live.progress([plan.profile for plan in ready], shown=not quiet) as watches:
         reports = asyncio.run(_run_all(ready, profiles, watches, concurrency))

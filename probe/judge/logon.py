@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from probe.judge._troubles import from_troubles
 from probe.profile import Profile
-from probe.record import Record
-from probe.report import Finding, Kind
+from probe.record import Record, StageRecord
+from probe.report import Finding, Kind, Severity
 
 _LOOK = (
     "Look: the server's log for this user and time (Exchange: protocol log of the connector; Postfix/Dovecot: mail.log)"
@@ -58,6 +58,73 @@ FINDINGS = {
             "Check account.mechanism in the profile",
         ),
     ),
+    "auth.suspended": Kind(
+        "the logon was not tried: this secret was refused before",
+        "A refused password or token is left alone until it changes or the back-off passes, so that no account is locked: "
+        "30 minutes after the first refusal, doubled with each further one, 12 hours at most.",
+        ("Mend the password or the account, then: probe run PROFILE --try-again (a success ends the back-off)",),
+    ),
+    "auth.exchange-failed": Kind(
+        "the authentication exchange broke off",
+        "The server's challenge makes no sense for this mechanism; the password is not the matter.",
+        (_LOOK, "Try another mechanism: account.mechanism in the profile"),
+    ),
+    "auth.server-unproven": Kind(
+        "the server did not prove that it knows the password",
+        "SCRAM and DIGEST-MD5 end with the server's own proof, and it is wrong or missing: likely something between us and the "
+        "real server, or a server with a fault.",
+        ("Treat the password as exposed to whoever answers there, and find out who does", _LOOK),
+    ),
+    "auth.no-ticket": Kind(
+        "there is no Kerberos ticket for this server",
+        "No ticket in the credential cache, or an expired one, or the KDC knows no such service principal.",
+        (
+            "klist; kinit USER (or for cron: k5start, or a keytab by KRB5_CLIENT_KTNAME)",
+            "Exchange: setspn -Q SMTP/FQDN (and IMAP/, POP/) must name the alternate service account",
+            "Dovecot: auth_krb5_keytab must hold smtp/FQDN, imap/FQDN and pop/FQDN",
+        ),
+    ),
+    "auth.library-missing": Kind(
+        "a library for this mechanism is not installed",
+        "GSSAPI needs MIT Kerberos and its Python bindings, which are an extra.",
+        ("pip install 'submission-probe[kerberos]' (on Debian first: apt-get install libkrb5-dev gcc)",),
+    ),
+    "auth.token-expired": Kind(
+        "the access token has expired",
+        "It was not sent. Access tokens live for about an hour: the token comes from a place where nobody renews it.",
+        (
+            "Renew the token, or let the probe fetch one: [account.token.oauth] in the profile",
+            "If it should still be valid, look at this machine's clock",
+        ),
+    ),
+    "auth.token-wrong-audience": Kind(
+        "the access token is for another audience",
+        "A token for Microsoft Graph (or any other resource) opens no mailbox: IMAP4, POP3 and SMTP want one for Exchange Online.",
+        (
+            "Client credentials: scope https://outlook.office365.com/.default; "
+            "users: https://outlook.office.com/IMAP.AccessAsUser.All and its kin",
+            "Other servers: compare expect.token_audience in the profile with the token's aud, in the stage's facts",
+        ),
+    ),
+    "auth.token-without-scope": Kind(
+        "the access token does not allow this protocol",
+        "The application was likely not given the permission, or nobody consented to it.",
+        (
+            "Microsoft 365, client credentials: application permissions SMTP.SendAsApp, IMAP.AccessAsApp, POP.AccessAsApp of "
+            "'Office 365 Exchange Online', with admin consent",
+            "Then in Exchange Online PowerShell: New-ServicePrincipal -AppId … -ObjectId …; "
+            "Add-MailboxPermission -Identity USER -User … -AccessRights FullAccess",
+        ),
+    ),
+    "tls.client-certificate-refused": Kind(
+        "the server refuses our client certificate, or wants one",
+        "The server's alert names a certificate, and the one it has to judge is ours: none was sent, or it is expired, or its "
+        "issuer is not trusted there.",
+        (
+            "Set tls.client_certificate (and client_key) in the profile",
+            "Dovecot: ssl_ca must hold the issuer; auth_ssl_require_client_cert   Postfix: smtpd_tls_CAfile, smtpd_tls_req_ccert",
+        ),
+    ),
     "auth.withheld": Kind(
         "the password was not sent",
         "No secret leaves before the certificate is verified against the profile's trust and the FQDN.",
@@ -87,13 +154,46 @@ FINDINGS = {
     ),
 }
 
-_TROUBLES = {name: kind for name, kind in FINDINGS.items() if not name.startswith(("auth.sent", "auth.cleartext"))}
+def _finding(name: str, severity: Severity, stage: str, evidence: str) -> Finding:
+    kind = FINDINGS[name]
+    return Finding(name, severity, stage, kind.summary, evidence, kind.cause, kind.remedy)
+
+
+def _of_token(stage: StageRecord, profile: Profile) -> Iterator[Finding]:
+    """What the token says of itself against what the profile, or Microsoft, expects; worse when the logon failed too."""
+    token = stage.facts.get("token")
+    if not isinstance(token, dict) or token.get("opaque", True):
+        return
+    severity: Severity = "critical" if stage.status == "failed" else "warning"
+    audience = list(token.get("audience", ()))
+    microsoft = str(token.get("issuer", "")).startswith(_MICROSOFT)
+    wanted = profile.expect.token_audience or (_EXCHANGE_ONLINE if microsoft else ())
+    if wanted and not any(item.startswith(tuple(wanted)) for item in audience):
+        evidence = f"aud: {' '.join(audience) or 'none'}; wanted: {' or '.join(wanted)}"
+        yield _finding("auth.token-wrong-audience", severity, stage.name, evidence)
+    allowed = [*token.get("scopes", ()), *token.get("roles", ())]
+    prefix = _SCOPES.get(stage.name.partition(".")[0], "")
+    if microsoft and not any(item.rpartition("/")[2].startswith(prefix) for item in allowed):
+        yield _finding("auth.token-without-scope", severity, stage.name, f"scp and roles: {' '.join(allowed) or 'none'}")
+
+
+_TROUBLES = {name: kind for name, kind in FINDINGS.items() if not name.startswith(("auth.sent", "auth.cleartext", "auth.token-w"))}
 _CLEARTEXT = frozenset({"LOGIN", "PLAIN", "XOAUTH2", "OAUTHBEARER"})
 _EXCEPTIONS = {"plaintext": "auth.sent-in-clear", "trust-any-certificate": "auth.sent-unverified"}
 
 
+# Microsoft's resource for mail, by name and by application id (national clouds have hosts of their own, of the same form).
+_EXCHANGE_ONLINE = ("https://outlook.office", "https://ps.outlook.com", "00000002-0000-0ff1-ce00-000000000000", "https://partner.outlook.cn")
+_MICROSOFT = ("https://sts.windows.net/", "https://login.microsoftonline.", "https://sts.chinacloudapi.cn/")
+_SCOPES = {"smtp": "SMTP.", "imap": "IMAP.", "pop3": "POP."}
+
+
 def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     yield from from_troubles(record, _TROUBLES)
+    for stage in record.stages:
+        if stage.facts.get("server_proven") is False and stage.status == "ok":
+            yield _finding("auth.server-unproven", "critical", stage.name, "success without the server's proof")
+        yield from _of_token(stage, profile)
     for stage in record.stages:
         exception = _EXCEPTIONS.get(str(stage.facts.get("secret_allowed_by")))
         if exception:

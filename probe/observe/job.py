@@ -70,6 +70,12 @@ class Side:
     policy: Policy
     ca_file: str | None
     minimum_version: str
+    client_certificate: str | None = None
+    client_key: str | None = None
+    # Further mechanisms, each tried after the run on a connection of its own (logon only).
+    further: tuple[str, ...] = ()
+    # Why this logon is not tried at all: the same secret was refused before, and the back-off has not passed.
+    suspended: str | None = None
 
 
 @dataclass(slots=True)

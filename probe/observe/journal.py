@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from probe.observe.redact import Redactor
@@ -123,6 +123,20 @@ class Journal:
             self._stages[stage.name] = stage
             if self._watch:
                 self._watch(stage.name, stage)
+
+    def refused(self, name: str) -> bool:
+        """Whether a logon's stage ended because the secret was refused."""
+        stage = self._stages.get(name)
+        return stage is not None and stage.trouble is not None and stage.trouble.id == "auth.refused"
+
+    @property
+    def redactor(self) -> Redactor:
+        return self._redactor
+
+    def take_lines(self, other: "Journal", connection: str) -> None:
+        """Take over the transcript of a conversation that was recorded apart, under a name of its own."""
+        for line in other.lines:
+            self._lines.append(replace(line, at=line.at + other.begin - self.begin, connection=connection))
 
     def has(self, name: str) -> bool:
         return name in self._stages

@@ -100,7 +100,9 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
 
 async def shake_hands(connection: Connection, side: Side, stage: Stage, *, verified: bool) -> Handshake:
     """The TLS handshake; the stage gets its facts. A certificate that fails is the next stage's business."""
-    trust = Trust(side.ca_file, side.minimum_version, verified)
+    trust = Trust(
+        side.ca_file, side.minimum_version, verified, client_certificate=side.client_certificate, client_key=side.client_key
+    )
     handshake = await connection.start_tls(trust, side.host)
     stage.facts |= {
         "version": handshake.version,
@@ -154,6 +156,8 @@ def pass_gate(journal: Journal, side: Side, connection: Connection, stage: Stage
     matches = bool(journal.facts(f"{side.leg}.certificate").get("name_matches"))
     permission = may_send_secret(connection, side.policy, name_matches=matches)
     stage.facts["secret_allowed_by"] = permission.by if permission.granted else None
+    if permission.granted and side.suspended:
+        raise stop("auth.suspended", side.suspended)
     if not permission.granted:
         raise stop("auth.withheld", f"the password was not sent: {permission.by}")
 

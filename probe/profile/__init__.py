@@ -3,7 +3,8 @@
 from probe.profile.find import names
 from probe.profile.layers import REMOVE, Overlay
 from probe.profile.load import load, load_mapping
-from probe.profile.model import KNOWN_MECHANISMS, Account, Profile, Reader, Tls
+from probe.profile.model import KNOWN_MECHANISMS, NEEDS, Account, Profile, Reader, Tls
+from probe.profile.oauth import TokenSource, resolve_token
 from probe.profile.problem import Problem, ProfileError
 from probe.profile.secret import SecretSource, resolve_secret
 from probe.profile.show import effective, json_schema
@@ -12,6 +13,7 @@ from probe.profile.values import Seconds
 
 __all__ = [
     "KNOWN_MECHANISMS",
+    "NEEDS",
     "REMOVE",
     "Account",
     "Overlay",
@@ -23,10 +25,12 @@ __all__ = [
     "SecretSource",
     "Table",
     "Tls",
+    "TokenSource",
     "effective",
     "json_schema",
     "load",
     "load_mapping",
     "names",
     "resolve_secret",
+    "resolve_token",
 ]

@@ -10,7 +10,6 @@ from pydantic_core import ErrorDetails
 
 from probe.profile.layers import KeyPath
 from probe.profile.model import Profile
-from probe.profile.secret import SecretSource
 from probe.profile.table import SECRETS
 from probe.profile.values import shown
 
@@ -24,7 +23,6 @@ _STANDINS: Mapping[KeyPath, Any] = {
     ("message", "sender"): "user@host.invalid",
     ("message", "recipient"): "user@host.invalid",
 }
-_LATER_SOURCES = ("keyring", "credential", "prompt")
 _ROUNDS = 50
 _EXPECTED = {
     "int": "a whole number",
@@ -125,8 +123,6 @@ def _unknown(model: type[Profile], path: KeyPath) -> Fault:
     table_model = _model_at(model, tuple(table))
     keys = list(table_model.model_fields) if table_model else []
     text = f"unknown key {shown(key)}"
-    if table_model is SecretSource and key in _LATER_SOURCES:
-        return Fault(path, f"this version cannot ask {key} yet; it knows {', '.join(keys)}")
     if near := difflib.get_close_matches(str(key).lower().replace("-", "_"), keys, n=1):
         return Fault(path, f"{text}; did you mean '{near[0]}'?", meant=(*table, near[0]))
     homes = [name for name in model.model_fields if (home := _model_at(model, (name,))) and key in home.model_fields]

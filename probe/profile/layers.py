@@ -206,11 +206,15 @@ def mapping_layer(data: Mapping[str, Any], base: Path | None) -> Layer:
     return Layer(_anchored(data, (base or Path.cwd()).absolute()))
 
 
+_FILES = ("ca_file", "client_certificate", "client_key")
+_SECRET_TABLES = (*SECRETS, "client_secret")
+
+
 def _anchored(data: Mapping[str, Any], folder: Path, table: str = "") -> dict[str, Any]:
     """A copy whose file names are absolute, each relative to the source it stands in and not to a child's folder."""
     copy: dict[str, Any] = {}
     for key, value in data.items():
-        names_file = (table, key) == ("tls", "ca_file") or (table in SECRETS and key == "file")
+        names_file = key in _FILES or (table in _SECRET_TABLES and key == "file")
         if isinstance(value, Mapping):
             copy[key] = _anchored(value, folder, key)
         elif names_file and isinstance(value, (str, os.PathLike)) and shown(value) and str(value).isprintable():

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, StrictBool, WithJsonSchema, model_validator
 
+from probe.profile.oauth import TokenSource
 from probe.profile.secret import SecretSource
 from probe.profile.table import Table, contradiction
 from probe.profile.values import (
@@ -29,8 +30,15 @@ from probe.profile.values import (
 
 Security = Literal["starttls", "tls", "plaintext"]
 Family = Literal["any", "ipv4", "ipv6"]
-KNOWN_MECHANISMS = ("LOGIN", "PLAIN", "CRAM-MD5")
-_LATER_MECHANISMS = ("SCRAM-SHA-256", "NTLM", "GSSAPI", "XOAUTH2", "OAUTHBEARER", "EXTERNAL")
+# Mechanism → what it takes. APOP is POP3's own command, named like a mechanism.
+NEEDS: Mapping[str, str] = {
+    **dict.fromkeys(("LOGIN", "PLAIN", "CRAM-MD5", "DIGEST-MD5", "APOP", "NTLM"), "password"),
+    **dict.fromkeys(("SCRAM-SHA-1", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"), "password"),
+    **dict.fromkeys(("XOAUTH2", "OAUTHBEARER"), "token"),
+    "GSSAPI": "ticket",
+    "EXTERNAL": "certificate",
+}
+KNOWN_MECHANISMS = tuple(NEEDS)
 
 
 def _mechanisms(value: Any) -> str | tuple[str, ...]:
@@ -45,8 +53,6 @@ def _mechanism(value: Any, accepted: tuple[str, ...]) -> str:
     name = value.upper() if isinstance(value, str) else ""
     if name in accepted:
         return name
-    if name in _LATER_MECHANISMS:
-        raise ValueError(f"this version does not speak {name} yet; it knows {', '.join(accepted)}")
     raise wanted("one of " + ", ".join(accepted), value)
 
 
@@ -108,8 +114,9 @@ class Account(Table):
 
     username: Text | None = None
     password: SecretSource | None = None
-    token: SecretSource | None = None
+    token: TokenSource | None = None
     mechanism: Mechanism = "auto"
+    """auto: the strongest offered. A list: each is tried on a connection of its own, the message goes by the first."""
 
     @model_validator(mode="after")
     def _one_secret(self) -> Self:
@@ -117,15 +124,36 @@ class Account(Table):
             raise contradiction("token", "set password or token, not both", ["password"])
         return self
 
-    def require_whole(self, path: str) -> None:
-        """Raise a contradiction, placed under `path`, unless user name and secret are both there or both absent."""
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """As a list, upper case."""
+        return (self.mechanism.upper(),) if isinstance(self.mechanism, str) else self.mechanism
+
+    def require_whole(self, path: str, tls: "Tls") -> None:
+        """Raise a contradiction, placed under `path`, unless user name, secret and mechanism go together."""
         source = "token" if self.token else "password"
         if self.username is None and (self.password or self.token):
             text = f'missing; set the user name that belongs to the {source}, such as username = "probe@contoso.com"'
             raise contradiction(f"{path}.username", text, [path, "account.username"], missing=True)
-        if self.username is not None and not (self.password or self.token):
+        if self.username is None:
+            return
+        needs = {NEEDS[name] for name in self.mechanisms if name != "AUTO"}
+        own = needs <= {"ticket", "certificate"} and (needs or tls.client_certificate)
+        if not (self.password or self.token or own):
             text = 'missing; say where it comes from: { env = "NAME" }, { file = "PATH" } or { command = ["PROGRAM"] }'
             raise contradiction(f"{path}.password", text, [path, "account.password"], missing=True)
+        for name in self.mechanisms:
+            if wrong := self._misfit(NEEDS.get(name), tls):
+                raise contradiction(f"{path}.mechanism", f"{name} takes {wrong}")
+
+    def _misfit(self, need: str | None, tls: "Tls") -> str | None:
+        if need == "token" and not self.token:
+            return "a token: set token instead of password"
+        if need == "password" and not self.password:
+            return "a password: set password instead of token"
+        if need == "certificate" and not tls.client_certificate:
+            return "a client certificate: set client_certificate in the table tls"
+        return None
 
 
 class Message(Table):
@@ -148,6 +176,16 @@ class Tls(Table):
     expires_warning: Seconds = _lasting("21d")
     expires_critical: Seconds = _lasting("7d")
     trust_any_certificate: StrictBool = False
+    client_certificate: ExistingFile | None = None
+    """PEM file with our own certificate, for servers that ask for one (and for EXTERNAL); relative to the profile."""
+    client_key: ExistingFile | None = None
+    """PEM file with its private key, unencrypted, when that is not in the same file."""
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if self.client_key and not self.client_certificate:
+            raise contradiction("client_certificate", "missing; client_key is the key of which certificate?", missing=True)
+        return self
 
     @model_validator(mode="after")
     def _order(self) -> Self:
@@ -165,6 +203,8 @@ class Expect(Table):
     fqdn: Host | None = None
     ehlo: tuple[Text, ...] = ()
     ehlo_tls: tuple[Text, ...] = ()
+    token_audience: tuple[Text, ...] = ()
+    """Audiences (`aud`) that the server takes; an access token for another is a finding."""
 
 
 class Limits(Table):
@@ -280,10 +320,10 @@ class Profile(Table):
 
     @model_validator(mode="after")
     def _accounts(self) -> Self:
-        self.account.require_whole("account")
+        self.account.require_whole("account", self.tls)
         for name, reader in self.readers.items():
             if reader.account is not None:
-                self.account_for(reader).require_whole(f"readback.{name}.account")
+                self.account_for(reader).require_whole(f"readback.{name}.account", self.tls_for(reader))
         return self
 
     @model_validator(mode="after")

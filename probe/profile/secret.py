@@ -6,17 +6,18 @@ No error text here holds the secret, the output of a command or the content of a
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, ConfigDict, ModelWrapValidatorHandler, model_validator
+from pydantic import BeforeValidator, ConfigDict, ModelWrapValidatorHandler, StrictBool, model_validator
 
 from probe.profile.problem import Problem, ProfileError
 from probe.profile.table import Table, contradiction
 from probe.profile.values import Text, text
 
-KINDS = ("env", "file", "command")
+KINDS = ("env", "file", "command", "keyring", "credential", "prompt")
 COMMAND_SECONDS = 10.0
 MOST_BYTES = 65536
 INLINE = (
@@ -29,16 +30,26 @@ def _path(value: Any) -> Path:
 
 
 class SecretSource(Table):
-    """Exactly one of: an environment variable, a file, a command run without a shell."""
+    """Exactly one of: an environment variable, a file, a command run without a shell, the desktop's or system's keyring,
+    a systemd credential, a question on the terminal."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [kind]} for kind in KINDS]}, hide_input_in_errors=True)
+    kinds: ClassVar[tuple[str, ...]] = KINDS
 
     env: Text | None = None
     """Name of the environment variable."""
     file: Annotated[Path, BeforeValidator(_path)] | None = None
     """A file only its owner may read; relative to the profile it stands in."""
+    readable_by_others: StrictBool = False
+    """Take `file` even when its group or everybody can read it."""
     command: tuple[Text, ...] | None = None
     """Program and arguments; the first line it prints is the secret. Stopped after 10 seconds."""
+    keyring: Text | None = None
+    """Service name in the keyring (extra `keyring`); the entry is the account's user name."""
+    credential: Text | None = None
+    """Name of a systemd credential (LoadCredential=, SetCredentialEncrypted=) of the unit we run in."""
+    prompt: StrictBool | None = None
+    """true: ask on the terminal. Without one this is an error."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -46,10 +57,12 @@ class SecretSource(Table):
         if not isinstance(value, (Mapping, SecretSource)):
             raise contradiction("", INLINE)
         source = handler(value)
-        given = [kind for kind in KINDS if getattr(source, kind) is not None]
+        given = [kind for kind in cls.kinds if getattr(source, kind) not in (None, False)]
         if len(given) != 1:
             got = " and ".join(given) or "none"
-            raise contradiction("", f"expected exactly one of {', '.join(KINDS)}, got {got}")
+            raise contradiction("", f"expected exactly one of {', '.join(cls.kinds)}, got {got}")
+        if source.readable_by_others and source.file is None:
+            raise contradiction("readable_by_others", "goes with file only")
         if source.command == ():
             raise contradiction("command", "expected a program and its arguments, got an empty list")
         return source
@@ -58,7 +71,15 @@ class SecretSource(Table):
         """The source in words; of a command only the program, since arguments may be confidential."""
         if self.command:
             return f"command {self.command[0]}" + (" …" if len(self.command) > 1 else "")
-        return f"env {self.env}" if self.env else f"file {self.file}"
+        if self.prompt:
+            return "prompt"
+        name = next(kind for kind in ("env", "file", "keyring", "credential") if getattr(self, kind) is not None)
+        return f"{name} {getattr(self, name)}"
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether fetching it may take long enough to be kept off the event loop."""
+        return self.command is not None or self.keyring is not None or bool(self.prompt)
 
     def __repr__(self) -> str:
         return f"SecretSource({self})"
@@ -69,14 +90,16 @@ def resolve_secret(
     base: Path | None,
     *,
     key: str = "account.password",
+    username: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> str:
     """Fetch the secret: the first line, without its line end.
 
-    `base` is the folder of the profile (commands run there, relative files are looked up there). Blocks for up to
-    10 seconds when the source is a command. Raises ProfileError, whose problem names `key` and the source only.
+    `base` is the folder of the profile (commands run there, relative files are looked up there); `username` is the
+    keyring's entry. Blocks for up to 10 seconds when the source is a command, and for as long as somebody takes to type
+    when it is a prompt. Raises ProfileError, whose problem names `key` and the source only.
     """
-    wrong, found = _fetch(source, base, os.environ if environ is None else environ)
+    wrong, found = _fetch(source, base, username or "", os.environ if environ is None else environ)
     if not wrong:
         secret = found.partition("\n")[0].rstrip("\r")
         if secret and "\0" not in secret:
@@ -85,13 +108,19 @@ def resolve_secret(
     raise ProfileError(Problem(None, None, key, f"{source} {wrong}"))
 
 
-def _fetch(source: SecretSource, base: Path | None, environ: Mapping[str, str]) -> tuple[str, str]:
+def _fetch(source: SecretSource, base: Path | None, username: str, environ: Mapping[str, str]) -> tuple[str, str]:
     """(what is wrong or "", raw text): values and not exceptions, so that no traceback carries the secret."""
     if source.env is not None:
         return ("", environ[source.env]) if source.env in environ else ("is not set in the environment", "")
     if source.file is not None:
-        return _decoded(*_read(Path(base or ".", source.file)))
-    return _decoded(*_run(source.command or (), base))
+        return _decoded(*_read(Path(base or ".", source.file), private=not source.readable_by_others))
+    if source.command is not None:
+        return _decoded(*_run(source.command, base))
+    if source.keyring is not None:
+        return _from_keyring(source.keyring, username)
+    if source.credential is not None:
+        return _from_systemd(source.credential, environ)
+    return _asked(username)
 
 
 def _decoded(wrong: str, raw: bytes) -> tuple[str, str]:
@@ -101,14 +130,14 @@ def _decoded(wrong: str, raw: bytes) -> tuple[str, str]:
         return "is not UTF-8 text", ""
 
 
-def _read(path: Path) -> tuple[str, bytes]:
+def _read(path: Path, *, private: bool) -> tuple[str, bytes]:
     try:
         status = path.stat()
         # A pipe or device could block the run for ever.
         if not stat.S_ISREG(status.st_mode):
             return "is not a regular file", b""
-        if os.name == "posix" and status.st_mode & 0o077:
-            return f"can be read by other users; run: chmod 600 {path}", b""
+        if private and os.name == "posix" and status.st_mode & 0o077:
+            return f"can be read by other users; run: chmod 600 {path} (or say readable_by_others = true)", b""
         with path.open("rb") as stream:
             return "", stream.read(MOST_BYTES)
     except OSError as error:
@@ -127,3 +156,40 @@ def _run(command: tuple[str, ...], base: Path | None) -> tuple[str, bytes]:
     if done.returncode:
         return f"ended with status {done.returncode}", b""
     return "", done.stdout[:MOST_BYTES]
+
+
+def _from_keyring(service: str, username: str) -> tuple[str, str]:
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError:
+        return "needs the extra: pip install 'submission-probe[keyring]'", ""
+    try:
+        secret = keyring.get_password(service, username)
+    except KeyringError as error:
+        return f"cannot be asked: {type(error).__name__}; is a keyring set up for this user (keyring diagnose)?", ""
+    if secret is None:
+        return f"has no entry for {username}; run: keyring set {service} {username}", ""
+    return "", secret
+
+
+def _from_systemd(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """systemd.exec(5): credentials are files in a folder only this unit may read."""
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        return f"is not there: not run by systemd with LoadCredential={name}:FILE", ""
+    if "/" in name or name in (".", ".."):
+        return "is no credential's name", ""
+    # systemd gives mode 0440 with ACLs in some versions: who may read the folder is its business.
+    return _decoded(*_read(Path(folder, name), private=False))
+
+
+def _asked(username: str) -> tuple[str, str]:
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty()):
+        return "needs a terminal; from cron or a service use file or credential", ""
+    from getpass import getpass
+
+    try:
+        return "", getpass(f"Password of {username}: ", stream=sys.stderr)
+    except (EOFError, KeyboardInterrupt):
+        return "was not answered", ""

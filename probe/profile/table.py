@@ -25,7 +25,7 @@ class Table(BaseModel):
     def _printable(cls, value: Any, info: ValidationInfo) -> Any:
         # Tables within this one check themselves, so that the error names the innermost key. Thumbprints are exempt
         # from nothing here: the invisible mark they are copied with is a format character, not a control one.
-        if info.field_name not in SECRETS:
+        if info.field_name not in (*SECRETS, "client_secret"):
             for item in value if isinstance(value, (list, tuple)) else (value,):
                 if isinstance(item, str):
                     printable(item)

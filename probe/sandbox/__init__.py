@@ -9,7 +9,7 @@ import secrets
 import shutil
 import ssl
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,7 @@ class Sandbox:
         fault: str | None = None,
         host: str = "127.0.0.1",
         ports: Mapping[str, int] | None = None,
+        mechanisms: Sequence[str] | None = None,
     ) -> None:
         if personality not in PERSONALITIES:
             raise ValueError(f"no personality {personality!r}")
@@ -53,11 +54,15 @@ class Sandbox:
         self.addresses: dict[str, Address] = {}
         self._host, self._ports = host, ports or {}
         self._world = World(self.fqdn, personality, fault, {self.username: self.password})
+        self.token = secrets.token_urlsafe(120)
+        self._world.tokens[self.username] = self.token
+        self._world.mechanisms = tuple(mechanisms) if mechanisms is not None else None
         self._servers: list[asyncio.Server] = []
         self._clients: set[asyncio.Task[None]] = set()
         self._folder: Path | None = None
         self.ca_file = Path()
         self.password_file = Path()
+        self.client_certificate = Path()
 
     @property
     def mailboxes(self) -> dict[str, Mailbox]:
@@ -94,7 +99,13 @@ class Sandbox:
         from probe.sandbox.pop3 import Pop3
         from probe.sandbox.smtp import Submission
 
-        context, self.ca_file = make_context(folder, self.fqdn, self._world.fault)
+        context, self.ca_file, self._world.binding = make_context(folder, self.fqdn, self._world.fault, self.username)
+        if "EXTERNAL" in (self._world.mechanisms or ()):
+            context.verify_mode = ssl.CERT_OPTIONAL
+        self.client_certificate = folder / "client.pem"
+        self._world.ntlm_file = folder / "ntlm"
+        self._world.ntlm_file.touch(mode=0o600)
+        self._world.ntlm_file.write_text(f":{self.username}:{self.password}\n")
         self.password_file = folder / "password"
         self.password_file.touch(mode=0o600)
         self.password_file.write_text(f"{self.password}\n")

@@ -26,8 +26,11 @@ _USAGES = (
 _Issuer = tuple[ec.EllipticCurvePrivateKey, x509.Name]
 
 
-def make_context(folder: Path, fqdn: str, fault: str | None) -> tuple[ssl.SSLContext, Path]:
-    """A server context for the sandbox's names, and the file with the root that a client should trust."""
+def make_context(folder: Path, fqdn: str, fault: str | None, user: str) -> tuple[ssl.SSLContext, Path, bytes]:
+    """A server context for the sandbox's names, the file with the root that a client should trust, the leaf's SHA-256.
+
+    `client.pem` in the folder is a client certificate of that user, which the server trusts.
+    """
     root = _root("Sandbox CA")
     signer = _root("Another CA") if fault == "untrusted" else root
     names = ["other.sandbox.test"] if fault == "wrong-name" else [fqdn, "localhost", "127.0.0.1", "::1"]
@@ -45,7 +48,18 @@ def make_context(folder: Path, fqdn: str, fault: str | None) -> tuple[ssl.SSLCon
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(leaf_file)
-    return context, ca_file
+    _client(folder / "client.pem", user, root[:2], now)
+    context.load_verify_locations(ca_file)
+    return context, ca_file, leaf.fingerprint(hashes.SHA256())
+
+
+def _client(file: Path, user: str, issuer: _Issuer, now: datetime) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    usage = ExtendedKeyUsageOID.CLIENT_AUTH
+    certificate = _leaf(key, [user], issuer, now - timedelta(days=3), now + timedelta(days=7), usage)
+    file.touch(mode=0o600)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
 
 
 def _name(text: str) -> x509.Name:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from probe.sandbox.imap_fetch import fetched, items_of, marks_seen, matches
 from probe.sandbox.imap_parse import Argument, BadSyntax, numbers, parse, quoted, text_of, within
-from probe.sandbox.login import MECHANISMS, authenticate, decoded
+from probe.sandbox.login import OFFERED, Attempt, authenticate, certificate_name, decoded
 from probe.sandbox.mailbox import Folder, Mailbox, StoredMessage, World
 from probe.sandbox.stream import Closed, Lines
 
@@ -99,7 +99,7 @@ class Imap:
     def _capabilities(self) -> str:
         words = ["IMAP4rev1", "SASL-IR", "LITERAL+", "IDLE", "ID", "NAMESPACE", "UNSELECT", "SPECIAL-USE"]
         words += ["UIDPLUS"] if self.world.fault != "no-uidplus" else []
-        words += [f"AUTH={name}" for name in MECHANISMS] if self.lines.tls else ["STARTTLS", "LOGINDISABLED"]
+        words += [f"AUTH={name}" for name in self.world.mechanisms or OFFERED] if self.lines.tls else ["STARTTLS", "LOGINDISABLED"]
         return " ".join(words)
 
     async def _capability(self, tag: str, words: list[Argument], uid: bool) -> None:
@@ -138,10 +138,11 @@ class Imap:
         if not self.lines.tls:
             raise Refused("[PRIVACYREQUIRED] TLS first")
         mechanism, *rest = _texts(words, None)
-        if mechanism.upper() not in MECHANISMS:
+        if mechanism.upper() not in (self.world.mechanisms or OFFERED):
             raise Refused("[CANNOT] no such mechanism")
         initial = decoded(rest[0]) if rest else None
-        self._enter(await authenticate(self.world, "imap", mechanism.upper(), initial, self._ask, tls=True))
+        attempt = Attempt(self.world, "imap", initial, self._ask, True, certificate_name(self.lines.ssl_object))
+        self._enter(await authenticate(mechanism.upper(), attempt))
         await self._ok(tag, f"[CAPABILITY {self._capabilities()}] logged on")
 
     async def _ask(self, challenge: bytes) -> bytes | None:

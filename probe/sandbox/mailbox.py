@@ -5,6 +5,7 @@ import hmac
 import itertools
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 _NUMBERS = itertools.count(1)
 
@@ -65,6 +66,12 @@ class World:
     personality: str
     fault: str | None
     accounts: dict[str, str]
+    # Mechanisms offered after TLS; None means the personality's own list.
+    mechanisms: tuple[str, ...] | None = None
+    # Bearer tokens by user; the tls-server-end-point binding of our certificate; pyspnego's password file.
+    tokens: dict[str, str] = field(default_factory=dict)
+    binding: bytes = b""
+    ntlm_file: Path = Path()
     mailboxes: dict[str, Mailbox] = field(default_factory=dict)
     logons: list[Logon] = field(default_factory=list)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)

@@ -7,7 +7,7 @@ import secrets
 import ssl
 from collections.abc import Awaitable, Callable
 
-from probe.sandbox.login import MECHANISMS, authenticate, decoded
+from probe.sandbox.login import OFFERED, Attempt, authenticate, certificate_name, decoded
 from probe.sandbox.mailbox import Mailbox, StoredMessage, World
 from probe.sandbox.stream import Closed, Lines
 
@@ -65,7 +65,7 @@ class Pop3:
     async def _capa(self, _: str) -> None:
         tags = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE"]
         tags += ["PIPELINING"] if self.world.fault != "no-pipelining" else []
-        tags += ["USER", f"SASL {' '.join(MECHANISMS)}"] if self.lines.tls else ["STLS"]
+        tags += ["USER", f"SASL {' '.join(self.world.mechanisms or OFFERED)}"] if self.lines.tls else ["STLS"]
         await self.lines.send(b"+OK\r\n" + "".join(f"{tag}\r\n" for tag in tags).encode() + b".\r\n")
 
     async def _noop(self, _: str) -> None:
@@ -112,11 +112,12 @@ class Pop3:
     async def _auth(self, argument: str) -> None:
         words = argument.split(" ")
         mechanism = words[0].upper()
-        if not self.lines.tls or mechanism not in MECHANISMS:
+        if not self.lines.tls or mechanism not in (self.world.mechanisms or OFFERED):
             await self._err("[AUTH] mechanism not available")
             return
         initial = decoded(words[1]) if len(words) > 1 else None
-        await self._enter(await authenticate(self.world, "pop3", mechanism, initial, self._ask, tls=self.lines.tls))
+        attempt = Attempt(self.world, "pop3", initial, self._ask, True, certificate_name(self.lines.ssl_object))
+        await self._enter(await authenticate(mechanism, attempt))
 
     async def _ask(self, challenge: bytes) -> bytes | None:
         await self.lines.send(b"+ " + base64.b64encode(challenge) + b"\r\n")

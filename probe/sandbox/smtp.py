@@ -9,7 +9,7 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from probe.sandbox.login import MECHANISMS, authenticate, decoded
+from probe.sandbox.login import MECHANISMS, OFFERED, Attempt, authenticate, certificate_name, decoded
 from probe.sandbox.mailbox import World
 
 SIZE = 37_748_736
@@ -26,7 +26,7 @@ _WORDS = {
         "221 Bye": "221 2.0.0 Service closing transmission channel",
     },
 }
-_OFFERED = {"postfix": MECHANISMS, "exchange-2016": ("LOGIN",)}
+_OFFERED = {"postfix": OFFERED, "exchange-2016": ("NTLM", "LOGIN")}
 
 
 class Submission(SMTP):
@@ -46,7 +46,7 @@ class Submission(SMTP):
             # With implicit TLS aiosmtpd does not know that TLS is on; it then warns of AUTH without TLS, wrongly.
             auth_required=not implicit,
             auth_require_tls=not implicit,
-            auth_exclude_mechanism=set(MECHANISMS) - set(_OFFERED[world.personality]),
+            auth_exclude_mechanism=set(MECHANISMS) - set(world.mechanisms or _OFFERED[world.personality]),
         )
 
     @property
@@ -63,18 +63,15 @@ class Submission(SMTP):
         return decoded(line.decode("ascii", "replace").strip())
 
 
+async def _never_called(server: Any, arguments: Any) -> None:
+    """aiosmtpd offers what has an auth_ method; handle_AUTH does the work for all of them."""
+
+
 class _Handler:
     """aiosmtpd's hooks: what a personality says and does."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-
-    # aiosmtpd offers what has an auth_ method; handle_AUTH below does the work for all of them.
-    async def auth_PLAIN(self, server: Any, args: Any) -> None: ...
-
-    async def auth_LOGIN(self, server: Any, args: Any) -> None: ...
-
-    async def auth_CRAM__MD5(self, server: Any, args: Any) -> None: ...
 
     async def handle_EHLO(
         self, server: Submission, session: Session, envelope: Envelope, hostname: str, responses: list[str]
@@ -87,13 +84,14 @@ class _Handler:
         return [f"250-{line}" for line in lines[:-1]] + [f"250 {lines[-1]}"]
 
     def _postfix(self, server: Submission) -> list[str]:
-        tls = [f"AUTH {' '.join(MECHANISMS)}"] if server.is_tls else []
+        tls = [f"AUTH {' '.join(self.world.mechanisms or OFFERED)}"] if server.is_tls else []
         starttls = ["STARTTLS"] if server.tls_context and not server.is_tls else []
         return [self.world.fqdn, "PIPELINING", f"SIZE {SIZE}", *starttls, *tls, "ENHANCEDSTATUSCODES", "8BITMIME"]
 
     def _exchange(self, server: Submission, peer: str) -> list[str]:
         before = ["STARTTLS"] if server.tls_context and not server.is_tls else []
-        auth = "AUTH GSSAPI NTLM LOGIN" if server.is_tls else "AUTH GSSAPI NTLM"
+        after = " ".join(self.world.mechanisms or ("GSSAPI", "NTLM", "LOGIN"))
+        auth = f"AUTH {after}" if server.is_tls else "AUTH GSSAPI NTLM"
         size = [f"SIZE {SIZE}", "PIPELINING"]
         return [f"{self.world.fqdn} Hello [{peer}]", *size, "ENHANCEDSTATUSCODES", *before, auth, "8BITMIME"]
 
@@ -101,7 +99,8 @@ class _Handler:
         self, server: Submission, session: Session, envelope: Envelope, args: list[str]
     ) -> str:
         initial = decoded(args[1]) if len(args) > 1 else None
-        user = await authenticate(self.world, "smtp", args[0], initial, server.ask, tls=server.is_tls)
+        name = certificate_name(server.transport.get_extra_info("ssl_object") if server.transport else None)
+        user = await authenticate(args[0], Attempt(self.world, "smtp", initial, server.ask, server.is_tls, name))
         if user is None:
             return "535 5.7.8 Error: authentication failed"
         session.authenticated = True
@@ -144,3 +143,7 @@ class _Handler:
             internal = f"[InternalId={secrets.randbelow(10**12)}, Hostname={node}]"
             return f"250 2.6.0 <{queue_id}@{node}> {internal} Queued mail for delivery"
         return f"250 2.0.0 Ok: queued as {queue_id}"
+
+
+for _name in MECHANISMS:
+    setattr(_Handler, f"auth_{_name.replace('-', '__')}", staticmethod(_never_called))

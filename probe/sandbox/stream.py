@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from typing import Any
 
 LINE_OCTETS = 65_536
 LITERAL_OCTETS = 16 * 1024 * 1024
@@ -18,6 +19,11 @@ class Lines:
         self._reader, self._writer = reader, writer
         self._buffer = bytearray()
         self.tls = tls
+
+    @property
+    def ssl_object(self) -> Any:
+        """The TLS session; None in clear."""
+        return self._writer.get_extra_info("ssl_object")
 
     async def line(self) -> bytes:
         """The next line without its line end. Raises Closed."""

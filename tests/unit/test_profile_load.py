@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from probe.profile import REMOVE, Overlay, ProfileError, Reader, effective, json_schema, load, load_mapping, names
+from probe.profile.secret import KINDS
 from probe.profile.values import seconds, spell, thumbprint
 
 
@@ -172,7 +173,8 @@ def test_the_schema_has_a_table_for_each_plug_in():
     assert schema["$schema"].endswith("2020-12/schema")
     assert {"imap", "pop3"} == set(tables)
     assert "folders" in schema["$defs"][tables["imap"]["$ref"].rsplit("/", 1)[1]]["properties"]
-    assert schema["$defs"]["SecretSource"]["oneOf"] == [{"required": [kind]} for kind in ("env", "file", "command")]
+    assert schema["$defs"]["SecretSource"]["oneOf"] == [{"required": [kind]} for kind in KINDS]
+    assert {"required": ["oauth"]} in schema["$defs"]["TokenSource"]["oneOf"]
     assert schema["$defs"]["Limits"]["properties"]["timeout"]["default"] == "50s"
     assert "null" not in json.dumps(schema)
 

@@ -24,6 +24,10 @@ REPLY_OCTETS = 4 * 1024 * 1024
 READ_OCTETS = 65_536
 GOODBYE_SECONDS = 1.0
 _NO_COMMON_VERSION = ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE")
+# Alerts that speak of a certificate we sent, or should have sent: ours, since verifying the server's is our own work.
+_OF_OUR_CERTIFICATE = (
+    "CERTIFICATE_REQUIRED", "ALERT_UNKNOWN_CA", "ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE", "ALERT_UNSUPPORTED_CERT"
+)  # fmt: skip
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 
 
@@ -132,7 +136,8 @@ class Connection:
         except TimeoutError:
             raise stop("reply.timeout", f"{waiting_for}: no complete answer from {self.address} in time") from None
         except ssl.SSLError as error:
-            raise stop("connect.closed", f"{waiting_for}: TLS broke: {error.reason or error}", str(error)) from None
+            finding = "tls.client-certificate-refused" if _of_our_certificate(error) else "connect.closed"
+            raise stop(finding, f"{waiting_for}: TLS broke: {_words(error)}", str(error)) from None
         except OSError as error:
             raise stop("connect.closed", f"{waiting_for}: connection lost: {error.strerror}", str(error)) from None
         if not data:
@@ -269,10 +274,11 @@ class Connection:
         if isinstance(error, ssl.SSLEOFError):
             return stop("tls.handshake-failed", f"{tried}: the server closed the connection", str(error))
         if isinstance(error, ssl.SSLError):
-            reason = (error.reason or str(error)).replace("_", " ").lower()
+            if _of_our_certificate(error):
+                return stop("tls.client-certificate-refused", f"{tried}: {_words(error)}", str(error))
             # What OpenSSL says when the other side's versions are all below the profile's, or all above what it knows.
             finding = "tls.version" if error.reason in _NO_COMMON_VERSION else "tls.handshake-failed"
-            return stop(finding, f"{tried}: {reason}", str(error))
+            return stop(finding, f"{tried}: {_words(error)}", str(error))
         return stop("tls.handshake-failed", f"{tried}: connection lost: {error.strerror}", str(error))
 
     # -- the end ---------------------------------------------------------------------------------------------
@@ -315,6 +321,14 @@ def _chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
     # Encoding 2 is _ssl.ENCODING_DER.
     certificates = tls._sslobj.get_unverified_chain() or ()  # type: ignore[attr-defined]
     return tuple(certificate.public_bytes(2) for certificate in certificates)
+
+
+def _of_our_certificate(error: ssl.SSLError) -> bool:
+    return any(words in (error.reason or "") for words in _OF_OUR_CERTIFICATE)
+
+
+def _words(error: ssl.SSLError) -> str:
+    return (error.reason or str(error)).replace("_", " ").lower()
 
 
 def _is_ip(name: str) -> bool:

@@ -17,13 +17,16 @@ _VERSIONS = {
 class Trust:
     """Whom to trust: `ca_file` alone when given, else the system's store.
 
-    `verified` is False only where no secret follows, or for a second look.
+    `verified` is False only where no secret follows, or for a second look. `client_certificate` is a PEM file with our
+    own certificate (and chain); `client_key` its private key, when that is not in the same file.
     """
 
     ca_file: str | None = None
     minimum_version: str = "TLSv1.2"
     verified: bool = True
     maximum_version: str | None = None
+    client_certificate: str | None = None
+    client_key: str | None = None
 
 
 @lru_cache(maxsize=64)
@@ -46,6 +49,9 @@ def context_for(trust: Trust) -> ssl.SSLContext:
     old = trust.minimum_version in ("TLSv1", "TLSv1.1")
     # TLS 1.0 and 1.1 need level 0 in OpenSSL 3; whoever asks for them in a profile wants to see them work.
     context.set_ciphers(f"DEFAULT:@SECLEVEL={0 if old else 1}")
+    if trust.client_certificate:
+        # An empty passphrase keeps OpenSSL from asking for one on the terminal.
+        context.load_cert_chain(trust.client_certificate, trust.client_key, password="")
     if not trust.verified:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

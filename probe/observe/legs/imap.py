@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from probe.message import MESSAGE_OCTETS
-from probe.observe import find, reach
+from probe.observe import find, logon, reach
 from probe.observe.dialect import imap
 from probe.observe.dialect.imap import Answer, Untagged
 from probe.observe.find import Candidate
 from probe.observe.job import Accepted, Job, Side
 from probe.observe.journal import Journal, Stage
-from probe.observe.sasl import choose
+from probe.observe.sasl import Answers, Credentials
 from probe.observe.talk.imap import ImapTalk
 from probe.observe.trouble import Stopped, stop
 from probe.profile import Reader
@@ -91,6 +91,18 @@ async def open_session(job: Job, journal: Journal, side: Side, settings: Setting
     return await _login(job, journal, side, talk, settings)
 
 
+async def log_on(job: Job, journal: Journal, side: Side) -> None:
+    """Connect, secure, log on and leave: a further mechanism is tried on a connection of its own. Raises Stopped."""
+    talk = await reach.secured(lambda verified: _approach(job, journal, side, verified))
+    try:
+        async with journal.stage("imap.login", f"log on to {side.host} over IMAP4") as stage:
+            session = Session(talk, await _capabilities_after_tls(side, talk, stage))
+            await _authenticate(job, journal, side, session, stage)
+    finally:
+        await talk.goodbye()
+        await talk.close()
+
+
 # -- connect, TLS, certificate ---------------------------------------------------------------------------------
 
 
@@ -158,10 +170,7 @@ async def _login(job: Job, journal: Journal, side: Side, talk: ImapTalk, setting
     async with journal.stage("imap.login", f"log on to {side.host} over IMAP4") as stage:
         session = Session(talk, await _capabilities_after_tls(side, talk, stage))
         stage.facts["capabilities"] = session.capabilities
-        answer = await _authenticate(journal, side, session, stage)
-        stage.facts["reply"] = f"{answer.status} {answer.text}"
-        _judge_logon(answer, side)
-        session.capabilities = imap.capabilities(answer.untagged, answer.text) or session.capabilities
+        await _authenticate(job, journal, side, session, stage)
         await _note_folders(job, session, settings, stage)
     return session
 
@@ -177,37 +186,33 @@ async def _capabilities_after_tls(side: Side, talk: ImapTalk, stage: Stage) -> l
     return await _capability(talk)
 
 
-async def _authenticate(journal: Journal, side: Side, session: Session, stage: Stage) -> Answer:
-    credentials, talk, capabilities = side.credentials, session.talk, session.capabilities
-    if credentials is None:
-        raise stop("auth.no-credentials", "the profile has no credentials for IMAP4")
+async def _authenticate(job: Job, journal: Journal, side: Side, session: Session, stage: Stage) -> None:
+    talk, capabilities = session.talk, session.capabilities
     offered = [item.removeprefix("AUTH=") for item in capabilities if item.startswith("AUTH=")]
-    command_allowed = "LOGINDISABLED" not in capabilities
-    stage.facts |= {"offered": offered, "mechanism": None, "attempts": 0}
-    mechanism = choose(side.mechanism, offered)
-    if mechanism is None and not (command_allowed and side.mechanism in ("AUTO", "LOGIN")):
-        listed = " ".join(offered) or "none"
-        wanted = "any that this version speaks" if side.mechanism == "AUTO" else side.mechanism
-        raise stop("auth.mechanism-not-offered", f"no mechanism to log on with: wanted {wanted}, offered {listed}", listed)
-    reach.pass_gate(journal, side, talk.connection, stage)
-    stage.facts |= {"mechanism": mechanism.name if mechanism else "LOGIN", "attempts": 1}
-    if mechanism is None:
-        return await talk.login(credentials)
-    return await talk.authenticate(mechanism, credentials, initial="SASL-IR" in capabilities)
+    command = None if "LOGINDISABLED" in capabilities else "LOGIN"
+    credentials, answers = await logon.begin(job, journal, side, talk.connection, stage, offered, command)
+    if answers is None:
+        answer = await talk.login(credentials)
+    else:
+        answer = await talk.authenticate(answers, job, initial="SASL-IR" in capabilities)
+    stage.facts["reply"] = f"{answer.status} {answer.text}"
+    logon.outcome(answers, stage)
+    _judge_logon(answer, answers, credentials)
+    session.capabilities = imap.capabilities(answer.untagged, answer.text) or capabilities
 
 
 _TEMPORARY = {"UNAVAILABLE": "auth.temporary", "INUSE": "auth.mailbox-in-use", "LIMIT": "auth.temporary"}
 
 
-def _judge_logon(answer: Answer, side: Side) -> None:
+def _judge_logon(answer: Answer, answers: Answers | None, credentials: Credentials) -> None:
     if answer.ok:
         return
     said = f"{answer.status} {answer.text}"
-    code = answer.code[0] if answer.code else ""
-    finding = _TEMPORARY.get(code, "auth.refused")
-    user = side.credentials.username if side.credentials else ""
-    words = "refused" if finding == "auth.refused" else "not possible at the moment"
-    raise stop(finding, f"IMAP4 logon as {user}: {words}: {said}", said)
+    who = f"IMAP4 logon as {credentials.username}"
+    finding = _TEMPORARY.get(answer.code[0] if answer.code else "")
+    if finding is not None:
+        raise stop(finding, f"{who}: not possible at the moment: {said}", said)
+    raise logon.refusal(answers, who, said) or stop("auth.refused", f"{who}: refused: {said}", said)
 
 
 async def _note_folders(job: Job, session: Session, settings: Settings, stage: Stage) -> None:

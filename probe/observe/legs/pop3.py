@@ -9,14 +9,14 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from probe.observe import find, reach
+from probe.observe import find, logon, reach
 from probe.observe.connection import Connection
 from probe.observe.dialect import pop3
 from probe.observe.dialect.pop3 import Response
 from probe.observe.find import Candidate
 from probe.observe.job import Accepted, Job, Side
 from probe.observe.journal import Journal, Stage
-from probe.observe.sasl import choose
+from probe.observe.sasl import Answers, Credentials
 from probe.observe.talk.pop3 import Pop3Talk
 from probe.observe.trouble import Stopped, stop
 from probe.profile import Reader
@@ -106,6 +106,17 @@ async def _wait(job: Job, journal: Journal, session: Session, held: contextlib.A
         return None
     job.renew(session.talk.connection)
     return accepted
+
+
+async def log_on(job: Job, journal: Journal, side: Side) -> None:
+    """Connect, secure, log on and leave: a further mechanism is tried on a connection of its own. Raises Stopped."""
+    session = await reach.secured(lambda verified: _approach(job, journal, side, verified))
+    try:
+        async with contextlib.AsyncExitStack() as held:
+            await _login(session, held)
+            await session.talk.goodbye()
+    finally:
+        await session.talk.close()
 
 
 # -- connect, TLS, certificate ---------------------------------------------------------------------------------
@@ -203,33 +214,31 @@ async def _login(session: Session, held: contextlib.AsyncExitStack) -> None:
 
 async def _authenticate(session: Session, stage: Stage) -> None:
     """One logon of this session; raises Stopped when it is refused."""
-    side, talk = session.side, session.talk
-    if side.credentials is None:
-        raise stop("auth.no-credentials", "the profile has no credentials for POP3")
+    side, talk, job = session.side, session.talk, session.job
     offered = [item.upper() for item in session.capabilities.get("SASL", [])]
-    stage.facts |= {"offered": offered, "mechanism": None, "attempts": 0}
-    mechanism = choose(side.mechanism, offered)
-    if mechanism is None and side.mechanism not in ("AUTO", "LOGIN"):
-        listed = " ".join(offered) or "none"
-        raise stop("auth.mechanism-not-offered", f"no mechanism to log on with: wanted {side.mechanism}, offered {listed}", listed)
-    reach.pass_gate(session.journal, side, talk.connection, stage)
-    stage.facts |= {"mechanism": mechanism.name if mechanism else "USER", "attempts": 1}
-    if mechanism is None:
-        answer = await talk.login(side.credentials)
+    timestamp = pop3.timestamp(session.greeting)
+    command = "APOP" if side.mechanism == "APOP" and timestamp else "USER"
+    credentials, answers = await logon.begin(job, session.journal, side, talk.connection, stage, offered, command)
+    if answers is not None:
+        answer = await talk.authenticate(answers, job, ahead="STAT" if session.pipelined else None)
+    elif timestamp and command == "APOP":
+        answer = await talk.apop(credentials, timestamp)
     else:
-        answer = await talk.authenticate(mechanism, side.credentials, ahead="STAT" if session.pipelined else None)
+        answer = await talk.login(credentials)
     session.logons += 1
     stage.facts["reply"] = answer.line
-    _judge_logon(answer, side)
+    logon.outcome(answers, stage)
+    _judge_logon(answer, answers, credentials)
 
 
-def _judge_logon(answer: Response, side: Side) -> None:
+def _judge_logon(answer: Response, answers: Answers | None, credentials: Credentials) -> None:
     if answer.ok:
         return
-    finding = _NOT_REFUSED.get(answer.code or "", "auth.refused")
-    user = side.credentials.username if side.credentials else ""
-    words = "refused" if finding == "auth.refused" else "not possible at the moment"
-    raise stop(finding, f"POP3 logon as {user}: {words}: {answer.line}", answer.line)
+    who = f"POP3 logon as {credentials.username}"
+    finding = _NOT_REFUSED.get(answer.code or "")
+    if finding is not None:
+        raise stop(finding, f"{who}: not possible at the moment: {answer.line}", answer.line)
+    raise logon.refusal(answers, who, answer.line) or stop("auth.refused", f"{who}: refused: {answer.line}", answer.line)
 
 
 # -- find --------------------------------------------------------------------------------------------------------

@@ -4,18 +4,19 @@ RFC 6409 (submission), RFC 3207 (STARTTLS), RFC 8314 (implicit TLS), RFC 4954 (A
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from probe.message import Draft
-from probe.observe import reach
+from probe.observe import logon, reach
 from probe.observe.connection import Connection
 from probe.observe.connection.nameserver import ask_each
 from probe.observe.connection.resolve import literal
 from probe.observe.dialect import smtp
 from probe.observe.dialect.smtp import Reply
-from probe.observe.job import Accepted, Job
+from probe.observe.job import Accepted, Job, Side
 from probe.observe.journal import Journal, Stage
-from probe.observe.sasl import Credentials, choose
+from probe.observe.sasl import Answers, Credentials
 from probe.observe.talk.smtp import Answered, SmtpTalk
 from probe.observe.trouble import Stopped, stop
 
@@ -38,6 +39,11 @@ async def submit(job: Job, journal: Journal) -> None:
         job.accepted.give_up()
         if talk is not None:
             await _goodbye(talk)
+
+
+async def log_on(job: Job, journal: Journal, side: Side) -> None:
+    """Connect, secure, log on and leave: a further mechanism is tried on a connection of its own. Raises Stopped."""
+    await _goodbye(await open_authenticated(replace(job, submission=side), journal))
 
 
 async def open_authenticated(job: Job, journal: Journal) -> SmtpTalk:
@@ -172,32 +178,25 @@ async def _authenticate(job: Job, journal: Journal, talk: SmtpTalk, words: dict[
         journal.skip("smtp.auth", "the profile has no credentials")
         return
     async with journal.stage("smtp.auth", f"log on to {side.host} as {side.credentials.username}") as stage:
-        offered = smtp.mechanisms(words)
-        stage.facts |= {"offered": offered, "mechanism": None, "attempts": 0}
-        mechanism = choose(side.mechanism, offered)
-        if mechanism is None:
-            wanted = "any that this version speaks" if side.mechanism == "AUTO" else side.mechanism
-            listed = " ".join(offered) or "none"
-            raise stop("auth.mechanism-not-offered", f"no mechanism to log on with: wanted {wanted}, offered {listed}", listed)
-        stage.facts["mechanism"] = mechanism.name
-        reach.pass_gate(journal, side, talk.connection, stage)
-        stage.facts["attempts"] = 1
-        reply = await talk.authenticate(mechanism, side.credentials)
+        credentials, answers = await logon.begin(job, journal, side, talk.connection, stage, smtp.mechanisms(words))
+        assert answers is not None
+        reply = await talk.authenticate(answers, job)
         stage.facts |= {"reply": list(reply.lines), "enhanced": reply.enhanced}
-        _judge_logon(reply, mechanism.name, side.credentials)
+        logon.outcome(answers, stage)
+        _judge_logon(reply, answers, credentials)
 
 
-def _judge_logon(reply: Reply, mechanism: str, credentials: Credentials) -> None:
+def _judge_logon(reply: Reply, answers: Answers, credentials: Credentials) -> None:
     if reply.code == 235:
         return
-    who = f"AUTH {mechanism} as {credentials.username}"
+    who = f"AUTH {answers.mechanism.name} as {credentials.username}"
     if reply.code == 421:
         raise stop("smtp.unavailable", f"{who}: the server said good-bye: {reply}", str(reply))
     if reply.code == 504:
         raise stop("auth.mechanism-not-offered", f"{who}: the server does not know this mechanism: {reply}", str(reply))
     if 400 <= reply.code < 500:
         raise stop("auth.temporary", f"{who}: not possible at the moment: {reply}", str(reply))
-    raise stop("auth.refused", f"{who}: refused: {reply}", str(reply))
+    raise logon.refusal(answers, who, str(reply)) or stop("auth.refused", f"{who}: refused: {reply}", str(reply))
 
 
 async def _submit(job: Job, journal: Journal, talk: SmtpTalk, words: Mapping[str, list[str]], draft: Draft) -> None:

@@ -6,59 +6,144 @@ A family file declares `MECHANISMS`: name → Mechanism. `respond` is a generato
 
 import base64
 import binascii
+import json
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any, Literal
 
 Responses = Generator[bytes, bytes, None]
+# What a mechanism proves who we are with: a password, an OAuth token, a TLS client certificate, a Kerberos ticket.
+Need = Literal["password", "token", "certificate", "ticket"]
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who logs on. The secret is kept out of every representation."""
+    """Who logs on, and with what. The secret is kept out of every representation; empty where `kind` needs none."""
 
     username: str
-    secret: str = field(repr=False)
+    secret: str = field(default="", repr=False)
+    kind: Need = "password"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The server, as mechanisms name it. `name` is the GSSAPI service name (`smtp`, `imap`, `pop`).
+
+    `binding` is the `tls-server-end-point` channel binding (RFC 5929 section 4), None without TLS; `nonce` is ours, random.
+    """
+
+    name: str = ""
+    host: str = ""
+    port: int = 0
+    binding: bytes | None = None
+    nonce: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Mechanism:
-    """`strength` orders `auto`: higher is preferred. `secret_in_response`: the transcript never shows a response."""
+    """One mechanism.
+
+    `strength` orders `auto`: higher is preferred, 0 is used only when it is named. `needs`: first what `auto` uses it with.
+    `initial`: it has an initial response; `speaks_once`: which is all there is to say. `words_first`: the first challenge is
+    words for people and need not be base64. `says_why`: a challenge after the last response is the server's reason in JSON
+    (RFC 7628 section 3.2.2). `slow`: making a response may wait for a network. `binds`: needs channel binding. `proof`: the
+    number of the challenge in which the server proves itself, 0 where it does not.
+    """
 
     name: str
     strength: int
     initial: bool
-    respond: Callable[[Credentials], Responses]
+    respond: Callable[[Credentials, Service], Responses]
+    needs: tuple[Need, ...] = ("password",)
+    words_first: bool = False
+    says_why: bool = False
+    slow: bool = False
+    speaks_once: bool = False
+    binds: bool = False
+    proof: int = 0
 
 
 class ChallengeError(ValueError):
-    """A challenge that this mechanism cannot answer; the text says why."""
+    """A challenge that cannot be answered, or a response that cannot be made; `finding` is the id of what is wrong."""
+
+    def __init__(self, text: str, finding: str = "auth.exchange-failed") -> None:
+        super().__init__(text)
+        self.finding = finding
 
 
 class Answers:
     """One authentication under way: the initial response, then an answer to each challenge.
 
-    Bounded: a server that never stops asking is cut off after MOST_CHALLENGES.
+    Bounded: a server that never stops asking is cut off after MOST_CHALLENGES. `gave_up` is why we cancelled; `reason`
+    is what the server said in JSON. Raises ChallengeError when there is not even an initial response (no ticket).
     """
 
     MOST_CHALLENGES = 10
 
-    def __init__(self, mechanism: Mechanism, credentials: Credentials) -> None:
-        self._responses = mechanism.respond(credentials)
+    def __init__(self, mechanism: Mechanism, credentials: Credentials, service: Service) -> None:
+        self.mechanism = mechanism
+        self.gave_up: ChallengeError | None = None
+        self.reason: dict[str, Any] | None = None
+        self._responses = mechanism.respond(credentials, service)
         self._asked = 0
-        self.initial = next(self._responses)
+        self._sent = 0
+        self._pending: bytes | None = None
+        initial = next(self._responses)
+        if mechanism.initial:
+            self._pending = initial
 
-    def answer(self, challenge: bytes) -> bytes:
-        """The response to a challenge. Raises ChallengeError when the mechanism has none: cancel with `*`."""
+    @property
+    def initial(self) -> bytes | None:
+        """The initial response, as long as it is not taken."""
+        return self._pending
+
+    def take_initial(self) -> bytes | None:
+        """The initial response, for the command's own line; None where there is none. Not taken, it answers the first challenge."""
+        initial, self._pending = self._pending, None
+        return initial
+
+    def answer(self, challenge: str) -> bytes:
+        """The response to a challenge in base64. Raises ChallengeError when the mechanism has none: cancel with `*`."""
         self._asked += 1
+        try:
+            return self._answer(challenge)
+        except ChallengeError as error:
+            self.gave_up = error
+            raise
+
+    def _answer(self, challenge: str) -> bytes:
+        if self._pending is not None:
+            return self.take_initial() or b""
         if self._asked > self.MOST_CHALLENGES:
             raise ChallengeError("the server keeps asking")
+        octets = b"" if self.mechanism.words_first and self._asked == 1 else decoded(challenge)
+        if self.mechanism.says_why:
+            self.reason = _reason(octets)
         try:
-            return self._responses.send(challenge)
+            response = self._responses.send(octets)
         except StopIteration:
             raise ChallengeError("the server asks once more after the last answer") from None
+        self._sent += 1
+        return response
+
+    @property
+    def server_is_proven(self) -> bool:
+        """Whether the server proved itself, where the mechanism has it do so, by the time it says success."""
+        return self._sent >= self.mechanism.proof
+
+
+def _reason(octets: bytes) -> dict[str, Any] | None:
+    """The server's JSON, as far as it is an object of plain values."""
+    try:
+        said = json.loads(octets)
+    except (ValueError, RecursionError):
+        return {"text": octets[:500].decode("utf-8", "backslashreplace")}
+    if not isinstance(said, dict):
+        return {"text": str(said)[:500]}
+    return {str(key)[:100]: value if isinstance(value, (bool, int)) else str(value)[:500] for key, value in list(said.items())[:20]}
 
 
 def encoded(response: bytes) -> str:
@@ -88,10 +173,21 @@ def mechanisms() -> dict[str, Mechanism]:
     return found
 
 
-def choose(wanted: str, offered: list[str]) -> Mechanism | None:
-    """The mechanism to use: the strongest offered for `auto`, else the one named when it is offered."""
+def usable(offered: list[str], credentials: Credentials, service: Service) -> list[Mechanism]:
+    """Those offered that `auto` may take with these credentials, strongest first."""
     ours = mechanisms()
-    if wanted != "AUTO":
-        return ours.get(wanted) if wanted in offered else None
-    usable = [ours[name] for name in offered if name in ours]
-    return max(usable, key=lambda mechanism: mechanism.strength, default=None)
+    known = [ours[name] for name in dict.fromkeys(offered) if name in ours]
+    fit = [item for item in known if item.strength and item.needs[0] == credentials.kind and _can_bind(item, service)]
+    return sorted(fit, key=lambda item: item.strength, reverse=True)
+
+
+def _can_bind(mechanism: Mechanism, service: Service) -> bool:
+    return service.binding is not None or not mechanism.binds
+
+
+def choose(wanted: str, offered: list[str], credentials: Credentials, service: Service) -> Mechanism | None:
+    """The mechanism to use: the strongest offered for `AUTO`, else the one named when it is offered and possible."""
+    if wanted == "AUTO":
+        return next(iter(usable(offered, credentials, service)), None)
+    mechanism = mechanisms().get(wanted) if wanted in offered else None
+    return mechanism if mechanism and credentials.kind in mechanism.needs and _can_bind(mechanism, service) else None

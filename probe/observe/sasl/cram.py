@@ -2,10 +2,10 @@
 
 import hmac
 
-from probe.observe.sasl import ChallengeError, Credentials, Mechanism, Responses
+from probe.observe.sasl import ChallengeError, Credentials, Mechanism, Responses, Service
 
 
-def cram_md5(credentials: Credentials) -> Responses:
+def cram_md5(credentials: Credentials, _: Service) -> Responses:
     challenge = yield b""
     if not challenge:
         raise ChallengeError("CRAM-MD5 needs a challenge, and the server sent an empty one")

@@ -1,13 +1,13 @@
 """PLAIN (RFC 4616) and LOGIN (draft-murchison-sasl-login; what Exchange offers): the password itself, under TLS."""
 
-from probe.observe.sasl import Credentials, Mechanism, Responses
+from probe.observe.sasl import Credentials, Mechanism, Responses, Service
 
 
-def plain(credentials: Credentials) -> Responses:
+def plain(credentials: Credentials, _: Service) -> Responses:
     yield b"\0" + credentials.username.encode() + b"\0" + credentials.secret.encode()
 
 
-def login(credentials: Credentials) -> Responses:
+def login(credentials: Credentials, _: Service) -> Responses:
     # Challenges are free text ("Username:", "User Name\0"): their order, not their words, is what counts.
     yield b""
     yield credentials.username.encode()
@@ -15,6 +15,6 @@ def login(credentials: Credentials) -> Responses:
 
 
 MECHANISMS = {
-    "PLAIN": Mechanism("PLAIN", strength=20, initial=True, respond=plain),
+    "PLAIN": Mechanism("PLAIN", strength=20, initial=True, respond=plain, speaks_once=True),
     "LOGIN": Mechanism("LOGIN", strength=10, initial=False, respond=login),
 }

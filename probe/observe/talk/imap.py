@@ -4,10 +4,12 @@ import secrets
 import string
 from collections.abc import Sequence
 
+from probe.observe import logon
 from probe.observe.connection import Connection
 from probe.observe.dialect.imap import Answer, Malformed, Part, Untagged, literal_octets, tagged, text_of, untagged
+from probe.observe.job import Job
 from probe.observe.journal import Journal
-from probe.observe.sasl import Answers, ChallengeError, Credentials, Mechanism, decoded, encoded, hidden
+from probe.observe.sasl import Answers, Credentials, hidden
 from probe.observe.trouble import Stopped, stop
 
 MOST_UNTAGGED = 20_000
@@ -51,14 +53,12 @@ class ImapTalk:
         await self.connection.write("".join(lines).encode(), shown=masked)
         return [await self._completion(tag, command) for tag, command in zip(tags, commands, strict=True)]
 
-    async def authenticate(self, mechanism: Mechanism, credentials: Credentials, *, initial: bool) -> Answer:
+    async def authenticate(self, answers: Answers, job: Job, *, initial: bool) -> Answer:
         """AUTHENTICATE (RFC 3501 section 6.2.2; `initial` with SASL-IR, RFC 4959): one attempt."""
-        answers = Answers(mechanism, credentials)
-        pending: bytes | None = answers.initial if mechanism.initial else None
-        text = shown = f"AUTHENTICATE {mechanism.name}"
-        if pending is not None and initial:
-            response = self._encoded(pending) or "="
-            text, shown, pending = f"{text} {response}", f"{shown} {hidden(response)}", None
+        text = shown = f"AUTHENTICATE {answers.mechanism.name}"
+        first = logon.initial(answers, self._journal) if initial else None
+        if first is not None:
+            text, shown = f"{text} {first}", f"{shown} {hidden(first)}"
         tag = self._tag()
         await self.connection.write(f"{tag} {text}\r\n".encode(), shown=f"{tag} {shown}")
         items: list[Untagged] = []
@@ -66,21 +66,14 @@ class ImapTalk:
             line = await self._line("AUTHENTICATE", items)
             if not line.startswith(b"+"):
                 return self._completed(line, tag, "AUTHENTICATE", items)
-            response = self._response_to(answers, text_of(line[1:]).strip(), pending)
-            pending = None
-            await self.connection.write(f"{response}\r\n".encode(), shown=hidden(response))
-
-    def _response_to(self, answers: Answers, challenge: str, pending: bytes | None) -> str:
-        try:
-            return self._encoded(pending if pending is not None else answers.answer(decoded(challenge)))
-        except ChallengeError as error:
-            self.connection.note(f"authentication cancelled: {error}")
-            return "*"
+            challenge = text_of(line[1:]).strip()
+            response = await logon.respond(answers, challenge, self.connection, self._journal, job)
+            await self.connection.write(f"{response}\r\n".encode(), shown=hidden(response) if response != "*" else "*")
 
     async def login(self, credentials: Credentials) -> Answer:
         """LOGIN (RFC 3501 section 6.2.3), the arguments as literals where they need to be."""
         tag = self._tag()
-        self._journal.mask(encoded(credentials.secret.encode()))
+        logon.masked(credentials.secret.encode(), self._journal)
         chunks = _chunks(f"{tag} LOGIN", credentials.username.encode(), credentials.secret.encode())
         items: list[Untagged] = []
         for index, chunk in enumerate(chunks):
@@ -89,11 +82,6 @@ class ImapTalk:
             if index == len(chunks) - 1 or not line.startswith(b"+"):
                 return self._completed(line, tag, "LOGIN", items)
         raise AssertionError("LOGIN has at least one chunk")
-
-    def _encoded(self, response: bytes) -> str:
-        text = encoded(response)
-        self._journal.mask(text)
-        return text
 
     def _tag(self) -> str:
         self._count += 1

@@ -6,12 +6,16 @@ Lines may be of any length up to the connection's limit; commands go in one flig
 from collections.abc import Sequence
 from dataclasses import replace
 
+from probe.observe import logon
 from probe.observe.connection import Connection
 from probe.observe.dialect.pop3 import Malformed, Response, response, unstuffed
+from probe.observe.job import Job
 from probe.observe.journal import Journal
-from probe.observe.sasl import Answers, ChallengeError, Credentials, Mechanism, decoded, encoded, hidden
+from probe.observe.sasl import Answers, Credentials, hidden
 from probe.observe.trouble import Stopped, stop
 
+# RFC 2449 section 4: a command line has 255 octets at most, its CRLF included.
+COMMAND_OCTETS = 253
 RESPONSE_OCTETS = 4 * 1024 * 1024
 
 
@@ -76,20 +80,21 @@ class Pop3Talk:
             self.connection.note(f"{octets} octets of message received")
         return tuple(lines)
 
-    async def authenticate(
-        self, mechanism: Mechanism, credentials: Credentials, *, ahead: str | None = None
-    ) -> Response:
-        """AUTH (RFC 5034): one attempt, with an initial response where the mechanism has one.
+    async def authenticate(self, answers: Answers, job: Job, *, ahead: str | None = None) -> Response:
+        """AUTH (RFC 5034): one attempt, with an initial response where the mechanism has one that fits into a command line.
 
-        `ahead`: a command that goes in the same flight where the server speaks only once (its response is read by
-        `awaited`); `ahead_sent` says whether it went.
+        A longer one (every token) goes on a line of its own behind the server's `+`, which is also the one form that
+        Exchange Online takes. `ahead`: a command that goes in the same flight where the server speaks only once (its
+        response is read by `awaited`); `ahead_sent` says whether it went.
         """
-        answers = Answers(mechanism, credentials)
-        text = shown = f"AUTH {mechanism.name}"
-        if mechanism.initial:
-            first = self._encoded(answers.initial) or "="
+        text = shown = f"AUTH {answers.mechanism.name}"
+        first = logon.masked(answers.initial, self._journal) or "=" if answers.initial is not None else None
+        if first is not None and len(text) + 1 + len(first) <= COMMAND_OCTETS:
+            answers.take_initial()
             text, shown = f"{text} {first}", f"{shown} {hidden(first)}"
-        self.ahead_sent = ahead is not None and mechanism.initial
+        else:
+            ahead = None
+        self.ahead_sent = ahead is not None and answers.mechanism.speaks_once
         await self._send(f"{text}\r\n{ahead}\r\n" if self.ahead_sent else f"{text}\r\n", shown)
         if self.ahead_sent:
             self.connection.note(f"in the same flight: {ahead}")
@@ -97,7 +102,9 @@ class Pop3Talk:
             line = await self.connection.read_line("AUTH")
             if not line.startswith(b"+ ") and line != b"+":
                 break
-            await self._answer(answers, line[1:].decode("ascii", "replace").strip())
+            challenge = line[1:].decode("ascii", "replace").strip()
+            response_line = await logon.respond(answers, challenge, self.connection, self._journal, job)
+            await self.connection.write(f"{response_line}\r\n".encode(), shown=hidden(response_line))
         try:
             return replace(response(line), at=self._journal.now)
         except Malformed as error:
@@ -107,14 +114,6 @@ class Pop3Talk:
         """The response to the command that went ahead."""
         self.ahead_sent = False
         return await self._response(verb, multiline=False)
-
-    async def _answer(self, answers: Answers, challenge: str) -> None:
-        try:
-            text = self._encoded(answers.answer(decoded(challenge)))
-        except ChallengeError as error:
-            self.connection.note(f"authentication cancelled: {error}")
-            text = "*"
-        await self.connection.write(f"{text}\r\n".encode(), shown=hidden(text))
 
     async def login(self, credentials: Credentials) -> Response:
         """USER and PASS (RFC 1939 section 7)."""
@@ -129,11 +128,6 @@ class Pop3Talk:
 
         digest = hashlib.md5(timestamp.encode() + credentials.secret.encode(), usedforsecurity=False).hexdigest()
         return await self.command(f"APOP {credentials.username} {digest}", shown=f"APOP {credentials.username} [hidden]")
-
-    def _encoded(self, octets: bytes) -> str:
-        text = encoded(octets)
-        self._journal.mask(text)
-        return text
 
     async def goodbye(self) -> None:
         """QUIT within a second, unless it was said; what comes back no longer matters."""

@@ -8,11 +8,13 @@ each reply, which would cost two more round trips.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from probe.observe import logon
 from probe.observe.connection import Connection
 from probe.observe.connection.bridge import Bridge
 from probe.observe.dialect.smtp import Malformed, Reply, ReplyReader, dot_stuffed
+from probe.observe.job import Job
 from probe.observe.journal import Journal
-from probe.observe.sasl import Answers, ChallengeError, Credentials, Mechanism, decoded, encoded, hidden
+from probe.observe.sasl import Answers, hidden
 from probe.observe.trouble import stop
 
 
@@ -96,27 +98,16 @@ class SmtpTalk:
             raise stop("protocol.malformed", f"{verb}: {error}", str(error)) from None
         return reader.reply()
 
-    async def authenticate(self, mechanism: Mechanism, credentials: Credentials) -> Reply:
+    async def authenticate(self, answers: Answers, job: Job) -> Reply:
         """AUTH (RFC 4954): one attempt, with an initial response where the mechanism has one."""
-        answers = Answers(mechanism, credentials)
-        words, shown = ["AUTH", mechanism.name], f"AUTH {mechanism.name}"
-        if mechanism.initial:
-            words.append(self._encoded(answers.initial) or "=")
-            shown += f" {hidden(words[-1])}"
-        reply = await self.command(*words, shown=shown)
+        words = ["AUTH", answers.mechanism.name]
+        first = logon.initial(answers, self._journal)
+        shown = " ".join([*words, hidden(first)] if first else words)
+        reply = await self.command(*words, *([first] if first else []), shown=shown)
         while reply.code == 334:
-            try:
-                response = self._encoded(answers.answer(decoded(reply.texts[-1])))
-            except ChallengeError as error:
-                self.connection.note(f"authentication cancelled: {error}")
-                return await self.command("*")
-            reply = await self.command(response, shown=hidden(response))
+            response = await logon.respond(answers, reply.texts[-1].strip(), self.connection, self._journal, job)
+            reply = await self.command(response, shown=hidden(response) if response != "*" else "*")
         return reply
-
-    def _encoded(self, response: bytes) -> str:
-        text = encoded(response)
-        self._journal.mask(text)
-        return text
 
     async def flight(self, commands: Sequence[str], answered: list[Answered], *, pipelined: bool) -> None:
         """Send commands, together when `pipelined` (RFC 2920); `answered` is filled with the replies as they come.

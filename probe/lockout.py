@@ -1,0 +1,64 @@
+"""Promise 4 across runs: a refused secret is remembered, and later runs leave it alone until it changes or a while has passed."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from probe.keep.refusals import fingerprint, forget, note_refused, suspended_until
+from probe.keep.state import installation_key, state_directory
+from probe.observe.job import Side
+from probe.plan import Plan
+from probe.record import StageRecord
+
+_LOGONS = ("auth", "login")
+
+
+def with_backoff(plan: Plan) -> Plan:
+    """The plan (credentials in it) with every side suspended whose secret was refused lately."""
+    readers = tuple(replace(reader, side=_suspended(reader.side)) for reader in plan.readers)
+    return replace(plan, submission=_suspended(plan.submission), readers=readers)
+
+
+def _suspended(side: Side) -> Side:
+    if side.credentials is None or not side.credentials.secret:
+        return side
+    user = side.credentials.username
+    until = suspended_until(state_directory(), _whose(side), user, _mark(side.credentials.secret))
+    if until is None:
+        return side
+    when = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    text = f"logon as {user} not tried: this password or token was refused before; not again before {when}"
+    return replace(side, suspended=f"{text}, unless it changes or --try-again is given")
+
+
+def remember(plan: Plan, stages: tuple[StageRecord, ...]) -> None:
+    """Note each logon's outcome for later runs. Never raises: without a state directory there is nothing to remember."""
+    try:
+        for side, stage in _tried(plan, stages):
+            assert side.credentials is not None
+            if stage.status == "ok":
+                forget(state_directory(), _whose(side), side.credentials.username)
+            elif stage.trouble is not None and stage.trouble.id == "auth.refused":
+                note_refused(state_directory(), _whose(side), side.credentials.username, _mark(side.credentials.secret))
+    except OSError:
+        pass
+
+
+def _tried(plan: Plan, stages: tuple[StageRecord, ...]) -> Iterator[tuple[Side, StageRecord]]:
+    """Each first logon that was really tried. The others follow only when it succeeded."""
+    sides = {side.leg: side for side in (plan.submission, *(reader.side for reader in plan.readers))}
+    for stage in stages:
+        leg, _, step = stage.name.partition(".")
+        side = sides.get(leg)
+        if side and side.credentials and side.credentials.secret and step in _LOGONS and stage.facts.get("attempts"):
+            yield side, stage
+
+
+def _whose(side: Side) -> str:
+    # One directory may stand behind all protocols, but a refusal over one need not mean the others refuse (IMAP4 switched off).
+    return f"{side.leg}://{side.host}:{side.port} {' '.join(side.connect)}"
+
+
+def _mark(secret: str) -> str:
+    key, _ = installation_key(state_directory())
+    return fingerprint(key, secret)

@@ -1,0 +1,152 @@
+"""The steps of a logon that every leg shares: choose the mechanism, pass the gate, answer challenges, read the outcome."""
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from probe.observe import reach
+from probe.observe.binding import end_point
+from probe.observe.connection import Connection
+from probe.observe.job import Job, Side
+from probe.observe.journal import Journal, Stage
+from probe.observe.sasl import Answers, ChallengeError, Credentials, Mechanism, Service, choose, encoded, usable
+from probe.observe.token import claims
+from probe.observe.trouble import Stopped, stop
+
+# GSSAPI service names (IANA registry): POP3's is "pop".
+_SERVICES = {"smtp": "smtp", "imap": "imap", "pop3": "pop"}
+T = TypeVar("T")
+
+
+async def begin(
+    job: Job, journal: Journal, side: Side, connection: Connection, stage: Stage, offered: list[str], command: str | None = None
+) -> tuple[Credentials, Answers | None]:
+    """Choose a mechanism and make ready for the one attempt.
+
+    `command`: the mechanism whose work a command of the protocol's own does when nothing better is offered (IMAP4
+    `LOGIN`, POP3 `USER`, `APOP`); then there are no Answers. Raises Stopped when no logon can be tried; the stage says why.
+    """
+    if side.credentials is None:
+        raise stop("auth.no-credentials", f"the profile has no credentials for {side.leg}")
+    service = Service(_SERVICES[side.leg], side.host, side.port, end_point(connection), secrets.token_hex(16))
+    stage.facts |= {"offered": offered, "mechanism": None, "attempts": 0}
+    mechanism = _chosen(side, side.credentials, service, offered, command)
+    stage.facts["alternatives"] = [item.name for item in usable(offered, side.credentials, service) if item is not mechanism]
+    reach.pass_gate(journal, side, connection, stage)
+    if side.credentials.kind == "token":
+        _look_at(side.credentials.secret, stage, job)
+    answers = await _ready(mechanism, side.credentials, service, job) if mechanism else None
+    stage.facts |= {"mechanism": mechanism.name if mechanism else command, "attempts": 1}
+    return side.credentials, answers
+
+
+def _chosen(side: Side, credentials: Credentials, service: Service, offered: list[str], command: str | None) -> Mechanism | None:
+    wanted = side.mechanism
+    if wanted == "APOP" == command:
+        return None
+    mechanism = choose(wanted, offered, credentials, service)
+    if mechanism or (command and credentials.kind == "password" and wanted in ("AUTO", command, _SAME.get(command))):
+        return mechanism
+    listed = " ".join(offered) or "none"
+    if wanted in offered and service.binding is None:
+        raise stop("auth.mechanism-not-offered", f"{wanted} needs channel binding, which this connection cannot give", listed)
+    what = f"any that takes a {credentials.kind}" if wanted == "AUTO" else wanted
+    raise stop("auth.mechanism-not-offered", f"no mechanism to log on with: wanted {what}, offered {listed}", listed)
+
+
+# A protocol's own command does what this mechanism does.
+_SAME = {"USER": "LOGIN"}
+
+
+def _look_at(token: str, stage: Stage, job: Job) -> None:
+    """What a JWT says of itself, before it is used: one that has expired is not sent."""
+    stage.facts["token"] = said = claims(token)
+    now = job.utc_now().timestamp()
+    expires = said.get("expires")
+    if said.get("expires_at") is not None and said["expires_at"] <= now:
+        raise stop("auth.token-expired", f"the token expired at {expires}; it was not sent", str(expires))
+
+
+async def _ready(mechanism: Mechanism, credentials: Credentials, service: Service, job: Job) -> Answers:
+    try:
+        return await _aside(mechanism, job, lambda: Answers(mechanism, credentials, service))
+    except ChallengeError as error:
+        raise stop(error.finding, str(error)) from None
+
+
+async def respond(answers: Answers, challenge: str, connection: Connection, journal: Journal, job: Job) -> str:
+    """The response to a challenge as it goes over the wire; `*` cancels, when there is none."""
+    try:
+        octets = await _aside(answers.mechanism, job, lambda: answers.answer(challenge))
+    except ChallengeError as error:
+        connection.note(f"authentication cancelled: {error}")
+        return "*"
+    return masked(octets, journal)
+
+
+def initial(answers: Answers, journal: Journal) -> str | None:
+    """The initial response as it goes over the wire (`=` for an empty one, RFC 4954); None where there is none."""
+    octets = answers.take_initial()
+    return None if octets is None else masked(octets, journal) or "="
+
+
+def masked(octets: bytes, journal: Journal) -> str:
+    """A response in base64, kept out of every output from now on: as it is, and as the server may quote it."""
+    text = encoded(octets)
+    journal.mask(text)
+    if octets.isascii() and len(octets) >= 16:
+        journal.mask(octets.decode())
+    return text
+
+
+async def _aside(mechanism: Mechanism, job: Job, work: Callable[[], T]) -> T:
+    """Do slow work (a KDC, many iterations) beside the loop. The thread is a daemon: a hanging library holds up no exit."""
+    if not mechanism.slow:
+        return work()
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def finish(result: Any, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is None:
+            done.set_result(result)
+        else:
+            done.set_exception(error)
+
+    def carry_out() -> None:
+        result, error = None, None
+        try:
+            result = work()
+        except BaseException as caught:
+            error = caught
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(finish, result, error)
+
+    threading.Thread(target=carry_out, name=f"sasl {mechanism.name}", daemon=True).start()
+    async with job.deadline.limit():
+        return await done
+
+
+def outcome(answers: Answers | None, stage: Stage) -> None:
+    """Put what the exchange showed into the stage, once the server has said its last word."""
+    if answers is None:
+        return
+    if answers.reason is not None:
+        stage.facts["reason"] = answers.reason
+    if answers.mechanism.proof:
+        stage.facts["server_proven"] = answers.server_is_proven
+
+
+def refusal(answers: Answers | None, who: str, said: str) -> Stopped | None:
+    """What a refused logon means beyond the server's words: our own cancelling, or the reason it gave in JSON."""
+    if answers is None:
+        return None
+    if answers.gave_up is not None:
+        return stop(answers.gave_up.finding, f"{who}: given up: {answers.gave_up}", said)
+    if answers.reason is not None:
+        listed = ", ".join(f"{key}: {value}" for key, value in answers.reason.items())
+        return stop("auth.refused", f"{who}: refused: {said} ({listed})", f"{said} ({listed})")
+    return None

@@ -1,0 +1,47 @@
+"""SCRAM (RFC 5802, RFC 7677), with channel binding as -PLUS (`tls-server-end-point`, RFC 5929), by scramp."""
+
+from functools import partial
+
+from probe.observe.sasl import ChallengeError, Credentials, Mechanism, Responses, Service
+
+# A server may ask for work; this much takes a good part of a second, and no server in the field asks for as much.
+MOST_ITERATIONS = 1_000_000
+
+
+def scram(credentials: Credentials, service: Service, *, name: str) -> Responses:
+    from scramp import ScramClient, ScramException
+
+    binding = ("tls-server-end-point", service.binding) if name.endswith("-PLUS") else None
+    try:
+        client = ScramClient([name], credentials.username, credentials.secret, channel_binding=binding, c_nonce=service.nonce)
+        first = (yield client.get_client_first().encode()).decode("utf-8", "replace")
+        _refuse_endless(first)
+        client.set_server_first(first)
+        final = (yield client.get_client_final().encode()).decode("utf-8", "replace")
+        if final.startswith("e="):
+            raise ChallengeError(f"{name}: the server refuses: {final[2:200]}", "auth.refused")
+        client.set_server_final(final)
+    except ScramException as error:
+        finding = "auth.server-unproven" if "signature" in str(error).lower() else "auth.exchange-failed"
+        raise ChallengeError(f"{name}: {str(error)[:300]}", finding) from None
+    yield b""
+
+
+def _refuse_endless(server_first: str) -> None:
+    asked = next((item[2:] for item in server_first.split(",") if item.startswith("i=")), "0")
+    if not asked.isdigit() or len(asked) > 9 or int(asked) > MOST_ITERATIONS:
+        raise ChallengeError(f"SCRAM: the server asks for {asked[:20]} iterations; at most {MOST_ITERATIONS} are done")
+
+
+def _mechanism(name: str, strength: int) -> Mechanism:
+    respond = partial(scram, name=name)
+    # Slow for its iterations only, but those are the server's choice.
+    return Mechanism(name, strength, initial=True, respond=respond, slow=True, binds=name.endswith("-PLUS"), proof=2)
+
+
+MECHANISMS = {
+    "SCRAM-SHA-256-PLUS": _mechanism("SCRAM-SHA-256-PLUS", 80),
+    "SCRAM-SHA-1-PLUS": _mechanism("SCRAM-SHA-1-PLUS", 70),
+    "SCRAM-SHA-256": _mechanism("SCRAM-SHA-256", 60),
+    "SCRAM-SHA-1": _mechanism("SCRAM-SHA-1", 50),
+}

@@ -1,0 +1,85 @@
+"""NTLM (MS-SMTPNTLM, MS-IMAP, MS-POP3) and GSSAPI, which is Kerberos (RFC 4752), by pyspnego.
+
+NTLM is weak (RC4, MD4, relayed where a server does not insist on channel binding): `auto` takes it only when the server offers
+nothing else that a password can be used with.
+"""
+
+from typing import Any
+
+from probe.observe.sasl import ChallengeError, Credentials, Mechanism, Responses, Service
+
+_EXTRA = "install the extra: pip install 'submission-probe[kerberos]' (it needs MIT Kerberos: libkrb5-dev on Debian)"
+
+
+def ntlm(credentials: Credentials, service: Service) -> Responses:
+    client = _client(credentials, service, "ntlm")
+    # MS-SMTPNTLM section 3.1.5: the first challenge is words ("ntlm supported"), then come NEGOTIATE and AUTHENTICATE.
+    yield b""
+    challenge = yield _step(client, None)
+    yield _step(client, challenge)
+
+
+def gssapi(credentials: Credentials, service: Service) -> Responses:
+    client = _client(credentials, service, "kerberos")
+    challenge = yield _step(client, None)
+    while not client.complete:
+        challenge = yield _step(client, challenge)
+    # RFC 4752 section 3.1: the server offers security layers; we choose none, since TLS is there, and name the user.
+    offer = _unwrapped(client, challenge)
+    if len(offer) != 4 or not offer[0] & 1:
+        raise ChallengeError("GSSAPI: the server insists on a security layer, and mail over TLS needs none")
+    yield client.wrap(b"\x01\0\0\0" + credentials.username.encode(), encrypt=False).data
+
+
+def _client(credentials: Credentials, service: Service, protocol: str) -> Any:
+    import spnego
+    from spnego.channel_bindings import GssChannelBindings
+    from spnego.exceptions import SpnegoError
+
+    bindings = None
+    if service.binding is not None and protocol == "ntlm":
+        # Extended Protection for Authentication: IIS and Exchange may insist on it.
+        bindings = GssChannelBindings(application_data=b"tls-server-end-point:" + service.binding)
+    password = credentials.secret or None
+    # Without a password the ticket is in the credential cache, and so is whose it is.
+    user = credentials.username if password else None
+    try:
+        return spnego.client(user, password, service.host, service.name, channel_bindings=bindings, protocol=protocol)
+    except ImportError:
+        raise ChallengeError(f"GSSAPI needs a Kerberos library: {_EXTRA}", "auth.library-missing") from None
+    except SpnegoError as error:
+        raise _failed(protocol, error) from None
+
+
+def _step(client: Any, challenge: bytes | None) -> bytes:
+    from spnego.exceptions import SpnegoError
+
+    try:
+        return client.step(challenge) or b""
+    except SpnegoError as error:
+        raise _failed(client.protocol, error) from None
+    except Exception as error:
+        # A peer's malformed token reaches pyspnego's parser as any kind of exception (struct.error, IndexError, …).
+        raise ChallengeError(f"{client.protocol}: the token cannot be read: {error}"[:300]) from None
+
+
+def _unwrapped(client: Any, challenge: bytes) -> bytes:
+    try:
+        return bytes(client.unwrap(challenge).data)
+    except Exception as error:
+        raise ChallengeError(f"GSSAPI: the server's offer cannot be read: {error}"[:300]) from None
+
+
+def _failed(protocol: str, error: Exception) -> ChallengeError:
+    text = " ".join(str(error).split())[:300]
+    if protocol != "kerberos":
+        return ChallengeError(f"{protocol}: {text}")
+    if "requires the Python gssapi library" in text or "is not available" in text or "No module" in text:
+        return ChallengeError(f"GSSAPI needs a Kerberos library: {_EXTRA}", "auth.library-missing")
+    return ChallengeError(f"no Kerberos ticket for this server: {text}", "auth.no-ticket")
+
+
+MECHANISMS = {
+    "GSSAPI": Mechanism("GSSAPI", 85, initial=True, respond=gssapi, needs=("ticket", "password"), slow=True),
+    "NTLM": Mechanism("NTLM", 5, initial=False, respond=ntlm, words_first=True),
+}

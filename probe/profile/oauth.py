@@ -1,0 +1,229 @@
+"""Access tokens: from the sources every secret has, or fetched by OAuth 2.0 (extra `oauth`).
+
+Microsoft 365 by msal (client credentials, RFC 6749 section 4.4; device code, RFC 8628); any other provider's token endpoint by
+requests-oauthlib. HTTPS only, no redirects, bounded in time. No error text here holds a token or a client secret.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, model_validator
+
+from probe.profile.problem import Problem, ProfileError
+from probe.profile.secret import KINDS, SecretSource, resolve_secret
+from probe.profile.table import Table, contradiction
+from probe.profile.values import ExistingFile, Text
+
+SECONDS = 10.0
+MICROSOFT = "https://login.microsoftonline.com"
+# Microsoft: "Authenticate an IMAP, POP or SMTP connection using OAuth" (learn.microsoft.com/exchange/client-developer).
+_SCOPES = {
+    "client-credentials": ("https://outlook.office365.com/.default",),
+    "device-code": (
+        "https://outlook.office.com/SMTP.Send",
+        "https://outlook.office.com/IMAP.AccessAsUser.All",
+        "https://outlook.office.com/POP.AccessAsUser.All",
+    ),
+}
+_EXTRA = "needs the extra: pip install 'submission-probe[oauth]'"
+
+
+class OAuth(Table):
+    """Where an access token is fetched: a tenant of Microsoft 365, or another provider's token endpoint."""
+
+    tenant: Text | None = None
+    """Microsoft 365: the tenant's id or domain."""
+    authority: Text | None = None
+    """Instead of tenant: the whole authority, such as https://login.microsoftonline.us/TENANT for a national cloud."""
+    token_endpoint: Text | None = None
+    """Any other provider: the https:// address of its token endpoint (client credentials only)."""
+    client_id: Text
+    client_secret: SecretSource | None = None
+    client_certificate: ExistingFile | None = None
+    """Microsoft 365, instead of a client secret: a PEM file with certificate and private key."""
+    flow: Literal["client-credentials", "device-code"] = "client-credentials"
+    """device-code: somebody signs in once, at a terminal; the refresh token is then kept in the state directory."""
+    scopes: tuple[Text, ...] = ()
+    """Default: Microsoft 365's scopes for mail."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> "OAuth":
+        places = [key for key in ("tenant", "authority", "token_endpoint") if getattr(self, key)]
+        if len(places) != 1:
+            got = " and ".join(places) or "none"
+            raise contradiction("", f"expected exactly one of tenant, authority, token_endpoint, got {got}")
+        for key in ("authority", "token_endpoint"):
+            if not (getattr(self, key) or "https://").startswith("https://"):
+                raise contradiction(key, "expected an https:// address: a client secret goes there")
+        proof = [key for key in ("client_secret", "client_certificate") if getattr(self, key)]
+        if self.flow == "client-credentials" and len(proof) != 1:
+            raise contradiction("client_secret", "set exactly one of client_secret and client_certificate", missing=not proof)
+        if self.flow == "device-code" and (proof or self.token_endpoint):
+            raise contradiction("flow", "device-code goes with tenant or authority, and without a client's own secret")
+        if self.token_endpoint and self.client_certificate:
+            raise contradiction("client_certificate", "goes with tenant or authority; a token endpoint takes client_secret")
+        return self
+
+
+class TokenSource(SecretSource):
+    """Exactly one of the sources of a secret, or `oauth`: fetch the token."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [kind]} for kind in (*KINDS, "oauth")]})
+    kinds: ClassVar[tuple[str, ...]] = (*KINDS, "oauth")
+    oauth: OAuth | None = None
+
+    def __str__(self) -> str:
+        return f"oauth {self.oauth.client_id}" if self.oauth else super().__str__()
+
+    @property
+    def is_slow(self) -> bool:
+        return self.oauth is not None or super().is_slow
+
+
+def resolve_token(source: TokenSource, base: Path | None, cache: Path, *, key: str, username: str | None) -> str:
+    """The access token. `cache` is the folder that a device-code sign-in is kept in (0600).
+
+    Blocks while it is fetched: 10 seconds a request, and for a sign-in as long as the provider gives. Raises ProfileError.
+    """
+    if source.oauth is None:
+        return resolve_secret(source, base, key=key, username=username)
+    where = f"{key}.oauth"
+    secret = None
+    if source.oauth.client_secret:
+        secret = resolve_secret(source.oauth.client_secret, base, key=f"{where}.client_secret", username=source.oauth.client_id)
+    wrong, token = _fetch(source.oauth, secret, cache)
+    if token:
+        return token
+    # A provider may quote what it was sent.
+    wrong = wrong.replace(secret, "[secret]") if secret else wrong
+    raise ProfileError(Problem(None, None, where, f"no token: {_plain(wrong)[:500]}"))
+
+
+def _fetch(oauth: OAuth, secret: str | None, cache: Path) -> tuple[str, str]:
+    """(what is wrong or "", token): values, so that no traceback carries a secret."""
+    try:
+        import requests
+    except ImportError:
+        return _EXTRA, ""
+    try:
+        if oauth.token_endpoint:
+            return _from_endpoint(oauth, secret or "")
+        return _device(oauth, cache) if oauth.flow == "device-code" else _application(oauth, secret)
+    except ImportError:
+        return _EXTRA, ""
+    except requests.RequestException as error:
+        return f"{oauth.token_endpoint or _authority(oauth)} cannot be asked: {type(error).__name__}: {error}", ""
+    except (ValueError, OSError) as error:
+        return f"{type(error).__name__}: {error}", ""
+
+
+def _session() -> Any:
+    import requests
+
+    class Bounded(requests.Session):
+        """A token request carries a secret: it follows nobody elsewhere, and waits for nobody long."""
+
+        def request(self, *arguments: Any, **named: Any) -> Any:
+            named["timeout"], named["allow_redirects"] = SECONDS, False
+            return super().request(*arguments, **named)
+
+    return Bounded()
+
+
+def _from_endpoint(oauth: OAuth, secret: str) -> tuple[str, str]:
+    from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error
+
+    client = BackendApplicationClient(client_id=oauth.client_id)
+    body = client.prepare_request_body(scope=list(oauth.scopes) or None)
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+    with _session() as session:
+        answer = session.post(oauth.token_endpoint, data=body, headers=headers, auth=(oauth.client_id, secret))
+    if answer.is_redirect:
+        return f"{oauth.token_endpoint} redirects to {answer.headers.get('Location')}, and a secret is not sent on", ""
+    try:
+        found = client.parse_request_body_response(answer.text, scope=list(oauth.scopes) or None)
+    except OAuth2Error as error:
+        said = f"{error.error}: {error.description or ''}" if answer.status_code < 500 else "not an answer of OAuth 2.0"
+        return f"{oauth.token_endpoint} answers {answer.status_code}, {said}", ""
+    return "", str(found["access_token"])
+
+
+def _authority(oauth: OAuth) -> str:
+    return oauth.authority or f"{MICROSOFT}/{oauth.tenant}"
+
+
+def _scopes(oauth: OAuth) -> list[str]:
+    return list(oauth.scopes or _SCOPES[oauth.flow])
+
+
+def _settings(oauth: OAuth) -> dict[str, Any]:
+    # Instance discovery asks login.microsoftonline.com about every authority it does not know.
+    return {"authority": _authority(oauth), "http_client": _session(), "instance_discovery": None if oauth.tenant else False}
+
+
+def _application(oauth: OAuth, secret: str | None) -> tuple[str, str]:
+    import msal
+
+    proof: Any = secret
+    if oauth.client_certificate:
+        pem = oauth.client_certificate.read_text()
+        proof = {"private_key": pem, "public_certificate": pem}
+    app = msal.ConfidentialClientApplication(oauth.client_id, client_credential=proof, **_settings(oauth))
+    return _told(app.acquire_token_for_client(scopes=_scopes(oauth)))
+
+
+def _device(oauth: OAuth, cache: Path) -> tuple[str, str]:
+    import msal
+
+    kept = _Kept(cache, f"{_authority(oauth)} {oauth.client_id}")
+    app = msal.PublicClientApplication(oauth.client_id, token_cache=kept.cache, **_settings(oauth))
+    found = next((app.acquire_token_silent(_scopes(oauth), account=account) for account in app.get_accounts()), None)
+    if not found or "access_token" not in found:
+        if not (sys.stdin and sys.stdin.isatty()):
+            return "nobody has signed in; run this profile once at a terminal", ""
+        flow = app.initiate_device_flow(scopes=_scopes(oauth))
+        if "message" not in flow:
+            return _told(flow)
+        print(_plain(flow["message"]), file=sys.stderr, flush=True)
+        found = app.acquire_token_by_device_flow(flow)
+    kept.save()
+    return _told(found)
+
+
+class _Kept:
+    """msal's token cache in a file that only we may read."""
+
+    def __init__(self, folder: Path, whose: str) -> None:
+        import hashlib
+
+        import msal
+
+        self.cache = msal.SerializableTokenCache()
+        self._path = folder / f"oauth-{hashlib.sha256(whose.encode()).hexdigest()[:16]}.json"
+        if self._path.exists():
+            self.cache.deserialize(self._path.read_text())
+
+    def save(self) -> None:
+        if not self.cache.has_state_changed:
+            return
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = self._path.with_suffix(f".{os.getpid()}")
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+            stream.write(self.cache.serialize())
+        fresh.replace(self._path)
+
+
+def _told(answer: dict[str, Any] | None) -> tuple[str, str]:
+    answer = answer or {}
+    if "access_token" in answer:
+        return "", str(answer["access_token"])
+    # Microsoft's description has trace ids on lines of their own; the first line is the sentence.
+    described = str(answer.get("error_description", "")).partition("\n")[0]
+    return f"{answer.get('error')}: {described}", ""
+
+
+def _plain(text: str) -> str:
+    """A provider's words on one line, without control characters."""
+    return "".join(character if character.isprintable() else " " for character in str(text))
