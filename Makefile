@@ -10,6 +10,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	scripts/install-servers
+	scripts/install-kerberos $(VENV)
 	$(MAKE) --no-print-directory check
 
 check: $(STAMP)

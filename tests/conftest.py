@@ -9,7 +9,7 @@ import pytest
 from tests.servers.mail import MailServers, available
 from tests.servers.pki import Authority
 
-_SERVER_FIXTURES = {"mail", "mail_servers"}
+_SERVER_FIXTURES = {"mail", "mail_servers", "everything"}
 _SKIPPED: list[str] = []
 
 

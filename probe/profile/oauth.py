@@ -144,10 +144,13 @@ def _from_endpoint(oauth: OAuth, secret: str) -> tuple[str, str]:
         return f"{oauth.token_endpoint} redirects to {answer.headers.get('Location')}, and a secret is not sent on", ""
     try:
         found = client.parse_request_body_response(answer.text, scope=list(oauth.scopes) or None)
+        return "", str(found["access_token"])
     except OAuth2Error as error:
         said = f"{error.error}: {error.description or ''}" if answer.status_code < 500 else "not an answer of OAuth 2.0"
-        return f"{oauth.token_endpoint} answers {answer.status_code}, {said}", ""
-    return "", str(found["access_token"])
+    except (AttributeError, TypeError, KeyError):
+        # JSON, but not an object of the shape RFC 6749 section 5.1 gives it.
+        said = "not an answer of OAuth 2.0"
+    return f"{oauth.token_endpoint} answers {answer.status_code}, {said}", ""
 
 
 def _authority(oauth: OAuth) -> str:

@@ -26,7 +26,7 @@ _USAGES = (
 _Issuer = tuple[ec.EllipticCurvePrivateKey, x509.Name]
 
 
-def make_context(folder: Path, fqdn: str, fault: str | None, user: str) -> tuple[ssl.SSLContext, Path, bytes]:
+def make_context(folder: Path, fqdn: str, fault: str | None, user: str = "client") -> tuple[ssl.SSLContext, Path, bytes]:
     """A server context for the sandbox's names, the file with the root that a client should trust, the leaf's SHA-256.
 
     `client.pem` in the folder is a client certificate of that user, which the server trusts.

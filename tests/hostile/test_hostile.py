@@ -14,6 +14,7 @@ import probe
 from probe.report import Report, report_to_json
 from probe.sandbox import Sandbox
 from probe.sandbox.authority import make_context
+from tests.canary import leaks, told
 from tests.hostile.server import HostileServer, message_changes
 from tests.hostile.story import PROTOCOLS, Play, plays
 
@@ -37,12 +38,12 @@ async def perform(play: Play, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         monkeypatch.setenv("PW", sandbox.password)
         sandbox._world.mailbox(sandbox.username).folders["INBOX"].add(NEIGHBOUR)
         certificate = play.settings.get("certificate")
-        context, _ = make_context(tmp_path, "mail.hostile.test", certificate)
+        context, *_ = make_context(tmp_path, "mail.hostile.test", certificate)
         if certificate is None:
-            context, ca_file = make_context(tmp_path, "mail.hostile.test", None)
+            context, ca_file, _ = make_context(tmp_path, "mail.hostile.test", None)
         else:
             (tmp_path / "trusted").mkdir()
-            _, ca_file = make_context(tmp_path / "trusted", "mail.hostile.test", None)
+            _, ca_file, _ = make_context(tmp_path / "trusted", "mail.hostile.test", None)
             ca_file = ca_file if certificate == "untrusted" else tmp_path / "root.pem"
         if play.settings.get("tls") == "old":
             context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
@@ -91,7 +92,7 @@ async def test_story(play: Play, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert secret.encode() not in outcome.server.clear and blob not in outcome.server.clear
     if "certificate" in play.settings:
         assert blob not in outcome.server.received
-    assert secret not in shown and blob.decode() not in shown
+    assert leaks([shown, *told(report)], secret, outcome.sandbox.username) == []
     # Ended in time, foreign mail untouched.
     assert outcome.seconds <= float(play.settings.get("timeout", "10")) + 1
     inbox = outcome.sandbox.mailboxes[outcome.sandbox.username].folders["INBOX"].messages

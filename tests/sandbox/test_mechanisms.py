@@ -131,3 +131,21 @@ async def test_a_list_ends_with_the_first_refusal(monkeypatch: pytest.MonkeyPatc
         assert [logon.ok for logon in sandbox.logons] == [False]
         skipped = next(stage for stage in report.stages if stage.name == "smtp.auth.plain")
         assert skipped.status == "skipped" and "not tried again" in str(skipped.record.reason)
+
+
+async def test_the_same_wrong_password_is_not_tried_in_the_next_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async with Sandbox() as sandbox:
+        data = profile(sandbox, monkeypatch, tmp_path, password={"env": "PW"})
+        monkeypatch.setenv("PW", "not-the-password")
+        first = await probe.run(data, light=True, raise_bugs=True)
+        assert {finding.id for finding in first.findings} == {"auth.refused"}
+        assert len(sandbox.logons) == 3
+        second = await probe.run(data, light=True, raise_bugs=True)
+        assert {finding.id for finding in second.findings} == {"auth.suspended"} and second.exit_code == 2
+        assert len(sandbox.logons) == 3
+        # Somebody who looks on may try again; a password that changed is tried, and success ends the back-off.
+        await probe.run(data, light=True, try_again=True, raise_bugs=True)
+        assert len(sandbox.logons) == 6
+        monkeypatch.setenv("PW", sandbox.password)
+        assert (await probe.run(data, light=True, raise_bugs=True)).verdict == "ok"
+        assert len(sandbox.logons) == 9

@@ -19,6 +19,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.servers import configuration
@@ -36,11 +37,12 @@ _RELOAD_SECONDS = 10.0
 def available() -> str | None:
     """Why real servers cannot be had, or None when they can."""
     files = [_POSTFIX_MASTER, *(Path("/usr/lib/dovecot") / name for name in ("imap", "pop3", "lmtp"))]
+    files.append(Path("/usr/lib/dovecot/modules/auth/libmech_gssapi.so"))
     missing = [str(path) for path in files if not path.exists()]
-    if not shutil.which("dovecot", path=_PATH):
-        missing.append("dovecot")
+    missing += [name for name in ("dovecot", "krb5kdc", "kadmin.local", "kinit") if not shutil.which(name, path=_PATH)]
+    missing += [f"Python's {name}" for name in ("gssapi", "krb5") if find_spec(name) is None]
     if missing:
-        return f"not installed: {', '.join(missing)} (run scripts/install-servers)"
+        return f"not installed: {', '.join(missing)} (run make test)"
     return "Postfix and Dovecot can only be started by root" if os.geteuid() != 0 else None
 
 
@@ -100,11 +102,13 @@ class MailServers:
         auth_mechanisms: str = "plain login cram-md5",
         extra_postfix: dict[str, str] | None = None,
         extra_dovecot: str = "",
+        environ: dict[str, str] | None = None,
     ) -> None:
         self.certificate = certificate or authority.leaf(self.fqdn, "localhost", "127.0.0.1", "::1")
         self.ca_file = authority.ca_file
         self.starttls, self.discard, self.quota, self.auth_mechanisms = starttls, discard, quota, auth_mechanisms
         self.extra_postfix, self.extra_dovecot = extra_postfix or {}, extra_dovecot
+        self.environ = environ or {}
         self.hosts = ("127.0.0.1", "::1") if has_ipv6() else ("127.0.0.1",)
         self.ports = free_ports((*SERVICES, *_INNER))
         # Not pytest's tmp_path: its folders are 0700, and user postfix has to pass through.
@@ -120,10 +124,10 @@ class MailServers:
 
     # -- users and mail ----------------------------------------------------------------------------------------
 
-    def add_user(self, name: str, password: str) -> str:
-        """Add a user, or change the password; returns the address."""
+    def add_user(self, name: str, password: str, extra: str = "") -> str:
+        """Add a user, or change the password; returns the address. `extra`: further fields of Dovecot's passdb."""
         address = self.address(name)
-        (self.directory / "users" / address).write_text(f"{address}:{{PLAIN}}{password}\n")
+        (self.directory / "users" / address).write_text(f"{address}:{{PLAIN}}{password}::::::{extra}\n")
         return address
 
     def address(self, name: str) -> str:
@@ -203,7 +207,7 @@ class MailServers:
         return [pid for process in self._processes for pid in _living(process.pid)]
 
     def _spawn(self, *command: str) -> None:
-        environ = {"PATH": _PATH, "MAIL_CONFIG": str(self.directory / "postfix")}
+        environ = {"PATH": _PATH, "MAIL_CONFIG": str(self.directory / "postfix"), **self.environ}
         with (self.directory / "output.log").open("ab") as output:
             # A session each: its number is the group to end.
             self._processes.append(

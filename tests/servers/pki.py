@@ -46,9 +46,12 @@ class Authority:
         key: str = "ec",
         self_signed: bool = False,
         file_stem: str = "leaf",
+        client: bool = False,
     ) -> Certificate:
-        """Issue a leaf for DNS names or addresses; `intermediate=False` leaves the intermediate out of the file."""
+        """Issue a leaf for DNS names or addresses; `intermediate=False` leaves the intermediate out of the file; `client=True`
+        makes it one for TLS clients."""
         now = datetime.now(UTC)
+        usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
         secret = rsa.generate_private_key(65537, int(key[3:])) if key.startswith("rsa") else ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         issuer, signer = (subject, secret) if self_signed else (self._certificate.subject, self._key)
@@ -61,7 +64,7 @@ class Authority:
             .not_valid_before(not_before or now - timedelta(hours=1))
             .not_valid_after(not_after or now + timedelta(days=90))
             .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
         )

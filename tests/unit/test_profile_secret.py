@@ -1,5 +1,6 @@
 """Fetching a secret: what is accepted, and that no error tells it."""
 
+import os
 import sys
 
 import pytest
@@ -66,3 +67,58 @@ def test_a_command(tmp_path, monkeypatch):
 def test_a_command_is_not_given_to_a_shell(tmp_path):
     source = SecretSource(command=(sys.executable, "-c", "import sys; print(sys.argv[1])", "$(echo x); `id`"))
     assert resolve_secret(source, tmp_path) == "$(echo x); `id`"
+
+
+def test_a_file_that_others_may_read_when_the_profile_says_so(tmp_path):
+    path = tmp_path / "pw"
+    path.write_text("hunter2")
+    path.chmod(0o644)
+    assert resolve_secret(SecretSource(file="pw", readable_by_others=True), tmp_path) == "hunter2"
+
+
+def test_a_systemd_credential(tmp_path):
+    (tmp_path / "probe").write_text("hunter2\n")
+    source = SecretSource(credential="probe")
+    assert resolve_secret(source, None, environ={"CREDENTIALS_DIRECTORY": str(tmp_path)}) == "hunter2"
+    assert "not run by systemd with LoadCredential=probe:FILE" in failure(source, environ={})
+    elsewhere = SecretSource(credential="../probe")
+    assert "no credential's name" in failure(elsewhere, environ={"CREDENTIALS_DIRECTORY": str(tmp_path / "x")})
+
+
+def test_a_keyring(tmp_path, monkeypatch):
+    """A real backend that keeps its entries in a file (keyrings.alt); a desktop's is asked the same way."""
+    import keyring
+    from keyrings.alt.file import PlaintextKeyring
+
+    backend = PlaintextKeyring()
+    backend.file_path = str(tmp_path / "keyring")
+    monkeypatch.setattr("keyring.core._keyring_backend", backend)
+    keyring.set_password("submission-probe", "probe@contoso.com", "hunter2")
+    source = SecretSource(keyring="submission-probe")
+    assert resolve_secret(source, None, username="probe@contoso.com") == "hunter2"
+    assert "keyring set submission-probe other" in failure(source, username="other")
+
+
+def test_a_prompt_wants_a_terminal():
+    assert "needs a terminal; from cron or a service use file or credential" in failure(SecretSource(prompt=True))
+
+
+def test_a_prompt_on_a_terminal():
+    """A real pseudo-terminal: the question goes to it, the answer is not echoed."""
+    import pty
+
+    code = "from probe.profile import *; print(len(resolve_secret(SecretSource(prompt=True), None, username='me')))"
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-c", code])
+    shown = b""
+    while b"Password of me:" not in shown:
+        shown += os.read(terminal, 1024)
+    os.write(terminal, b"hunter2\n")
+    try:
+        while piece := os.read(terminal, 1024):
+            shown += piece
+    except OSError:
+        pass  # Linux says so when the other side of the terminal is gone
+    assert os.waitpid(child, 0)[1] == 0
+    assert b"7" in shown and b"hunter2" not in shown

@@ -125,6 +125,9 @@ async def _ehlo(journal: Journal, talk: SmtpTalk, name: str) -> dict[str, list[s
         }
         if reply.code != 250:
             finding = "smtp.unavailable" if reply.code == 421 else "ehlo.refused"
+            if "client certificate" in reply.text.lower():
+                # Postfix looks at it after the handshake: "Client certificate not trusted", "No client certificate presented".
+                finding = "tls.client-certificate-refused"
             raise stop(finding, f"EHLO {talk.ehlo}: refused: {reply}", str(reply))
     return words
 

@@ -1,0 +1,164 @@
+"""Access tokens fetched from an HTTPS server on loopback: client credentials, device code, redirects, refusals."""
+
+import base64
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from probe.profile import ProfileError, TokenSource, resolve_token
+from tests.servers.pki import Authority
+
+SECRET = "client-Horse7battery"
+TOKEN = "access-Horse7battery"
+
+
+class Provider:
+    """Answers of an authorization server by path; `seen` has every request (path, headers, form)."""
+
+    def __init__(self, authority: Authority) -> None:
+        self.answers: dict[str, Callable[[dict[str, list[str]]], tuple[int, dict[str, str], Any]]] = {}
+        self.seen: list[tuple[str, dict[str, str], dict[str, list[str]]]] = []
+        provider = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.answer({})
+
+            def do_POST(self) -> None:
+                self.answer(parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode()))
+
+            def answer(self, form: dict[str, list[str]]) -> None:
+                provider.seen.append((self.path, dict(self.headers), form))
+                status, headers, body = provider.answers.get(self.path, lambda _: (404, {}, {}))(form)
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
+
+            def log_message(self, *_: object) -> None: ...
+
+        leaf = authority.leaf("localhost", "127.0.0.1", file_stem="oauth")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(leaf.cert_file, leaf.key_file)
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"https://localhost:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def microsoft(self) -> None:
+        """The discovery document of an authority, as msal reads it."""
+        base = f"{self.url}/contoso"
+        self.answers["/contoso/v2.0/.well-known/openid-configuration"] = lambda _: (
+            200, {"Content-Type": "application/json"},
+            {
+                "issuer": f"{base}/v2.0", "authorization_endpoint": f"{base}/authorize", "token_endpoint": f"{base}/token",
+                "device_authorization_endpoint": f"{base}/devicecode",
+            },
+        )  # fmt: skip
+
+
+@pytest.fixture
+def provider(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.ca_file))
+    monkeypatch.setenv("CLIENT_SECRET", SECRET)
+    monkeypatch.setenv("NO_PROXY", "*")
+    made = Provider(authority)
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def fetch(tmp_path: Path, **oauth: Any) -> str:
+    source = TokenSource.model_validate({"oauth": {"client_id": "probe-app", **oauth}})
+    return resolve_token(source, tmp_path, tmp_path / "state", key="account.token", username="probe@contoso.com")
+
+
+def refusal(tmp_path: Path, **oauth: Any) -> str:
+    with pytest.raises(ProfileError) as caught:
+        fetch(tmp_path, **oauth)
+    text = str(caught.value)
+    assert SECRET not in text and "\n" not in text
+    return text
+
+
+WITH_SECRET = {"client_secret": {"env": "CLIENT_SECRET"}}
+
+
+def test_a_token_endpoint(provider: Provider, tmp_path: Path) -> None:
+    provider.answers["/token"] = lambda form: (200, {}, {"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3600})
+    assert fetch(tmp_path, token_endpoint=f"{provider.url}/token", scopes=["mail"], **WITH_SECRET) == TOKEN
+    _, headers, form = provider.seen[0]
+    assert form == {"grant_type": ["client_credentials"], "scope": ["mail"]}
+    assert headers["Authorization"] == "Basic " + base64.b64encode(f"probe-app:{SECRET}".encode()).decode()
+
+
+def test_a_token_endpoint_that_refuses(provider: Provider, tmp_path: Path) -> None:
+    said = {"error": "invalid_client", "error_description": f"secret {SECRET} expired\nsecond line"}
+    provider.answers["/token"] = lambda form: (401, {}, said)
+    text = refusal(tmp_path, token_endpoint=f"{provider.url}/token", **WITH_SECRET)
+    assert "account.token.oauth: no token" in text and "answers 401, invalid_client: secret [secret] expired" in text
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"access_token": ""}', b'{"token_type": "Bearer"}'])
+def test_an_endpoint_that_talks_nonsense(provider: Provider, tmp_path: Path, body: bytes) -> None:
+    provider.answers["/token"] = lambda form: (200, {}, body)
+    assert "no token" in refusal(tmp_path, token_endpoint=f"{provider.url}/token", **WITH_SECRET)
+
+
+def test_a_redirect_is_not_followed(provider: Provider, tmp_path: Path) -> None:
+    provider.answers["/token"] = lambda form: (307, {"Location": f"{provider.url}/elsewhere"}, {})
+    assert "a secret is not sent on" in refusal(tmp_path, token_endpoint=f"{provider.url}/token", **WITH_SECRET)
+    assert [path for path, *_ in provider.seen] == ["/token"]
+
+
+def test_an_endpoint_that_is_not_trusted(provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    assert "SSLError" in refusal(tmp_path, token_endpoint=f"{provider.url}/token", **WITH_SECRET)
+    assert provider.seen == []
+
+
+def test_microsoft_client_credentials(provider: Provider, tmp_path: Path) -> None:
+    provider.microsoft()
+    provider.answers["/contoso/token"] = lambda form: (200, {}, {"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3600})
+    assert fetch(tmp_path, authority=f"{provider.url}/contoso", **WITH_SECRET) == TOKEN
+    form = next(form for path, _, form in provider.seen if path == "/contoso/token")
+    assert form["scope"] == ["https://outlook.office365.com/.default"] and form["grant_type"] == ["client_credentials"]
+
+
+def test_microsoft_refuses(provider: Provider, tmp_path: Path) -> None:
+    provider.microsoft()
+    described = "AADSTS7000222: The provided client secret keys are expired.\nTrace ID: 1"
+    said = {"error": "invalid_client", "error_description": described}
+    provider.answers["/contoso/token"] = lambda form: (401, {}, said)
+    text = refusal(tmp_path, authority=f"{provider.url}/contoso", **WITH_SECRET)
+    assert "invalid_client: AADSTS7000222: The provided client secret keys are expired." in text and "Trace" not in text
+
+
+def test_a_device_code_needs_a_terminal_once(provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider.microsoft()
+    code: dict[str, Any] = {"device_code": "d", "user_code": "ABC", "verification_uri": "https://x", "message": "Go"}
+    code |= {"expires_in": 60, "interval": 0}
+    provider.answers["/contoso/devicecode"] = lambda form: (200, {}, code)
+    info = base64.urlsafe_b64encode(json.dumps({"uid": "u", "utid": "t"}).encode()).decode().rstrip("=")
+    token = {"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3600, "refresh_token": "refresh", "client_info": info}
+    token["scope"] = "https://outlook.office.com/SMTP.Send"
+    provider.answers["/contoso/token"] = lambda form: (200, {}, token)
+    flow = {"authority": f"{provider.url}/contoso", "flow": "device-code", "scopes": ["https://outlook.office.com/SMTP.Send"]}
+    assert "run this profile once at a terminal" in refusal(tmp_path, **flow)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    assert fetch(tmp_path, **flow) == TOKEN
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    asked = len(provider.seen)
+    # The second run finds the sign-in: no question, and no request as long as the token lives.
+    assert fetch(tmp_path, **flow) == TOKEN
+    assert [path for path, *_ in provider.seen[asked:] if "devicecode" in path or path.endswith("/token")] == []
+    (kept,) = (tmp_path / "state").glob("oauth-*.json")
+    assert kept.stat().st_mode & 0o077 == 0
