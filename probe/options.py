@@ -23,8 +23,8 @@ def overlays(options: Mapping[str, Any]) -> list[Overlay]:
     """Turn options (`None` = not given) into overlays, in the order in which later ones win.
 
     Knows: host, port, security, user, timeout, ca_file, connect, password_env, password_file, readback,
-    trust_any_certificate, set (`section.key=value` texts). Raises ProfileError for a readback or a `set` that makes no
-    sense; values are checked with the profile.
+    trust_any_certificate, every_address, set (`section.key=value` texts). Raises ProfileError for a readback or a `set`
+    that makes no sense; values are checked with the profile.
     """
     made = [Overlay(_flag(name), path, options[name]) for name, path in _KEYS.items() if options.get(name) is not None]
     if options.get("password_env") is not None:
@@ -33,6 +33,8 @@ def overlays(options: Mapping[str, Any]) -> list[Overlay]:
         made.append(Overlay("--password-file", ("account", "password"), {"file": str(options["password_file"])}))
     if options.get("trust_any_certificate"):
         made.append(Overlay("--trust-any-certificate", ("tls", "trust_any_certificate"), True))
+    if options.get("every_address"):
+        made.append(Overlay("--every-address", ("submission", "every_address"), "logon"))
     if options.get("readback") is not None:
         made += _readback(options["readback"])
     return made + [_set(text) for text in options.get("set") or ()]

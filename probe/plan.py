@@ -66,6 +66,7 @@ class Plan:
     delivery_critical: float
     delete: bool
     pipelining: bool = True
+    every_address: str = "off"
     stages: tuple[str, ...] = field(default=())
 
     @property
@@ -96,6 +97,7 @@ def make_plan(profile: Profile, *, light: bool = False, delete: bool = True, pip
         delivery_critical=limits.delivery_critical,
         delete=delete,
         pipelining=pipelining,
+        every_address=submission.every_address,
         stages=_stages(profile, bound),
     )
 

@@ -35,6 +35,9 @@ def run(
     password_file: option.PasswordFile = None,
     readback: option.Readback = None,
     connect: option.Connect = None,
+    every_address: Annotated[
+        bool, typer.Option("--every-address", help="Probe each address behind the name, or each --connect, by itself.")
+    ] = False,
     set: option.Set = None,
     ca_file: option.CaFile = None,
     trust_any_certificate: option.TrustAny = False,
@@ -64,6 +67,7 @@ def run(
         password_file=password_file,
         readback=readback,
         connect=connect,
+        every_address=every_address,
         set=set,
         ca_file=ca_file,
         trust_any_certificate=trust_any_certificate,
@@ -140,14 +144,20 @@ async def _run_all(
     from probe.observe.connection import Pace
     from probe.roundtrip import judge, observe
 
+    if any(plan.every_address != "off" for plan in plans):
+        from probe.nodes import observe_each
+
     interrupt = interrupt_on_signals()
     turns, pace = asyncio.Semaphore(concurrency), Pace()
 
-    async def one(plan: "Plan", profile: "Profile", watch: Any) -> "Report":
+    async def one(plan: "Plan", profile: "Profile", watch: Any) -> list["Report"]:
         async with turns:
-            return judge(await observe(plan, interrupt=interrupt, watch=watch, pace=pace), profile)
+            if plan.every_address != "off":
+                return await observe_each(plan, profile, interrupt=interrupt, watch=watch, pace=pace)
+            return [judge(await observe(plan, interrupt=interrupt, watch=watch, pace=pace), profile)]
 
-    return list(await asyncio.gather(*(map(one, plans, profiles, watches))))
+    each = await asyncio.gather(*(map(one, plans, profiles, watches)))
+    return [report for reports in each for report in reports]
 
 
 def interrupt_on_signals() -> asyncio.Event:

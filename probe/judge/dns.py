@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from probe.profile import Profile
 from probe.record import Record
-from probe.report import Finding, Kind
+from probe.report import Finding, Kind, Severity
 
 FINDINGS = {
     "dns.resolver-no-record": Kind(
@@ -20,7 +20,12 @@ FINDINGS = {
     "dns.resolvers-differ": Kind(
         "the resolvers give different addresses",
         "Split DNS does so on purpose; otherwise one of the zones is out of date.",
-        ("Compare: dig @SERVER NAME for each",),
+        ("Compare: dig @SERVER NAME for each", "If it is on purpose: split = true under [dns] in the profile"),
+    ),
+    "dns.unexpected-answer": Kind(
+        "a resolver gives other addresses than the profile expects",
+        "The record was changed in that zone, or dns.addresses in the profile is out of date.",
+        ("Look: dig @SERVER NAME", "Mend: the A/AAAA record in that zone, or dns.addresses"),
     ),
 }
 
@@ -30,12 +35,19 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     for name, answer in answers.items():
         if answer["error"]:
             finding = "dns.resolver-no-record" if answer["error"] == "no-record" else "dns.resolver-failed"
-            severity = "critical" if answer["error"] == "no-record" else "warning"
+            grave: Severity = "critical" if answer["error"] == "no-record" else "warning"
             text = f"resolver {name} ({answer['server']}): {answer['text']}"
             kind = FINDINGS[finding]
-            yield Finding(finding, severity, "smtp.resolve", text, answer["text"], kind.cause, kind.remedy)  # type: ignore[arg-type]
+            yield Finding(finding, grave, "smtp.resolve", text, answer["text"], kind.cause, kind.remedy)
     given = {name: sorted(answer["addresses"]) for name, answer in answers.items() if not answer["error"]}
-    if len({tuple(addresses) for addresses in given.values()}) > 1:
+    wanted = profile.dns.addresses
+    for name, addresses in given.items():
+        if name in wanted and addresses != sorted(wanted[name]):
+            text = f"resolver {name} answers {' '.join(addresses)}; expected {' '.join(wanted[name])}"
+            kind = FINDINGS["dns.unexpected-answer"]
+            yield Finding("dns.unexpected-answer", "warning", "smtp.resolve", text, " ".join(addresses), kind.cause, kind.remedy)
+    if len({tuple(addresses) for name, addresses in given.items() if name not in wanted}) > 1:
         kind = FINDINGS["dns.resolvers-differ"]
         evidence = "; ".join(f"{name}: {' '.join(addresses)}" for name, addresses in given.items())
-        yield Finding("dns.resolvers-differ", "info", "smtp.resolve", kind.summary, evidence, kind.cause, kind.remedy)
+        severity: Severity = "info" if profile.dns.split else "warning"
+        yield Finding("dns.resolvers-differ", severity, "smtp.resolve", kind.summary, evidence, kind.cause, kind.remedy)

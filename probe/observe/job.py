@@ -72,6 +72,8 @@ class Side:
     minimum_version: str
     client_certificate: str | None = None
     client_key: str | None = None
+    # Of the addresses, dial this one only: `IP` or `IP:PORT`.
+    only: str | None = None
     # Further mechanisms, each tried after the run on a connection of its own (logon only).
     further: tuple[str, ...] = ()
     # Why this logon is not tried at all: the same secret was refused before, and the back-off has not passed.

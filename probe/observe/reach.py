@@ -76,7 +76,7 @@ async def connect(job: Job, journal: Journal, side: Side, stage: Stage) -> Conne
     until = loop.time() + job.per_connection
     attempts: list[Attempt] = []
     try:
-        sock, address = await dial(resolution.addresses, job.deadline.until(until), attempts)
+        sock, address = await dial(_wanted(resolution.addresses, side), job.deadline.until(until), attempts)
     finally:
         stage.facts["attempts"] = [_attempt(attempt) for attempt in attempts]
         if resolution.left_out:
@@ -87,6 +87,11 @@ async def connect(job: Job, journal: Journal, side: Side, stage: Stage) -> Conne
     stage.facts |= {"remote": str(address), "local": connection.local}
     connection.note(f"connected to {address}")
     return connection
+
+
+def _wanted(addresses: tuple[Address, ...], side: Side) -> tuple[Address, ...]:
+    """All of them, or the one this run is for; where a reader has no such address, all of its own."""
+    return tuple(address for address in addresses if side.only in (address.ip, str(address))) or addresses
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:

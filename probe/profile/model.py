@@ -96,6 +96,8 @@ class Submission(Table):
     family: Family = "any"
     ehlo: GreetingName | None = None
     """The name we give in EHLO."""
+    every_address: Literal["off", "logon", "deliver"] = "off"
+    """Probe each address (or `connect` entry) by itself: one whole run and a logon at every other, or a delivery at each."""
 
     @model_validator(mode="before")
     @classmethod
@@ -107,6 +109,17 @@ class Dns(Table):
     """Resolvers asked besides the system's, by name: host or host:port."""
 
     resolvers: dict[Text, Endpoint] = Field(default={})
+    split: StrictBool = False
+    """Inside and outside answers differ on purpose."""
+    addresses: dict[Text, tuple[Text, ...]] = Field(default={})
+    """What each resolver is to answer, by its name; anything else is a finding."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for name in self.addresses:
+            if name not in self.resolvers:
+                raise contradiction("addresses", f"{shown(name)} is none of the resolvers", ["resolvers"])
+        return self
 
 
 class Account(Table):

@@ -16,7 +16,30 @@ _FACT_CHARACTERS = 100
 
 def tell(reports: Sequence[Report], context: Context) -> str:
     """Each report: verdict, stages with the fact that matters most, findings with what to do, transcript on request."""
-    return "\n".join("\n".join(_lines(report, context)) + "\n" for report in reports)
+    told = ["\n".join(_lines(report, context)) + "\n" for report in reports]
+    told += ["\n".join(_matrix(nodes, context.color)) + "\n" for nodes in _same_target(reports)]
+    return "\n".join(told)
+
+
+def _same_target(reports: Sequence[Report]) -> Iterator[list[Report]]:
+    """Reports of several nodes behind one name."""
+    for name in dict.fromkeys(report.profile for report in reports):
+        nodes = [report for report in reports if report.profile == name]
+        if len(nodes) > 1:
+            yield nodes
+
+
+def _matrix(nodes: Sequence[Report], color: bool) -> Iterator[str]:
+    """Node by stage: one column a node."""
+    names = [[safe(report.target.address or "?"), _short(safe(report.target.node or ""), 30)] for report in nodes]
+    widths = [max(map(len, name)) for name in names]
+    yield f"{safe(nodes[0].profile)}: {len(nodes)} nodes"
+    for row in range(2):
+        yield f"  {'':<20}" + "  ".join(f"{name[row]:<{width}}" for name, width in zip(names, widths, strict=True)).rstrip()
+    for index, stage in enumerate(nodes[0].stages):
+        cells = [node.stages[index].status if index < len(node.stages) else "-" for node in nodes]
+        shown = [_paint(f"{_SIGNS.get(cell, cell):<{width}}", cell, color) for cell, width in zip(cells, widths, strict=True)]
+        yield f"  {stage.name:<20}" + "  ".join(shown).rstrip()
 
 
 def _lines(report: Report, context: Context) -> Iterator[str]:
@@ -38,8 +61,13 @@ def _lines(report: Report, context: Context) -> Iterator[str]:
 def headline(report: Report, color: bool = False) -> str:
     """One line: verdict, profile, target, and the delivery time or the first thing that failed."""
     verdict = _paint(_word(report), report.verdict, color)
-    target = f"{report.target.host}:{report.target.port} ({report.target.security})"
+    at = f" at {report.target.address}" if _is_one_of_several(report) else ""
+    target = f"{report.target.host}:{report.target.port}{at} ({report.target.security})"
     return f"{verdict}  {safe(report.profile)}  {safe(target)}  {_outcome(report)}"
+
+
+def _is_one_of_several(report: Report) -> bool:
+    return any(stage.name == "smtp.connect" and stage.record.facts.get("nodes") for stage in report.stages)
 
 
 def _word(report: Report) -> str:

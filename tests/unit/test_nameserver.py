@@ -111,3 +111,36 @@ async def test_a_cname_loop_and_a_silent_server_are_failures_not_hangs(monkeypat
         silent.close()
     assert {name: answer["error"] for name, answer in answers.items()} == {"loop": "failed", "silent": "failed"}
     assert "Timeout" in answers["silent"]["text"]
+
+
+def _judged(answers, **dns):
+    from probe.judge.dns import judge
+    from probe.plan import plugins
+    from probe.profile import load_mapping
+    from probe.record import Record, StageRecord, Target
+
+    profile = load_mapping(
+        {
+            "submission": {"host": "mail.contoso.test"},
+            "account": {"username": "p@contoso.test", "password": {"env": "X"}},
+            "dns": {"resolvers": {name: answer["server"] for name, answer in answers.items()}, **dns},
+        },
+        plugins=plugins(),
+    )
+    stage = StageRecord("smtp.resolve", "ok", facts={"resolvers": answers})
+    record = Record("id", "p", Target("mail.contoso.test", 587, "starttls"), "2026-01-01T00:00:00Z", 0.0, (stage,))
+    return [(finding.id, finding.severity) for finding in judge(record, profile)]
+
+
+async def test_inside_and_outside_are_judged_by_what_the_profile_expects() -> None:
+    name = "mail.contoso.test."
+    async with (
+        serving({(name, "A"): ["10.0.0.11"]}) as internal,
+        serving({(name, "A"): ["203.0.113.5"]}) as public,
+    ):
+        answers = await ask_each({"internal": internal, "public": public}, "mail.contoso.test", "ipv4")
+    assert _judged(answers) == [("dns.resolvers-differ", "warning")]
+    assert _judged(answers, split=True) == [("dns.resolvers-differ", "info")]
+    both = {"internal": ["10.0.0.11"], "public": ["203.0.113.5"]}
+    assert _judged(answers, addresses=both) == []
+    assert _judged(answers, addresses=both | {"public": ["203.0.113.6"]}) == [("dns.unexpected-answer", "warning")]

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from probe.message import MESSAGE_OCTETS
 from probe.observe import find, logon, reach
-from probe.observe.dialect import imap
+from probe.observe.dialect import exchange, imap
 from probe.observe.dialect.imap import Answer, Untagged
 from probe.observe.find import Candidate
 from probe.observe.job import Accepted, Job, Side
@@ -135,7 +135,7 @@ async def _secure(job: Job, journal: Journal, side: Side, talk: ImapTalk, verifi
 
 async def _greeting(talk: ImapTalk, stage: Stage) -> Untagged:
     greeting = await talk.greeting()
-    stage.facts["greeting"] = f"* {greeting.kind} {greeting.text}"
+    stage.facts |= {"greeting": f"* {greeting.kind} {greeting.text}", "node": exchange.node(greeting.text)}
     if greeting.kind == "BYE":
         raise stop("imap.unavailable", f"the server greets with good-bye: {greeting.text}", greeting.text)
     if greeting.kind != "OK":

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from probe.observe import find, logon, reach
 from probe.observe.connection import Connection
-from probe.observe.dialect import pop3
+from probe.observe.dialect import exchange, pop3
 from probe.observe.dialect.pop3 import Response
 from probe.observe.find import Candidate
 from probe.observe.job import Accepted, Job, Side
@@ -156,7 +156,7 @@ async def _secure(job: Job, journal: Journal, session: Session, verified: bool) 
 
 async def _greeting(session: Session, stage: Stage) -> None:
     greeting = await session.talk.greeting()
-    stage.facts["greeting"] = greeting.line
+    stage.facts |= {"greeting": greeting.line, "node": exchange.node(greeting.line)}
     session.greeting = greeting.text
     if not greeting.ok:
         finding = _NOT_REFUSED.get(greeting.code or "", "greeting.refused")
