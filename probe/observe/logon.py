@@ -83,18 +83,23 @@ async def respond(answers: Answers, challenge: str, connection: Connection, jour
     except ChallengeError as error:
         connection.note(f"authentication cancelled: {error}")
         return "*"
-    return masked(octets, journal)
+    return masked(octets, journal, answers.username)
 
 
 def initial(answers: Answers, journal: Journal) -> str | None:
     """The initial response as it goes over the wire (`=` for an empty one, RFC 4954); None where there is none."""
     octets = answers.take_initial()
-    return None if octets is None else masked(octets, journal) or "="
+    return None if octets is None else masked(octets, journal, answers.username) or "="
 
 
-def masked(octets: bytes, journal: Journal) -> str:
-    """A response in base64, kept out of every output from now on: as it is, and as the server may quote it."""
+def masked(octets: bytes, journal: Journal, username: str) -> str:
+    """A response in base64, kept out of every output from now on: as it is, and as the server may quote it.
+
+    The user's name alone (LOGIN's first response) is no secret, and a report without it helps nobody.
+    """
     text = encoded(octets)
+    if octets == username.encode():
+        return text
     journal.mask(text)
     if octets.isascii() and len(octets) >= 16:
         journal.mask(octets.decode())

@@ -32,7 +32,10 @@ class Address:
 
 
 class Sandbox:
-    """The server; an async context manager. `addresses` has submission, submissions, imap, imaps, pop3 and pop3s."""
+    """The server; an async context manager. `addresses` has submission, submissions, imap, imaps, pop3 and pop3s.
+
+    `tarpit`: seconds that a failed logon is held back; Exchange's 5 for its personality.
+    """
 
     fqdn = "mail.sandbox.test"
     username = "probe@sandbox.test"
@@ -45,6 +48,7 @@ class Sandbox:
         host: str = "127.0.0.1",
         ports: Mapping[str, int] | None = None,
         mechanisms: Sequence[str] | None = None,
+        tarpit: float | None = None,
     ) -> None:
         if personality not in PERSONALITIES:
             raise ValueError(f"no personality {personality!r}")
@@ -52,8 +56,11 @@ class Sandbox:
             raise ValueError(f"no fault {fault!r}")
         self.password = secrets.token_urlsafe(15)
         self.addresses: dict[str, Address] = {}
+        if fault == "administrator":
+            self.username = "administrator@sandbox.test"
         self._host, self._ports = host, ports or {}
         self._world = World(self.fqdn, personality, fault, {self.username: self.password})
+        self._world.tarpit = (5.0 if personality == "exchange-2016" else 0.0) if tarpit is None else tarpit
         self.token = secrets.token_urlsafe(120)
         self._world.tokens[self.username] = self.token
         self._world.mechanisms = tuple(mechanisms) if mechanisms is not None else None

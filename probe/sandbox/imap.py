@@ -6,6 +6,7 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable
 
+from probe.sandbox.exchange import estimated_size, is_exchange, node_greeting, says
 from probe.sandbox.imap_fetch import fetched, items_of, marks_seen, matches
 from probe.sandbox.imap_parse import Argument, BadSyntax, numbers, parse, quoted, text_of, within
 from probe.sandbox.login import OFFERED, Attempt, authenticate, certificate_name, decoded
@@ -37,10 +38,9 @@ class Imap:
 
     async def serve(self) -> None:
         """Talk until the client leaves."""
-        node = base64.b64encode("EX01".encode("utf-16-le")).decode()
-        exchange = self.world.personality == "exchange-2016"
-        text = f"The Microsoft Exchange IMAP4 service is ready. [{node}]" if exchange else "Sandbox ready."
-        code = "" if exchange else f"[CAPABILITY {self._capabilities()}] "
+        ours = is_exchange(self.world)
+        text = node_greeting("IMAP4") if ours else "Sandbox ready."
+        code = "" if ours else f"[CAPABILITY {self._capabilities()}] "
         try:
             await self._say(f"* OK {code}{text}")
             while self.open:
@@ -72,6 +72,8 @@ class Imap:
             raise BadSyntax(f"unknown command {verb}")
         if self.mailbox is None and verb not in _UNSELECTED:
             raise BadSyntax("log on first")
+        if self.mailbox is not None and verb not in _UNSELECTED and (refusal := says(self.world, "imap SELECT")):
+            raise BadSyntax(refusal)
         if self.folder is None and verb in _SELECTED:
             raise BadSyntax("select a mailbox first")
         await method(self, tag, words, uid)
@@ -131,7 +133,9 @@ class Imap:
         if not self.lines.tls:
             raise Refused("[PRIVACYREQUIRED] TLS first")
         user, secret = _texts(words, 2)
-        self._enter(user if self.world.check("imap", user, secret, tls=True) else None)
+        ok = self.world.check("imap", user, secret, tls=True)
+        await asyncio.sleep(0 if ok else self.world.tarpit)
+        self._enter(user if ok else None)
         await self._ok(tag, f"[CAPABILITY {self._capabilities()}] logged on")
 
     async def _authenticate(self, tag: str, words: list[Argument], uid: bool) -> None:
@@ -150,8 +154,10 @@ class Imap:
         return decoded((await self.lines.line()).decode("ascii", "replace"))
 
     def _enter(self, user: str | None) -> None:
+        if refusal := says(self.world, "imap LOGIN"):
+            raise Refused(refusal)
         if user is None:
-            raise Refused("[AUTHENTICATIONFAILED] logon refused")
+            raise Refused("LOGIN failed." if is_exchange(self.world) else "[AUTHENTICATIONFAILED] logon refused")
         self.mailbox = self.world.mailbox(user)
 
     # -- folders ---------------------------------------------------------------------------------------------------
@@ -263,9 +269,12 @@ class Imap:
         for number, message in self._chosen(text_of(words[0]), uid):
             if not self.read_only and any(map(marks_seen, items)):
                 message.flags.add("\\Seen")
-            values = b" ".join(fetched(message, item) for item in items)
+            values = b" ".join(fetched(message, item, self._size(message)) for item in items)
             await self.lines.send(b"* %d FETCH (" % number + values + b")\r\n")
         await self._ok(tag, "done")
+
+    def _size(self, message: StoredMessage) -> int:
+        return estimated_size(message.raw) if is_exchange(self.world) else len(message.raw)
 
     async def _store(self, tag: str, words: list[Argument], uid: bool) -> None:
         if len(words) != 3:
@@ -290,7 +299,7 @@ class Imap:
 
     async def _search(self, tag: str, words: list[Argument], uid: bool) -> None:
         if words and text_of(words[0]).upper() == "CHARSET":
-            if self.world.personality == "exchange-2016":
+            if is_exchange(self.world):
                 raise Refused("[BADCHARSET (US-ASCII)] The specified charset is not supported.")
             words = words[2:]
         if not words:

@@ -20,13 +20,13 @@ def items_of(argument: Argument) -> list[str]:
     return _MACROS.get(text.upper(), [text])
 
 
-def fetched(message: StoredMessage, item: str) -> bytes:
-    """One item's name and value as they go out. Raises BadSyntax for an item there is not."""
+def fetched(message: StoredMessage, item: str, size: int) -> bytes:
+    """One item's name and value as they go out; `size` is what RFC822.SIZE says. Raises BadSyntax for an item there is not."""
     name = item.upper()
     simple = {
         "UID": f"UID {message.uid}",
         "FLAGS": f"FLAGS ({' '.join(sorted(message.flags))})",
-        "RFC822.SIZE": f"RFC822.SIZE {len(message.raw)}",
+        "RFC822.SIZE": f"RFC822.SIZE {size}",
         "INTERNALDATE": f'INTERNALDATE "{message.received:%d-%b-%Y %H:%M:%S +0000}"',
     }
     if name in simple:

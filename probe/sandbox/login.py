@@ -4,6 +4,7 @@ PLAIN (RFC 4616), LOGIN, CRAM-MD5 (RFC 2195), SCRAM (RFC 5802, 7677, by scramp),
 pyspnego's acceptor), EXTERNAL (RFC 4422).
 """
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -61,9 +62,11 @@ def decoded(text: str) -> bytes | None:
 
 async def authenticate(mechanism: str, attempt: Attempt) -> str | None:
     """Carry out one authentication; the user's name, or None when it is refused."""
-    if mechanism.startswith("SCRAM"):
-        return await _scram(mechanism, attempt)
-    return await _FAMILIES[mechanism](attempt)
+    family = _FAMILIES.get(mechanism)
+    user = await (_scram(mechanism, attempt) if family is None else family(attempt))
+    if user is None:
+        await asyncio.sleep(attempt.world.tarpit)
+    return user
 
 
 async def _plain(attempt: Attempt) -> str | None:

@@ -72,6 +72,8 @@ class World:
     tokens: dict[str, str] = field(default_factory=dict)
     binding: bytes = b""
     ntlm_file: Path = Path()
+    # How long a failed logon is held back, in seconds (Exchange: TarpitInterval, 5).
+    tarpit: float = 0.0
     mailboxes: dict[str, Mailbox] = field(default_factory=dict)
     logons: list[Logon] = field(default_factory=list)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -83,7 +85,9 @@ class World:
     def check(self, protocol: str, user: str, secret: str, *, tls: bool) -> bool:
         """Whether user and password belong together; the attempt is noted."""
         known = self.accounts.get(user, "")
-        ok = self.fault != "wrong-password" and bool(known) and hmac.compare_digest(known.encode(), secret.encode())
+        # Microsoft: the Administrator mailbox cannot be opened over POP3 and IMAP4.
+        shut = self.personality == "exchange-2016" and protocol != "smtp" and user.lower().startswith("administrator@")
+        ok = self.fault != "wrong-password" and not shut and bool(known) and hmac.compare_digest(known.encode(), secret.encode())
         self.logons.append(Logon(protocol, user, ok, tls))
         return ok
 

@@ -1,5 +1,6 @@
 """POP3 (RFC 1939, 2449, 2595, 5034): the maildrop is a snapshot taken at logon."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -7,6 +8,7 @@ import secrets
 import ssl
 from collections.abc import Awaitable, Callable
 
+from probe.sandbox.exchange import estimated_size, is_exchange, node_greeting, says
 from probe.sandbox.login import OFFERED, Attempt, authenticate, certificate_name, decoded
 from probe.sandbox.mailbox import Mailbox, StoredMessage, World
 from probe.sandbox.stream import Closed, Lines
@@ -29,9 +31,7 @@ class Pop3:
 
     async def serve(self) -> None:
         """Talk until the client leaves."""
-        node = base64.b64encode("EX01".encode("utf-16-le")).decode()
-        exchange = self.world.personality == "exchange-2016"
-        greeting = f"The Microsoft Exchange POP3 service is ready. [{node}]" if exchange else f"Sandbox ready {self.stamp}"
+        greeting = node_greeting("POP3") if is_exchange(self.world) else f"Sandbox ready {self.stamp}"
         try:
             await self._ok(greeting)
             while self.open:
@@ -100,7 +100,9 @@ class Pop3:
             await self._err("USER first")
             return
         user, self.user = self.user, None
-        await self._enter(user if self.world.check("pop3", user, argument, tls=self.lines.tls) else None)
+        ok = self.world.check("pop3", user, argument, tls=self.lines.tls)
+        await asyncio.sleep(0 if ok else self.world.tarpit)
+        await self._enter(user if ok else None)
 
     async def _apop(self, argument: str) -> None:
         user, _, digest = argument.partition(" ")
@@ -124,8 +126,10 @@ class Pop3:
         return decoded((await self.lines.line()).decode("ascii", "replace"))
 
     async def _enter(self, user: str | None) -> None:
-        if user is None:
-            await self._err("[AUTH] logon refused")
+        refusal = says(self.world, "pop3 PASS")
+        if user is None or refusal:
+            exchange = "Logon failure: unknown user name or bad password."
+            await self._err(refusal or (exchange if is_exchange(self.world) else "[AUTH] logon refused"))
             return
         mailbox = self.world.mailbox(user)
         if mailbox.pop3_open or self.world.fault == "in-use":
@@ -133,6 +137,9 @@ class Pop3:
             return
         mailbox.pop3_open = True
         self.mailbox, self.maildrop = mailbox, list(mailbox.folders["INBOX"].messages)
+        if is_exchange(self.world):
+            # MessageRetrievalSortOrder Descending: the newest is number 1.
+            self.maildrop.reverse()
         await self._ok("logged on")
 
     # -- transaction -------------------------------------------------------------------------------------------
@@ -145,12 +152,15 @@ class Pop3:
     def _kept(self) -> list[int]:
         return [index for index in range(len(self.maildrop)) if index not in self.deleted]
 
+    def _size(self, message: StoredMessage) -> int:
+        return estimated_size(message.raw) if is_exchange(self.world) else len(message.raw)
+
     async def _stat(self, _: str) -> None:
         kept = self._kept()
-        await self._ok(f"{len(kept)} {sum(len(self.maildrop[index].raw) for index in kept)}")
+        await self._ok(f"{len(kept)} {sum(self._size(self.maildrop[index]) for index in kept)}")
 
     async def _list(self, argument: str) -> None:
-        await self._listing(argument, lambda message: str(len(message.raw)))
+        await self._listing(argument, lambda message: str(self._size(message)))
 
     async def _uidl(self, argument: str) -> None:
         await self._listing(argument, lambda message: f"uid{message.uid}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from probe.sandbox.exchange import MOST_ERRORS, NODE, TOO_MANY, banner, ehlo_lines, is_exchange, queued, rebuilt, says
 from probe.sandbox.login import MECHANISMS, OFFERED, Attempt, authenticate, certificate_name, decoded
 from probe.sandbox.mailbox import World
 
@@ -23,6 +24,7 @@ _WORDS = {
     "exchange-2016": {
         "220 Ready to start TLS": "220 2.0.0 SMTP server ready",
         "504 5.5.4 Unrecognized authentication type": "504 5.7.4 Unrecognized authentication type",
+        "530 5.7.0 Authentication required": "530 5.7.57 SMTP; Client was not authenticated to send mail",
         "221 Bye": "221 2.0.0 Service closing transmission channel",
     },
 }
@@ -33,15 +35,15 @@ class Submission(SMTP):
     """One connection. `implicit` TLS was done by the listener."""
 
     def __init__(self, world: World, context: ssl.SSLContext, *, implicit: bool) -> None:
-        exchange = world.personality == "exchange-2016"
-        date = format_datetime(datetime.now(UTC))
         self.words = _WORDS[world.personality]
         self.implicit = implicit
+        self.world = world
+        self.errors = 0
         super().__init__(
             _Handler(world),
             hostname=world.fqdn,
-            ident=f"Microsoft ESMTP MAIL Service ready at {date}" if exchange else "ESMTP Postfix (sandbox)",
-            tls_context=None if implicit or world.fault == "no-starttls" else context,
+            ident=banner() if is_exchange(world) else "ESMTP Postfix (sandbox)",
+            tls_context=None if implicit or world.fault in ("no-starttls", "no-certificate") else context,
             data_size_limit=SIZE,
             # With implicit TLS aiosmtpd does not know that TLS is on; it then warns of AUTH without TLS, wrongly.
             auth_required=not implicit,
@@ -54,7 +56,19 @@ class Submission(SMTP):
         return self.implicit or self._tls_protocol is not None
 
     async def push(self, status: Any) -> None:
+        if str(status).startswith("220 ") and (refusal := says(self.world, "smtp greeting")):
+            await self._leave(refusal)
+            return
+        self.errors += str(status).startswith(("500 ", "501 ", "502 ", "503 "))
+        if is_exchange(self.world) and self.errors >= MOST_ERRORS:
+            await self._leave(TOO_MANY)
+            return
         await super().push(self.words.get(status, status))
+
+    async def _leave(self, last: str) -> None:
+        await super().push(last)
+        if self.transport is not None:
+            self.transport.close()
 
     async def ask(self, challenge: bytes) -> bytes | None:
         """Send a challenge and read the response (RFC 4954 section 4)."""
@@ -78,22 +92,22 @@ class _Handler:
     ) -> list[str]:
         session.host_name = hostname
         peer = session.peer[0] if session.peer else "unknown"
-        lines = self._exchange(server, peer) if self.world.personality == "exchange-2016" else self._postfix(server)
+        starttls = server.tls_context is not None and not server.is_tls
+        if is_exchange(self.world):
+            lines = ehlo_lines(self.world, peer, tls=server.is_tls, starttls=starttls)
+        else:
+            lines = self._postfix(server, starttls)
         if self.world.fault == "no-pipelining":
             lines = [line for line in lines if line != "PIPELINING"]
         return [f"250-{line}" for line in lines[:-1]] + [f"250 {lines[-1]}"]
 
-    def _postfix(self, server: Submission) -> list[str]:
-        tls = [f"AUTH {' '.join(self.world.mechanisms or OFFERED)}"] if server.is_tls else []
-        starttls = ["STARTTLS"] if server.tls_context and not server.is_tls else []
-        return [self.world.fqdn, "PIPELINING", f"SIZE {SIZE}", *starttls, *tls, "ENHANCEDSTATUSCODES", "8BITMIME"]
+    def _worded(self, ours: str, postfix: str) -> str:
+        return ours if is_exchange(self.world) else postfix
 
-    def _exchange(self, server: Submission, peer: str) -> list[str]:
-        before = ["STARTTLS"] if server.tls_context and not server.is_tls else []
-        after = " ".join(self.world.mechanisms or ("GSSAPI", "NTLM", "LOGIN"))
-        auth = f"AUTH {after}" if server.is_tls else "AUTH GSSAPI NTLM"
-        size = [f"SIZE {SIZE}", "PIPELINING"]
-        return [f"{self.world.fqdn} Hello [{peer}]", *size, "ENHANCEDSTATUSCODES", *before, auth, "8BITMIME"]
+    def _postfix(self, server: Submission, starttls: bool) -> list[str]:
+        tls = [f"AUTH {' '.join(self.world.mechanisms or OFFERED)}"] if server.is_tls else []
+        offered = ["STARTTLS"] if starttls else []
+        return [self.world.fqdn, "PIPELINING", f"SIZE {SIZE}", *offered, *tls, "ENHANCEDSTATUSCODES", "8BITMIME"]
 
     async def handle_AUTH(
         self, server: Submission, session: Session, envelope: Envelope, args: list[str]
@@ -101,8 +115,10 @@ class _Handler:
         initial = decoded(args[1]) if len(args) > 1 else None
         name = certificate_name(server.transport.get_extra_info("ssl_object") if server.transport else None)
         user = await authenticate(args[0], Attempt(self.world, "smtp", initial, server.ask, server.is_tls, name))
+        if refusal := says(self.world, "smtp AUTH"):
+            return refusal
         if user is None:
-            return "535 5.7.8 Error: authentication failed"
+            return self._worded("535 5.7.3 Authentication unsuccessful", "535 5.7.8 Error: authentication failed")
         session.authenticated = True
         return "235 2.7.0 Authentication successful"
 
@@ -110,7 +126,9 @@ class _Handler:
         self, server: Submission, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if not session.authenticated:
-            return "530 5.7.0 Authentication required"
+            return self._worded("530 5.7.57 SMTP; Client was not authenticated to send mail", "530 5.7.0 Authentication required")
+        if refusal := says(self.world, "smtp MAIL"):
+            return refusal
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return "250 2.1.0 Ok"
@@ -126,6 +144,8 @@ class _Handler:
     async def handle_DATA(self, server: Submission, session: Session, envelope: Envelope) -> str:
         if self.world.fault == "mailbox-full":
             return "552 5.2.2 Mailbox full"
+        if refusal := says(self.world, "smtp DATA"):
+            return refusal
         queue_id = secrets.token_hex(6).upper()
         raw = envelope.original_content or b""
         if self.world.fault == "footer":
@@ -136,12 +156,13 @@ class _Handler:
             f"Received: from {session.host_name} ([{peer}])\r\n\tby {self.world.fqdn} (sandbox) with ESMTPSA id {queue_id};\r\n"
             f"\t{format_datetime(datetime.now(UTC))}\r\n"
         )
+        raw = received.encode() + raw
+        if is_exchange(self.world):
+            raw = rebuilt(raw, new_message_id=self.world.fault == "new-message-id")
         for recipient in envelope.rcpt_tos:
-            self.world.deliver(recipient, received.encode() + raw)
-        if self.world.personality == "exchange-2016":
-            node = "EX01.sandbox.test"
-            internal = f"[InternalId={secrets.randbelow(10**12)}, Hostname={node}]"
-            return f"250 2.6.0 <{queue_id}@{node}> {internal} Queued mail for delivery"
+            self.world.deliver(recipient, raw)
+        if is_exchange(self.world):
+            return queued(f"<{queue_id}@{NODE}.sandbox.test>")
         return f"250 2.0.0 Ok: queued as {queue_id}"
 
 

@@ -46,6 +46,7 @@ async def test_round_trip(mechanism: str, monkeypatch: pytest.MonkeyPatch, tmp_p
             assert (facts[stage]["mechanism"], facts[stage]["attempts"]) == (mechanism, 1)
         assert [logon.ok for logon in sandbox.logons] == [True] * 3
         assert sandbox.password not in shown and sandbox.token not in shown
+        assert sandbox.username in shown  # the user's name is no secret, though LOGIN sends it as a response
 
 
 @pytest.mark.parametrize("mechanism", PASSWORDS + TOKENS)

@@ -7,7 +7,9 @@ SCRAM's -PLUS forms, which Dovecot has from 2.4 on, and NTLM, which Debian's Dov
 import base64
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -22,11 +24,13 @@ PASSWORDS = ["PLAIN", "LOGIN", "CRAM-MD5", "DIGEST-MD5", "SCRAM-SHA-1", "SCRAM-S
 
 
 @pytest.fixture(scope="module")
-def everything(authority: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Kdc]]:
+def everything(authority: Any) -> Iterator[tuple[Any, Kdc]]:
     """Servers that offer every mechanism, and the KDC they trust."""
+    stack = ExitStack()
     from tests.servers.mail import MailServers
 
-    folder = tmp_path_factory.mktemp("oauth")
+    # Not pytest's own folders: those are for their user only, and Dovecot's auth process is another.
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="probe-auth-")))
     folder.chmod(0o755)
     key_file = folder / "keys" / "default" / "HS256" / "default"
     key_file.parent.mkdir(parents=True)
@@ -35,12 +39,7 @@ def everything(authority: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
         f"introspection_mode = local\nlocal_validation_key_dict = fs:posix:prefix={folder}/keys/\n"
         f"username_attribute = email\nclient_id = {AUDIENCE}\n"
     )
-    kdc_folder = tmp_path_factory.mktemp("kdc")
-    kdc_folder.chmod(0o755)
-    for parent in (*folder.parents, *kdc_folder.parents):
-        if parent.is_relative_to("/tmp") and parent != Path("/tmp"):
-            parent.chmod(0o755)  # Dovecot's auth process is another user
-    with Kdc(kdc_folder) as kdc:
+    with stack, Kdc(folder) as kdc:
         kdc.add_service(*(f"{service}/{MailServers.fqdn}" for service in ("smtp", "imap", "pop")))
         client = authority.leaf(f"external@{MailServers.domain}", client=True, file_stem="client")
         extra = f"""auth_gssapi_hostname = "$ALL"

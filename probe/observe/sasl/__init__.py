@@ -85,6 +85,7 @@ class Answers:
 
     def __init__(self, mechanism: Mechanism, credentials: Credentials, service: Service) -> None:
         self.mechanism = mechanism
+        self.username = credentials.username
         self.gave_up: ChallengeError | None = None
         self.reason: dict[str, Any] | None = None
         self._responses = mechanism.respond(credentials, service)

@@ -73,7 +73,7 @@ class ImapTalk:
     async def login(self, credentials: Credentials) -> Answer:
         """LOGIN (RFC 3501 section 6.2.3), the arguments as literals where they need to be."""
         tag = self._tag()
-        logon.masked(credentials.secret.encode(), self._journal)
+        logon.masked(credentials.secret.encode(), self._journal, credentials.username)
         chunks = _chunks(f"{tag} LOGIN", credentials.username.encode(), credentials.secret.encode())
         items: list[Untagged] = []
         for index, chunk in enumerate(chunks):

@@ -88,7 +88,7 @@ class Pop3Talk:
         response is read by `awaited`); `ahead_sent` says whether it went.
         """
         text = shown = f"AUTH {answers.mechanism.name}"
-        first = logon.masked(answers.initial, self._journal) or "=" if answers.initial is not None else None
+        first = logon.masked(answers.initial, self._journal, answers.username) or "=" if answers.initial is not None else None
         if first is not None and len(text) + 1 + len(first) <= COMMAND_OCTETS:
             answers.take_initial()
             text, shown = f"{text} {first}", f"{shown} {hidden(first)}"
