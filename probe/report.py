@@ -1,7 +1,7 @@
 """What a record means: findings, the verdict and the exit status."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from probe.record import Line, StageRecord, Target
@@ -77,6 +77,43 @@ class Report:
         return EXIT_INTERRUPTED if self.interrupted else EXIT_CODES[self.verdict]
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One fact that differs between two runs; None where a side has no such fact. `expected`: it was announced."""
+
+    target: str
+    key: str
+    before: str | None
+    after: str | None
+    severity: Severity
+    expected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two runs compared; the instants at which each began (RFC 3339 UTC)."""
+
+    changes: tuple[Change, ...]
+    before: str
+    after: str
+
+    @property
+    def verdict(self) -> Verdict:
+        """`ok` when nothing differs but what was expected or got better."""
+        worst = worst_severity(change.severity for change in self.changes)
+        return {"critical": "critical", "warning": "warning"}.get(str(worst), "ok")  # type: ignore[return-value]
+
+
+def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "schema": "submission-probe/comparison/1",
+        "before": comparison.before,
+        "after": comparison.after,
+        "verdict": comparison.verdict,
+        "changes": [asdict(change) for change in comparison.changes],
+    }
+
+
 def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
     """The worst of several; `unknown` for none, since nothing was proven."""
     return max(verdicts, key=_RANK.index, default="unknown")
@@ -95,9 +132,57 @@ def exit_code(reports: Iterable[Report], *, allow_warnings: bool = False) -> int
     return 0 if code == EXIT_CODES["warning"] and allow_warnings else code
 
 
-def to_json(reports: Iterable[Report], *, started: str, seconds: float) -> dict[str, Any]:
-    """The one object of contract section 5 for any number of targets."""
+def repeated(reports: Iterable[Report]) -> dict[str, list[Report]]:
+    """Runs of one target in a row, by profile; empty where each target was probed once."""
+    groups: dict[str, list[Report]] = {}
+    for report in reports:
+        nodes = any(stage.name == "smtp.connect" and stage.record.facts.get("nodes") for stage in report.stages)
+        if not nodes:
+            groups.setdefault(report.profile, []).append(report)
+    return {profile: group for profile, group in groups.items() if len(group) > 1}
+
+
+def statistics(reports: Iterable[Report]) -> dict[str, Any]:
+    """Of runs in a row: count, lost (not delivered, where they were to be), and seconds as min, median, p95 and max."""
     reports = tuple(reports)
+    samples: dict[str, list[float]] = {}
+    for report in reports:
+        if report.delivery_seconds is not None:
+            samples.setdefault("delivery", []).append(report.delivery_seconds)
+        samples.setdefault("total", []).append(report.seconds)
+        for stage in report.stages:
+            if stage.status in ("ok", "warning"):
+                samples.setdefault(stage.name, []).append(stage.record.seconds)
+    delivered = sum(report.delivery_seconds is not None for report in reports)
+    meant = sum(any(stage.name.endswith(".find") for stage in report.stages) for report in reports)
+    return {
+        "count": len(reports),
+        "failed": sum(report.verdict in ("critical", "unknown") for report in reports),
+        "lost": max(0, meant - delivered),
+        "seconds": {name: _spread(values) for name, values in samples.items()},
+    }
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    from statistics import median, quantiles
+
+    high = quantiles(values, n=20, method="inclusive")[18] if len(values) > 1 else values[0]
+    spread = {"min": min(values), "median": median(values), "p95": high, "max": max(values)}
+    return {name: round(value, 6) for name, value in spread.items()}
+
+
+def to_json(
+    reports: Iterable[Report], *, started: str, seconds: float, comparison: Comparison | None = None, attempts: int = 1
+) -> dict[str, Any]:
+    """The one object of contract section 5 for any number of targets; what --repeat, --against and --wait-until-ok add."""
+    reports = tuple(reports)
+    more: dict[str, Any] = {}
+    if groups := repeated(reports):
+        more["statistics"] = {profile: statistics(group) for profile, group in groups.items()}
+    if comparison is not None:
+        more["comparison"] = comparison_to_json(comparison)
+    if attempts > 1:
+        more["attempts"] = attempts
     return {
         "schema": "submission-probe/run/1",
         "version": __version__,
@@ -106,6 +191,7 @@ def to_json(reports: Iterable[Report], *, started: str, seconds: float) -> dict[
         "verdict": worst_verdict(report.verdict for report in reports),
         "exit_code": exit_code(reports),
         "reports": [report_to_json(report) for report in reports],
+        **more,
     }
 
 

@@ -13,7 +13,7 @@ PROBE = ROOT / "probe"
 
 # Who may import whom, wing by wing; a wing may always import itself. Ground: record, report, certificate, message, profile.
 GROUND = {"record", "report", "certificate", "message", "profile", "version"}
-STORIES = {"roundtrip", "auditing", "sweeping", "lockout", "nodes"}
+STORIES = {"roundtrip", "auditing", "sweeping", "lockout", "nodes", "repeating"}
 ALLOWED = {
     "record": set(),
     "version": set(),
@@ -30,6 +30,7 @@ ALLOWED = {
     "plan": GROUND | {"observe", "judge", "tell", "keep"},
     "lockout": GROUND | {"observe", "keep", "plan"},
     "roundtrip": GROUND | {"observe", "judge", "tell", "keep", "plan", "options", "lockout"},
+    "repeating": {"report"},
     "nodes": GROUND | {"observe", "plan", "roundtrip"},
     "auditing": GROUND | {"observe", "plan", "roundtrip", "lockout"},
     "sweeping": GROUND | {"observe", "keep", "plan", "roundtrip", "lockout"},

@@ -27,6 +27,29 @@ TryAgain = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Add the transcript.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Silent unless something is wrong, then at most 20 lines.")]
+ReportFiles = Annotated[
+    list[str] | None, typer.Option("--report", metavar="FORMAT=FILE", help="Also write a report to a file (repeatable).")
+]
+EveryAddress = Annotated[
+    bool, typer.Option("--every-address", help="Probe each address behind the name, or each --connect, by itself.")
+]
+Light = Annotated[bool, typer.Option("--light", help="Log on everywhere, send nothing.")]
+NoDelete = Annotated[bool, typer.Option("--no-delete", help="Leave the message in the mailbox.")]
+NoPipelining = Annotated[bool, typer.Option("--no-pipelining", help="One command at a time (SMTP, POP3).")]
+Repeat = Annotated[int, typer.Option(min=1, max=10_000, help="Run so often, and show latency and loss.")]
+Interval = Annotated[str, typer.Option(metavar="DURATION", help="Between two runs of --repeat or --wait-until-ok.")]
+WaitUntilOk = Annotated[
+    str | None, typer.Option(metavar="DURATION", help="Just after a change: run until all is well, for so long at most.")
+]
+Against = Annotated[Path | None, typer.Option(metavar="RUN.json", help="Compare with an earlier run; what changed counts.")]
+ExpectChange = Annotated[
+    list[str] | None, typer.Option("--expect-change", metavar="KEY=VALUE", help="A change that is wanted; VALUE * for any.")
+]
+Expectations = Annotated[Path | None, typer.Option(metavar="FILE", help="KEY=VALUE, one in a line; # begins a remark.")]
+History = Annotated[str | None, typer.Option(metavar="FILE|none", help="Where runs are kept (default: state directory).")]
+Concurrency = Annotated[int, typer.Option(min=1, help="How many targets at a time.")]
+AllowWarnings = Annotated[bool, typer.Option("--allow-warnings", help="Exit 0 when there are only warnings.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan; not one packet.")]
 
 
 def given(**options: Any) -> dict[str, Any]:

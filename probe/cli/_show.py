@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from probe.tell import Context, formats, output
 
 if TYPE_CHECKING:
     from probe.plan import Plan
-    from probe.report import Report
+    from probe.report import Comparison, Report
 
 
 def require_format(name: str) -> None:
@@ -41,16 +42,18 @@ def tell(
     files: Sequence[tuple[str, Path]],
     verbose: bool,
     quiet: bool,
+    comparison: "Comparison | None" = None,
+    attempts: int = 1,
 ) -> None:
     """Write stdout first: the verdict must not be lost because a file cannot be written."""
     instant = started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     # Closed by the caller (`probe run >&-`), stdout is None.
     color = sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    context = Context(instant, seconds, transcript=verbose, color=color)
-    text = _brief(reports) if quiet else _text(output, reports, context)
+    context = Context(instant, seconds, transcript=verbose, color=color, comparison=comparison, attempts=attempts)
+    text = _brief(reports, comparison) if quiet else _text(output, reports, context)
     write_stdout(text)
     for name, path in files:
-        _write_file(path, _text(name, reports, Context(instant, seconds, transcript=verbose)))
+        _write_file(path, _text(name, reports, replace(context, color=False)))
 
 
 def _text(name: str, reports: Sequence["Report"], context: Context) -> str:
@@ -81,9 +84,9 @@ def _write_file(path: Path, text: str) -> None:
         print(f"probe: cannot write {path}: {error.strerror or error}; the verdict stands", file=sys.stderr)
 
 
-def _brief(reports: Sequence["Report"], most: int = 20) -> str:
+def _brief(reports: Sequence["Report"], comparison: "Comparison | None", most: int = 20) -> str:
     """For cron's mail: nothing when all is ok, else at most 20 plain lines."""
-    from probe.tell.text import headline, safe
+    from probe.tell.text import comparison_lines, headline, safe
 
     lines: list[str] = []
     for report in reports:
@@ -93,6 +96,8 @@ def _brief(reports: Sequence["Report"], most: int = 20) -> str:
                 if finding.severity != "info":
                     lines.append(f"  {finding.severity} {finding.stage} {finding.id}: {safe(finding.summary)}")
                     lines += [f"    do: {step}" for step in finding.remedy[:1]]
+    if comparison is not None and comparison.verdict != "ok":
+        lines += comparison_lines(comparison)
     if len(lines) > most:
         lines = [*lines[: most - 1], f"… {len(lines) - most + 1} more lines: run without -q"]
     return "".join(f"{line}\n" for line in lines)

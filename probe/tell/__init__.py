@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from probe.report import Report
+from probe.report import Comparison, Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,9 @@ class Context:
     seconds: float
     transcript: bool = False
     color: bool = False
+    comparison: Comparison | None = None
+    # How often it took until all was well (--wait-until-ok).
+    attempts: int = 1
 
 
 class Output(Protocol):

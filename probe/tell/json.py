@@ -3,10 +3,15 @@
 import json
 from collections.abc import Sequence
 
-from probe.report import Report, to_json
+from probe.report import Report, comparison_to_json, to_json
 from probe.tell import Context
 
 
 def tell(reports: Sequence[Report], context: Context) -> str:
     """The object, indented, with a final newline. `ensure_ascii` also keeps terminals safe from server text."""
-    return json.dumps(to_json(reports, started=context.started, seconds=context.seconds), indent=2, ensure_ascii=True) + "\n"
+    if not reports and context.comparison is not None:
+        return json.dumps(comparison_to_json(context.comparison), indent=2, ensure_ascii=True) + "\n"
+    made = to_json(
+        reports, started=context.started, seconds=context.seconds, comparison=context.comparison, attempts=context.attempts
+    )
+    return json.dumps(made, indent=2, ensure_ascii=True) + "\n"

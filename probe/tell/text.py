@@ -6,7 +6,7 @@ Server text is data: every control character is shown, never sent.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from probe.report import Finding, Report, Stage, Verdict
+from probe.report import Comparison, Finding, Report, Stage, Verdict, repeated, statistics
 from probe.tell import Context
 
 _SIGNS = {"ok": "ok", "warning": "warn", "failed": "FAIL", "skipped": "-"}
@@ -16,15 +16,51 @@ _FACT_CHARACTERS = 100
 
 def tell(reports: Sequence[Report], context: Context) -> str:
     """Each report: verdict, stages with the fact that matters most, findings with what to do, transcript on request."""
-    told = ["\n".join(_lines(report, context)) + "\n" for report in reports]
+    groups = repeated(reports)
+    told = ["\n".join(_lines(report, context)) + "\n" for report in reports if report.profile not in groups]
+    told += ["\n".join(_in_a_row(group, context)) + "\n" for group in groups.values()]
     told += ["\n".join(_matrix(nodes, context.color)) + "\n" for nodes in _same_target(reports)]
+    if context.comparison is not None:
+        told.append("\n".join(comparison_lines(context.comparison, context.color)) + "\n")
     return "\n".join(told)
+
+
+def _in_a_row(reports: Sequence[Report], context: Context) -> Iterator[str]:
+    """Runs in a row: a line each, the findings once, then what they add up to."""
+    for report in reports:
+        yield headline(report, context.color)
+    shown: set[tuple[str, str]] = set()
+    for finding in (finding for report in reports for finding in report.findings):
+        if (finding.id, finding.stage) not in shown:
+            shown.add((finding.id, finding.stage))
+            yield ""
+            yield from _finding(finding, context.color)
+    counted = statistics(reports)
+    yield ""
+    yield f"{safe(reports[0].profile)}: {counted['count']} runs, {counted['failed']} failed, {counted['lost']} messages lost"
+    yield f"  {'seconds':<16} {'min':>9} {'median':>9} {'p95':>9} {'max':>9}"
+    for name, spread in counted["seconds"].items():
+        yield f"  {name:<16} " + " ".join(f"{spread[key]:9.3f}" for key in ("min", "median", "p95", "max"))
+
+
+def comparison_lines(comparison: Comparison, color: bool = False) -> Iterator[str]:
+    """What differs from the earlier run, worst first."""
+    began = f"compared with the run of {comparison.before}"
+    if not comparison.changes:
+        yield f"{_paint('UNCHANGED', 'ok', color)}  {began}"
+        return
+    yield f"{_paint(comparison.verdict.upper(), comparison.verdict, color)}  {len(comparison.changes)} change(s), {began}"
+    rank = {"critical": 0, "warning": 1, "info": 2}
+    for change in sorted(comparison.changes, key=lambda change: rank[change.severity]):
+        word = "expected" if change.expected else {"info": "better"}.get(change.severity, change.severity)
+        was, now = (safe(value) if value is not None else "(none)" for value in (change.before, change.after))
+        yield f"  {_paint(f'{word:<8}', change.severity, color)}  {safe(change.target)}  {change.key}: {was} → {now}"
 
 
 def _same_target(reports: Sequence[Report]) -> Iterator[list[Report]]:
     """Reports of several nodes behind one name."""
     for name in dict.fromkeys(report.profile for report in reports):
-        nodes = [report for report in reports if report.profile == name]
+        nodes = [report for report in reports if report.profile == name and _is_one_of_several(report)]
         if len(nodes) > 1:
             yield nodes
 

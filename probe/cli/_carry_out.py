@@ -1,0 +1,150 @@
+"""Runs as the command line wishes them: once, in a row, until all is well; told, compared, kept."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from probe.plan import Plan
+    from probe.profile import Profile
+    from probe.report import Comparison, Report
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the options of `probe run` ask for beyond the profile. Times in seconds; `history` None keeps nothing."""
+
+    output: str = "text"
+    files: Sequence[tuple[str, Path]] = ()
+    concurrency: int = 10
+    allow_warnings: bool = False
+    try_again: bool = False
+    verbose: bool = False
+    quiet: bool = False
+    repeat: int = 1
+    interval: float = 1.0
+    wait_seconds: float | None = None
+    against: Any = None
+    expected: list[tuple[str, str]] = field(default_factory=list)
+    history: Path | None = None
+
+
+def carry_out(profiles: Sequence["Profile"], plans: Sequence["Plan"], wish: Wish) -> int:
+    """Run the plans, write every output, and return the exit status."""
+    from probe.cli import _live, _show
+    from probe.lockout import with_backoff
+    from probe.plan import with_credentials
+
+    ready = [with_credentials(plan, profile) for plan, profile in zip(plans, profiles, strict=True)]
+    if not wish.try_again:
+        ready = [with_backoff(plan) for plan in ready]
+    started = datetime.now(UTC)
+    with _live.progress([plan.profile for plan in ready], shown=not wish.quiet) as watches:
+        reports, before = asyncio.run(_run(ready, profiles, watches, wish))
+    seconds = (datetime.now(UTC) - started).total_seconds()
+    compared = _compared(reports, started, seconds, wish)
+    attempts = 1 + len({report.started for report in before}) if before else 1
+    _show.tell(
+        reports, started, seconds, output=wish.output, files=wish.files, verbose=wish.verbose, quiet=wish.quiet,
+        comparison=compared, attempts=attempts,
+    )  # fmt: skip
+    _keep([*before, *reports], wish)
+    return _exit_code(reports, compared, wish)
+
+
+def _compared(reports: "Sequence[Report]", started: datetime, seconds: float, wish: Wish) -> "Comparison | None":
+    if wish.against is None:
+        return None
+    from probe.cli.compare import comparison
+    from probe.report import to_json
+
+    after = to_json(reports, started=started.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), seconds=seconds)
+    return comparison(wish.against, after, wish.expected)  # type: ignore[no-any-return]
+
+
+def _keep(reports: "Sequence[Report]", wish: Wish) -> None:
+    if wish.history is None:
+        return
+    from probe.keep.history import add
+
+    remark = add(wish.history, reports)
+    if remark:
+        print(f"probe: {remark}; the verdict stands", file=sys.stderr)
+
+
+def _exit_code(reports: "Sequence[Report]", compared: "Comparison | None", wish: Wish) -> int:
+    """The runs' own, or the comparison's where that is worse."""
+    from probe.report import EXIT_CODES, EXIT_INTERRUPTED, exit_code, worst_verdict
+
+    code = exit_code(reports, allow_warnings=wish.allow_warnings)
+    if compared is None or code == EXIT_INTERRUPTED:
+        return code
+    worst = EXIT_CODES[worst_verdict([compared.verdict, *(report.verdict for report in reports)])]
+    return 0 if worst == EXIT_CODES["warning"] and wish.allow_warnings else worst
+
+
+async def _run(
+    plans: Sequence["Plan"], profiles: Sequence["Profile"], watches: Sequence[Any], wish: Wish
+) -> tuple[list["Report"], list["Report"]]:
+    """(the reports to tell, earlier attempts of --wait-until-ok)"""
+    from probe.repeating import repeat, wait_until_ok
+
+    interrupt = interrupt_on_signals()
+
+    async def once() -> list["Report"]:
+        return await _all_once(plans, profiles, watches, wish.concurrency, interrupt)
+
+    if wish.wait_seconds is not None:
+        return await wait_until_ok(once, wish.wait_seconds, wish.interval, interrupt, lambda latest: _tell_attempt(latest, wish))
+    return await repeat(once, wish.repeat, wish.interval, interrupt), []
+
+
+def _tell_attempt(reports: "Sequence[Report]", wish: Wish) -> None:
+    """An attempt that was not well, on stderr: stdout is for the result."""
+    from probe.tell.text import headline
+
+    for report in reports if not wish.quiet else ():
+        print(f"not yet: {headline(report)}", file=sys.stderr, flush=True)
+
+
+async def _all_once(
+    plans: Sequence["Plan"],
+    profiles: Sequence["Profile"],
+    watches: Sequence[Any],
+    concurrency: int,
+    interrupt: asyncio.Event,
+) -> list["Report"]:
+    from probe.observe.connection import Pace
+    from probe.roundtrip import judge, observe
+
+    if any(plan.every_address != "off" for plan in plans):
+        from probe.nodes import observe_each
+
+    turns, pace = asyncio.Semaphore(concurrency), Pace()
+
+    async def one(plan: "Plan", profile: "Profile", watch: Any) -> list["Report"]:
+        async with turns:
+            if plan.every_address != "off":
+                return await observe_each(plan, profile, interrupt=interrupt, watch=watch, pace=pace)
+            return [judge(await observe(plan, interrupt=interrupt, watch=watch, pace=pace), profile)]
+
+    each = await asyncio.gather(*(map(one, plans, profiles, watches)))
+    return [report for reports in each for report in reports]
+
+
+def interrupt_on_signals() -> asyncio.Event:
+    """SIGINT and SIGTERM end the runs early, clean-up included; what was done is still reported."""
+    import signal
+
+    interrupt = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(name, interrupt.set)
+        except NotImplementedError:  # Windows' event loop has no signal handlers
+            signal.signal(name, lambda *_: loop.call_soon_threadsafe(interrupt.set))
+    return interrupt

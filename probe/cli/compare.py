@@ -1,0 +1,71 @@
+"""`probe compare`: two saved runs, and only what differs."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from probe.cli import _options as option
+
+
+def register(app: typer.Typer) -> None:
+    app.command("compare")(compare)
+
+
+def compare(
+    before: Annotated[Path, typer.Argument(help="A run saved by `probe run -o json`.", show_default=False)],
+    after: Annotated[Path, typer.Argument(help="A later one.", show_default=False)],
+    output: option.Format = "text",
+    expect_change: option.ExpectChange = None,
+    expectations: option.Expectations = None,
+) -> int:
+    """Compare two saved runs: what a change changed, with a verdict (0 nothing unwanted, 1 changed, 2 broken)."""
+    from probe.cli import _show
+    from probe.report import EXIT_CODES
+    from probe.tell import Context
+    from probe.tell import output as output_of
+
+    _show.require_format(output)
+    made = comparison(saved(before), saved(after), wanted(expect_change, expectations))
+    _show.write_stdout(output_of(output).tell([], Context(made.after, 0.0, comparison=made)))
+    return EXIT_CODES[made.verdict]
+
+
+def saved(file: Path) -> Any:
+    """A run's JSON. Raises a usage error that says what is wrong with the file."""
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        return json.loads(text)
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise typer.BadParameter(f"{file} is not JSON; save a run by: probe run PROFILE -o json > {file}") from None
+
+
+def wanted(given: list[str] | None, file: Path | None) -> list[tuple[str, str]]:
+    """The changes that are expected. Raises a usage error."""
+    lines = list(given or ())
+    if file is not None:
+        try:
+            lines += [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip() and line[0] != "#"]
+        except (OSError, UnicodeDecodeError) as error:
+            raise typer.BadParameter(f"{file} cannot be read: {error}") from None
+    pairs = [line.partition("=") for line in lines]
+    for key, equals, _ in pairs:
+        if not equals or not key.strip():
+            raise typer.BadParameter(f"--expect-change takes KEY=VALUE, such as certificate.thumbprint=*, got {key!r}")
+    return [(key.strip(), value.strip()) for key, _, value in pairs]
+
+
+def comparison(before: Any, after: Any, expected: list[tuple[str, str]]) -> Any:
+    from probe.keep.compare import NotComparable
+    from probe.keep.compare import compare as compare_runs
+
+    try:
+        return compare_runs(before, after, expected)
+    except NotComparable as error:
+        raise typer.BadParameter(str(error)) from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise typer.BadParameter(f"not a whole run: {type(error).__name__} {error}") from None

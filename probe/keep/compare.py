@@ -1,0 +1,249 @@
+"""Two saved runs → what a change changed: facts by their meaning, never by their text. Pure.
+
+Times, queue ids, session ids and dates never show. Latency is judged only where both sides have samples (`--repeat`), by the
+Hodges–Lehmann shift of the median with its Mann–Whitney confidence interval, so that one slow reply proves nothing.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import sqrt
+from statistics import median
+from typing import Any
+
+from probe.report import Change, Comparison, Severity
+
+# 99.9 %: some thirty latencies are looked at in one comparison, and an unchanged server shall compare clean.
+Z = 3.29
+LEAST_SAMPLES = 5
+# A shift that is certain and yet no matter: less than this many seconds, or than this part of what it was.
+LEAST_SHIFT_SECONDS, LEAST_SHIFT_PART = 0.05, 0.2
+
+Json = Mapping[str, Any]
+
+
+class NotComparable(ValueError):
+    """The two runs have no target in common, or one is no saved run; the text says which."""
+
+
+def compare(before: Json, after: Json, expected: Sequence[tuple[str, str]] = ()) -> Comparison:
+    """Everything that differs between two run objects (contract section 5).
+
+    `expected`: (key, value or `*`) of changes that are wanted. Raises NotComparable.
+    """
+    for name, run in (("before", before), ("after", after)):
+        is_run = isinstance(run, Mapping) and run.get("schema") == "submission-probe/run/1"
+        if not is_run or not isinstance(run.get("reports"), list):
+            raise NotComparable(f"{name}: not a run saved by `probe run -o json`")
+    old, new = _by_target(before["reports"]), _by_target(after["reports"])
+    if not set(old) & set(new):
+        raise NotComparable(f"no target in common: before has {_listed(old)}, after has {_listed(new)}")
+    changes: list[Change] = []
+    for target in [*old, *(name for name in new if name not in old)]:
+        if target in old and target in new:
+            changes += _of_target(target, old[target], new[target])
+        else:
+            gone = target in old
+            changes.append(Change(target, "target", "probed" if gone else None, None if gone else "probed", "warning"))
+    return Comparison(tuple(_eased(change, expected) for change in changes), str(before.get("started")), str(after.get("started")))
+
+
+def _by_target(reports: Sequence[Json]) -> dict[str, list[Json]]:
+    """Reports of one target: several where a run was repeated. Nodes are targets of their own."""
+    found: dict[str, list[Json]] = {}
+    for report in reports:
+        target = report["target"]
+        name = f"{report['profile']} {target['host']}:{target['port']}"
+        if _facts(report, "smtp.connect").get("nodes"):
+            name += f" at {target['address']}"
+        found.setdefault(name, []).append(report)
+    return found
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _eased(change: Change, expected: Sequence[tuple[str, str]]) -> Change:
+    """A change that was announced is none to worry about."""
+    for key, value in expected:
+        if change.key == key and value in ("*", str(change.after)):
+            return Change(change.target, change.key, change.before, change.after, "info", expected=True)
+    return change
+
+
+def _of_target(target: str, old: Sequence[Json], new: Sequence[Json]) -> Iterator[Change]:
+    before, after = _values(old), _values(new)
+    for key in [*before, *(key for key in after if key not in before)]:
+        was, now = before.get(key), after.get(key)
+        if was != now:
+            yield Change(target, key, was, now, _severity(key, was, now))
+    yield from _latencies(target, old, new)
+
+
+def _severity(key: str, was: str | None, now: str | None) -> Severity:
+    """What broke is critical, what got well is good news, anything else that nobody announced is a warning."""
+    if key.endswith(".status"):
+        return "critical" if now == "failed" else "info" if was == "failed" else "warning"
+    if key.startswith("finding."):
+        return "info" if now is None else "critical" if now.startswith("critical") else "warning"
+    return "warning"
+
+
+# -- what is looked at ---------------------------------------------------------------------------------------
+
+
+def _values(reports: Sequence[Json]) -> dict[str, str]:
+    """Each fact that means something, by a key that an administrator can name. Of repeated runs, what all of them agree on;
+    what flickers from run to run is told as such."""
+    each = [dict(_of_report(report)) for report in reports]
+    keys = dict.fromkeys(key for values in each for key in values)
+    merged: dict[str, str] = {}
+    for key in keys:
+        seen = list(dict.fromkeys(values[key] for values in each if key in values))
+        if key.startswith("finding.") or len(seen) == 1:
+            merged[key] = sorted(seen)[0]
+        else:
+            merged[key] = " or ".join(sorted(seen))
+    return merged
+
+
+def _of_report(report: Json) -> Iterator[tuple[str, str]]:
+    for stage in report["stages"]:
+        facts = stage["facts"]
+        # A warning is its finding's business.
+        yield f"{stage['name']}.status", "ok" if stage["status"] == "warning" else stage["status"]
+        leg, _, step = stage["name"].partition(".")
+        for key, value in _READ.get(step, _nothing)(facts):
+            if value not in (None, "", "None"):
+                # The submission is the main subject: its facts bear no prefix (`certificate.thumbprint`, `ehlo_tls.DSN`).
+                yield key if leg == "smtp" else f"{leg}.{key}", value
+    for finding in report["findings"]:
+        if finding["severity"] != "info":
+            yield f"finding.{finding['stage']}.{finding['id']}", f"{finding['severity']}: {_stable(finding)}"
+
+
+def _stable(finding: Json) -> str:
+    """A finding's id is its meaning; its sentence may hold times."""
+    return str(finding["id"])
+
+
+Pairs = Iterator[tuple[str, str | None]]
+
+
+def _nothing(_: Json) -> Pairs:
+    return iter(())
+
+
+def _resolve(facts: Json) -> Pairs:
+    yield "addresses", " ".join(sorted(facts.get("addresses") or ()))
+    for name, answer in (facts.get("resolvers") or {}).items():
+        yield f"addresses.{name}", " ".join(sorted(answer.get("addresses") or ())) or str(answer.get("error"))
+
+
+def _named(facts: Json) -> Pairs:
+    yield "greeting.name", facts.get("name")
+
+
+def _ehlo(prefix: str) -> Callable[[Json], Pairs]:
+    def read(facts: Json) -> Pairs:
+        for keyword, parameters in (facts.get("keywords") or {}).items():
+            yield f"{prefix}.{keyword}", " ".join(["offered", *parameters])
+
+    return read
+
+
+def _tls(facts: Json) -> Pairs:
+    for key in ("version", "cipher", "group"):
+        yield f"tls.{key}", str(facts.get(key))
+    yield from _capabilities("capabilities", facts)
+
+
+def _capabilities(key: str, facts: Json) -> Pairs:
+    for name in facts.get(key) or ():
+        yield f"{key}.{name}", "offered"
+
+
+def _certificate(facts: Json) -> Pairs:
+    chain = facts.get("chain") or []
+    if not chain:
+        return
+    leaf = chain[0]
+    yield "certificate.thumbprint", facts.get("thumbprint")
+    yield "certificate.issuer", leaf.get("issuer")
+    yield "certificate.subject", leaf.get("subject")
+    yield "certificate.names", " ".join(sorted(facts.get("subject_names") or ()))
+    yield "certificate.key", f"{leaf.get('key')} {leaf.get('key_bits')}"
+    yield "certificate.not_after", facts.get("not_after")
+    yield "certificate.chain", "; ".join(str(item.get("subject")) for item in chain)
+    yield "certificate.trusted", str(facts.get("trusted"))
+
+
+def _logon(facts: Json) -> Pairs:
+    yield "mechanism", facts.get("mechanism")
+    yield "mechanisms", " ".join(sorted(facts.get("offered") or ()))
+    yield from _capabilities("capabilities", facts)
+    yield from _capabilities("capabilities_after", facts)
+
+
+def _find(facts: Json) -> Pairs:
+    yield "folder", facts.get("folder")
+
+
+_READ: Mapping[str, Callable[[Json], Pairs]] = {
+    "resolve": _resolve,
+    "greeting": _named,
+    "ehlo": _ehlo("ehlo"),
+    "ehlo_tls": _ehlo("ehlo_tls"),
+    "starttls": _tls,
+    "tls": _tls,
+    "certificate": _certificate,
+    "auth": _logon,
+    "login": _logon,
+    "find": _find,
+}
+
+
+# -- latency -------------------------------------------------------------------------------------------------
+
+
+def _latencies(target: str, old: Sequence[Json], new: Sequence[Json]) -> Iterator[Change]:
+    before, after = _samples(old), _samples(new)
+    for name in before:
+        shift = median_shift(before[name], after.get(name, ()))
+        if shift is None:
+            continue
+        low, high = shift
+        least = max(LEAST_SHIFT_SECONDS, LEAST_SHIFT_PART * median(before[name]))
+        if low > least or high < -least:
+            was, now = median(before[name]), median(after[name])
+            text = f"median {now:.3f} s (shift {low:+.3f} to {high:+.3f} s)"
+            yield Change(target, f"latency.{name}", f"median {was:.3f} s", text, "warning" if low > 0 else "info")
+
+
+def _samples(reports: Sequence[Json]) -> dict[str, list[float]]:
+    """Seconds of `delivery` and of each stage that went well."""
+    found: dict[str, list[float]] = {}
+    for report in reports:
+        if report.get("delivery_seconds") is not None:
+            found.setdefault("delivery", []).append(float(report["delivery_seconds"]))
+        for stage in report["stages"]:
+            # Stages that wait for the delivery, or for another leg, would tell the same news again.
+            if stage["status"] in ("ok", "warning") and not stage["name"].endswith((".find", ".delete", ".login", ".verify")):
+                found.setdefault(stage["name"], []).append(float(stage["seconds"]))
+    return found
+
+
+def median_shift(before: Sequence[float], after: Sequence[float]) -> tuple[float, float] | None:
+    """By how much `after` lies above `before`, as a confidence interval in seconds; None for too few samples.
+
+    Lehmann, "Nonparametrics" (1975), section 2.5: the ordered pairwise differences, cut by the rank-sum's normal approximation.
+    """
+    n, m = len(before), len(after)
+    if min(n, m) < LEAST_SAMPLES:
+        return None
+    differences = sorted(second - first for first in before for second in after)
+    cut = max(0, int(n * m / 2 - Z * sqrt(n * m * (n + m + 1) / 12)))
+    return differences[cut], differences[-1 - cut]
+
+
+def _facts(report: Json, stage: str) -> Json:
+    return next((item["facts"] for item in report["stages"] if item["name"] == stage), {})

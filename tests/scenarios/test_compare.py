@@ -1,0 +1,268 @@
+"""Before and after a change, against real Postfix and Dovecot: each change is found, and only it is named."""
+
+import contextlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from probe.keep.compare import NotComparable, compare, median_shift
+from tests.scenarios.test_round_trip import ROOT, Bench, logged_since
+from tests.servers.pki import Authority
+
+
+def probe(bench: Bench, *arguments: str, password: str | None = None) -> subprocess.CompletedProcess[str]:
+    state = {"SUBMISSION_PROBE_STATE": str(bench.folder / "state")}
+    environ = {**os.environ, "PROBE_TEST_PASSWORD": password or bench.password, **state}
+    command = [sys.executable, "-m", "probe", *arguments]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, cwd=ROOT, timeout=120)
+
+
+def save(bench: Bench, profile: Path, name: str, *options: str) -> Path:
+    done = probe(bench, "run", str(profile), "-o", "json", *options)
+    assert done.stdout, done.stderr
+    file = bench.folder / name
+    file.write_text(done.stdout)
+    return file
+
+
+def changes(before: Path, after: Path) -> dict[str, tuple[str, str | None, str | None]]:
+    found = compare(json.loads(before.read_text()), json.loads(after.read_text()))
+    return {change.key: (change.severity, change.before, change.after) for change in found.changes}
+
+
+def test_a_swapped_certificate_is_found_and_only_it(
+    tmp_path: Path, mail_servers: Callable[..., Any], authority: Authority
+) -> None:
+    first = authority.leaf("mail.example.test", file_stem="before")
+    servers = mail_servers(certificate=first)
+    bench = Bench(tmp_path, servers)
+    profile = bench.profile()
+    before = save(bench, profile, "before.json")
+    servers.swap_certificate(authority.leaf("mail.example.test", file_stem="after"))
+    after = save(bench, profile, "after.json")
+    found = changes(before, after)
+    assert set(found) <= {
+        f"{leg}certificate.{key}" for leg in ("", "imap.", "pop3.") for key in ("thumbprint", "not_after", "names")
+    }, found
+    assert found["certificate.thumbprint"] == ("warning", first.thumbprint, servers.certificate.thumbprint)
+    done = probe(bench, "compare", str(before), str(after))
+    assert done.returncode == 1 and f"certificate.thumbprint: {first.thumbprint} → " in done.stdout
+    # Announced, it is none to worry about.
+    wanted = tmp_path / "wanted"
+    wanted.write_text("# the renewal of November\n" + "".join(f"{key}=*\n" for key in found))
+    done = probe(bench, "compare", str(before), str(after), "--expectations", str(wanted))
+    assert done.returncode == 0 and "expected" in done.stdout
+    options = [option for key in found for option in ("--expect-change", f"{key}=*")]
+    done = probe(bench, "run", str(profile), "--against", str(before), *options)
+    assert done.returncode == 0, done.stdout
+    done = probe(bench, "run", str(profile), "--against", str(before), "-q")
+    assert done.returncode == 1 and "certificate.thumbprint" in done.stdout
+    told = json.loads(probe(bench, "run", str(profile), "--against", str(before), "-o", "json").stdout)
+    assert told["comparison"]["verdict"] == "warning"
+
+
+def test_a_keyword_taken_away_is_found_and_only_it(tmp_path: Path, mail_servers: Callable[..., Any]) -> None:
+    one, other = mail_servers(), mail_servers(extra_postfix={"smtpd_discard_ehlo_keywords": "dsn"})
+    bench = Bench(tmp_path, one)
+    other.add_user(bench.user, bench.password)
+    # Two servers that differ in one setting; the port is how the profile tells them apart, and no fact.
+    profile = bench.profile(readback__imap=None, readback__pop3=None)
+    before = save(bench, profile, "before.json")
+    there = f'connect = ["127.0.0.1:{other.ports["submission"]}"]'
+    profile.write_text(profile.read_text().replace('connect = ["127.0.0.1"]', there))
+    swapped = changes(before, save(bench, profile, "after.json"))
+    certificates = {key for key in swapped if key.startswith("certificate.")}
+    assert set(swapped) - certificates == {"ehlo.DSN", "ehlo_tls.DSN"}, swapped
+    assert swapped["ehlo_tls.DSN"] == ("warning", "offered", None)
+
+
+def test_a_second_address_is_found_and_only_it(tmp_path: Path, mail: Any) -> None:
+    bench = Bench(tmp_path, mail, user="addresses")
+    before = save(bench, bench.profile(), "before.json")
+    run = json.loads(before.read_text())
+    # The system's resolver cannot be told another answer here: the saved run gets one more address, as DNS would give it.
+    for name, addresses in (("before.json", ["10.0.0.11"]), ("after.json", ["10.0.0.11", "10.0.0.12"])):
+        stage = next(stage for stage in run["reports"][0]["stages"] if stage["name"] == "smtp.resolve")
+        stage["facts"]["addresses"] = addresses
+        (tmp_path / name).write_text(json.dumps(run))
+    assert changes(before, tmp_path / "after.json") == {"addresses": ("warning", "10.0.0.11", "10.0.0.11 10.0.0.12")}
+
+
+def test_a_slower_delivery_is_found_and_only_it(tmp_path: Path, mail: Any) -> None:
+    bench = Bench(tmp_path, mail, user="slower")
+    profile = bench.profile(readback__pop3=None)
+    repeat = ("--repeat", "12", "--interval", "0")
+    before = save(bench, profile, "before.json", *repeat)
+    run = json.loads(save(bench, profile, "after.json", *repeat).read_text())
+    slow = tmp_path / "slow.json"
+    for report in run["reports"]:
+        # What a queue that waits 300 ms does to the time at which the message is first seen.
+        report["delivery_seconds"] += 0.3
+    slow.write_text(json.dumps(run))
+    found = changes(before, slow)
+    assert set(found) == {"latency.delivery"}, found
+    assert found["latency.delivery"][0] == "warning" and "median 0.3" in str(found["latency.delivery"][2])
+
+
+def test_an_unchanged_server_compares_clean_fifty_times(tmp_path: Path, mail: Any) -> None:
+    bench = Bench(tmp_path, mail, user="unchanged")
+    profile = bench.profile()
+    runs = json.loads(save(bench, profile, "runs.json", "--repeat", "51", "--interval", "0").read_text())
+    assert len(runs["reports"]) == 51
+    first, *others = ({**runs, "reports": [report]} for report in runs["reports"])
+    assert [compare(first, other).changes for other in others] == [()] * 50
+    # And by samples: one half of the runs against the other.
+    halves = ({**runs, "reports": runs["reports"][start::2]} for start in (0, 1))
+    assert compare(*halves).changes == ()
+    assert runs["statistics"]["profile"]["count"] == 51 and runs["statistics"]["profile"]["lost"] == 0
+
+
+def test_what_broke_is_critical(tmp_path: Path, mail: Any) -> None:
+    bench = Bench(tmp_path, mail, user="broke")
+    profile = bench.profile(readback__imap=None, readback__pop3=None)
+    before = save(bench, profile, "before.json")
+    done = probe(bench, "run", str(profile), "--against", str(before), "-o", "json", password="wrong-Horse7battery")
+    told = {change["key"]: change["severity"] for change in json.loads(done.stdout)["comparison"]["changes"]}
+    assert told["smtp.auth.status"] == told["finding.smtp.auth.auth.refused"] == "critical" and done.returncode == 2
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema": "submission-probe/run/1"}', '{"schema": "x", "reports": []}', "\x00"])
+def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path, mail: Any, text: str) -> None:
+    bench = Bench(tmp_path, mail, user="refusedfile")
+    file = tmp_path / "run.json"
+    file.write_text(text)
+    done = probe(bench, "compare", str(file), str(file))
+    assert done.returncode == 3 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+
+
+def test_runs_of_different_targets_are_not_compared() -> None:
+    def run(profile: str) -> dict[str, Any]:
+        report = {"profile": profile, "target": {"host": "h", "port": 587, "address": None}, "stages": [], "findings": []}
+        return {"schema": "submission-probe/run/1", "reports": [report]}
+
+    with pytest.raises(NotComparable, match="no target in common: before has a h:587, after has b h:587"):
+        compare(run("a"), run("b"))
+
+
+def test_the_shift_of_a_median() -> None:
+    before = [0.10, 0.11, 0.12, 0.10, 0.11, 0.13, 0.10, 0.12]
+    low, high = median_shift(before, [value + 0.3 for value in before]) or (0.0, 0.0)
+    assert 0.2 < low <= 0.3 <= high < 0.4
+    low, high = median_shift(before, before) or (1.0, 1.0)
+    assert low <= 0 <= high
+    assert median_shift(before, before[:4]) is None
+
+
+# -- history -------------------------------------------------------------------------------------------------
+
+
+def test_history_survives_a_damaged_file_and_a_full_disk(tmp_path: Path, mail: Any) -> None:
+    bench = Bench(tmp_path, mail, user="history")
+    profile = str(bench.profile(readback__imap=None, readback__pop3=None))
+    store = tmp_path / "history.sqlite"
+    assert probe(bench, "run", profile, "--history", str(store)).returncode == 0
+    store.write_bytes(b"this is no database " * 400)
+    for leftover in tmp_path.glob("history.sqlite-*"):
+        leftover.unlink()
+    done = probe(bench, "run", profile, "--history", str(store))
+    assert done.returncode == 0 and "was damaged" in done.stderr and list(tmp_path.glob("history.sqlite.damaged-*"))
+    shown = probe(bench, "history", "--history", str(store))
+    assert shown.returncode == 0 and "profile: 1 runs, 0 failed" in shown.stdout
+    full = probe(bench, "run", profile, "--history", "/dev/full/history.sqlite")
+    assert full.returncode == 0 and "is not in the history" in full.stderr and "OK  profile" in full.stdout
+
+
+def test_history_survives_a_writer_that_is_killed(tmp_path: Path) -> None:
+    """A transaction cut off by kill -9 leaves a whole file."""
+    from probe.keep.history import rows
+
+    store = tmp_path / "history.sqlite"
+    code = f"""
+import os, sqlite3
+from pathlib import Path
+from probe.keep import history
+with history._opened(Path({str(store)!r})) as database:
+    database.execute("begin immediate")
+    database.execute("insert into run values ('1','p','2026','ok',null,1.0,null,'h',null,x'00')")
+    os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert rows(store) == []
+    assert sqlite3.connect(store).execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+def test_history_exports_whole_runs_and_forgets_old_ones(tmp_path: Path, mail: Any) -> None:
+    bench = Bench(tmp_path, mail, user="export")
+    profile = str(bench.profile(readback__pop3=None))
+    store = tmp_path / "state" / "history.sqlite"
+    probe(bench, "run", profile, "--repeat", "3", "--interval", "0")
+    database = sqlite3.connect(store)
+    database.execute("update run set started = '2020-01-01T00:00:00Z' where rowid = 1")
+    database.commit()
+    database.close()
+    probe(bench, "run", profile)
+    lines = probe(bench, "history", "--export", "jsonl").stdout.splitlines()
+    assert len(lines) == 3 and all(json.loads(line)["profile"] == "profile" for line in lines)
+    page = tmp_path / "page.html"
+    assert probe(bench, "history", "--html", str(page)).returncode == 0
+    assert page.read_text().count("<circle") == 3 and "<script" not in page.read_text()
+    assert probe(bench, "history", "--export", "csv").returncode == 3
+
+
+# -- until all is well ---------------------------------------------------------------------------------------
+
+
+def test_wait_until_ok_shows_its_attempts(tmp_path: Path, mail: Any) -> None:
+    """The server comes back while the probe waits: here, the port it is told is opened by a forwarder after two attempts."""
+    import socket
+    import threading
+
+    bench = Bench(tmp_path, mail, user="restart")
+    with socket.socket() as keeper:
+        keeper.bind(("127.0.0.1", 0))
+        port = keeper.getsockname()[1]
+        profile = bench.profile(submission={"connect": [f"127.0.0.1:{port}"]}, readback__imap=None, readback__pop3=None)
+        state = {"SUBMISSION_PROBE_STATE": str(tmp_path / "state"), "PROBE_TEST_PASSWORD": bench.password}
+        command = [sys.executable, "-m", "probe", "run", str(profile), "--wait-until-ok", "60s", "--interval", "0.2s", "-o", "json"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, env={**os.environ, **state}, stdout=pipe, stderr=pipe, text=True, cwd=ROOT) as process:
+            assert process.stderr and process.stdout
+            assert "not yet: CRITICAL" in process.stderr.readline()
+            keeper.listen()
+            threading.Thread(target=_forward, args=(keeper, mail.ports["submission"]), daemon=True).start()
+            told = json.loads(process.stdout.read())
+            process.stderr.read()
+        assert process.returncode == 0 and told["verdict"] == "ok" and told["attempts"] >= 2
+
+
+def _forward(listener: Any, port: int) -> None:
+    import socket
+    import threading
+
+    def copy(source: Any, target: Any) -> None:
+        with contextlib.suppress(OSError):  # either side may hang up first
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    client, _ = listener.accept()
+    server = socket.create_connection(("127.0.0.1", port))
+    threading.Thread(target=copy, args=(client, server), daemon=True).start()
+    copy(server, client)
+
+
+def test_neither_waits_nor_repeats_with_a_refused_password(tmp_path: Path, mail: Any) -> None:
+    for options in (("--wait-until-ok", "60s"), ("--repeat", "5", "--interval", "0")):
+        bench = Bench(tmp_path, mail, user=f"once{options[0][2:6]}")
+        before = mail.log()
+        profile = bench.profile(readback__imap=None, readback__pop3=None)
+        done = probe(bench, "run", str(profile), *options, "-o", "json", password="wrong-Horse7battery")
+        assert done.returncode == 2 and len(json.loads(done.stdout)["reports"]) == 1
+        assert sum("authentication failed" in line for line in logged_since(mail, before)) == 1
