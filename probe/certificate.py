@@ -33,6 +33,10 @@ _DOTNET_NAMES = {
 }
 
 
+# Signature links are looked for among so many: each pair costs a verification, and no honest chain is longer.
+MOST_LINKED = 10
+
+
 @lru_cache(maxsize=256)
 def read_chain(chain: tuple[bytes, ...]) -> tuple[dict[str, Any], ...]:
     """Each certificate of a chain (DER, as sent, leaf first) as plain facts; one that cannot be read has `error`.
@@ -57,6 +61,7 @@ def _entry(der: bytes, loaded: Sequence["x509.Certificate | Exception"], index: 
     if isinstance(certificate, Exception):
         return {**unread, "error": str(certificate)}
     following = loaded[index + 1] if index + 1 < len(loaded) else None
+    among = list(enumerate(loaded))[:MOST_LINKED]
     try:
         return {
             **_identity(certificate, der),
@@ -64,6 +69,8 @@ def _entry(der: bytes, loaded: Sequence["x509.Certificate | Exception"], index: 
             **_extensions(certificate),
             "self_signed": _signed_by(certificate, certificate),
             "signed_by_next": _signed_by(certificate, following) if following is not None else None,
+            # Which of those sent signed this one, wherever it stands.
+            "issuer_index": next((other for other, issuer in among if other != index and _signed_by(certificate, issuer)), None),
         }
     except Exception as error:
         # Names, keys and extensions are parsed late, and a broken one raises one of a dozen kinds of exception: none may
@@ -122,7 +129,12 @@ def _extensions(certificate: "x509.Certificate") -> dict[str, Any]:
         "dns_names": _san(extensions, x509.DNSName),
         "ip_addresses": [str(address) for address in _san(extensions, x509.IPAddress)],
         "has_san": _extension(extensions, x509.SubjectAlternativeName) is not None,
+        "common_names": [str(item.value) for item in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)],
         "ca": bool(basic and basic.ca),
+        "basic_constraints": basic is not None,
+        "self_issued": certificate.subject == certificate.issuer,
+        "issuer_urls": _issuer_urls(_extension(extensions, x509.AuthorityInformationAccess)),
+        "scts": len(_extension(extensions, x509.PrecertificateSignedCertificateTimestamps) or ()),
         "extended_key_usage": [oid.dotted_string for oid in usage] if usage is not None else None,
         "key_usage": _key_usage(_extension(extensions, x509.KeyUsage)),
     }
@@ -144,6 +156,17 @@ def _san(extensions: "x509.Extensions", kind: Any) -> list[Any]:
     return list(names.get_values_for_type(kind)) if names is not None else []
 
 
+def _issuer_urls(access: Any) -> list[str]:
+    """Where the issuer's certificate can be had (RFC 5280 section 4.2.2.1, caIssuers). Never fetched here."""
+    from cryptography import x509
+    from cryptography.x509.oid import AuthorityInformationAccessOID
+
+    if access is None:
+        return []
+    issuers = [item.access_location for item in access if item.access_method == AuthorityInformationAccessOID.CA_ISSUERS]
+    return [location.value for location in issuers if isinstance(location, x509.UniformResourceIdentifier)]
+
+
 def _key_usage(usage: Any) -> list[str] | None:
     if usage is None:
         return None
@@ -159,9 +182,20 @@ def _signed_by(certificate: "x509.Certificate", issuer: "x509.Certificate | Exce
         return False
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+    except (UnsupportedAlgorithm, ValueError) as error:
+        # SHA-1 and MD5 signatures are no longer computed; names and key identifiers still say whose it is.
+        return "unsupported" in str(error).lower() and _key_identifiers_agree(certificate, issuer)
+    except (InvalidSignature, TypeError):
         return False
     return True
+
+
+def _key_identifiers_agree(certificate: "x509.Certificate", issuer: "x509.Certificate") -> bool:
+    from cryptography import x509
+
+    wanted = _extension(certificate.extensions, x509.AuthorityKeyIdentifier)
+    given = _extension(issuer.extensions, x509.SubjectKeyIdentifier)
+    return wanted is None or given is None or bool(wanted.key_identifier == given.digest)
 
 
 def dotnet_name(name: "x509.Name") -> str:
@@ -190,6 +224,73 @@ def identifier(entry: Mapping[str, Any]) -> str:
     return f"<I>{entry['issuer']}<S>{entry['subject']}"
 
 
+def assignment(certificate_name: str) -> str:
+    """The line that assigns a certificate to Exchange's connector, ready to paste into the Exchange Management Shell."""
+    quoted = certificate_name.replace("'", "''")
+    return f"Set-ReceiveConnector 'SERVER\\Client Frontend SERVER' -TlsCertificateName '{quoted}'"
+
+
+# What Windows, .NET and OpenSSL call the same attribute.
+_SAME_ATTRIBUTE = {
+    "ST": "S", "EMAILADDRESS": "E", "EMAIL": "E", "GN": "G", "GIVENNAME": "G", "SURNAME": "SN", "TITLE": "T", "INITIALS": "I",
+    "STREETADDRESS": "STREET", "DOMAINCOMPONENT": "DC", "COMMONNAME": "CN",
+}  # fmt: skip
+
+
+def same_identifier(first: str, second: str) -> bool:
+    """Whether two `<I>issuer<S>subject` texts name the same certificate: compared as parsed names, in either order of their parts,
+    without case, with whatever spelling of the attribute types."""
+    left, right = (_parsed_identifier(text) for text in (first, second))
+    return left is not None and left == right
+
+
+def _parsed_identifier(text: str) -> tuple[Any, ...] | None:
+    head, found, rest = text.strip().partition("<S>")
+    if not found or not head.startswith("<I>"):
+        return None
+    issuer, subject = parsed_name(head[3:]), parsed_name(rest)
+    return None if issuer is None or subject is None else (_either_way(issuer), _either_way(subject))
+
+
+def _either_way(name: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """.NET prints the most specific part first, OpenSSL last: both ways are one name."""
+    return min(tuple(name), tuple(reversed(name)))
+
+
+def parsed_name(text: str) -> list[tuple[str, str]] | None:
+    """A distinguished name's parts as (attribute type, folded value); None when it is none.
+
+    Takes .NET's quoting ("" within quotes) and RFC 4514's (backslash), `,`, `;` or `+` between the parts.
+    """
+    parts = [_part(part) for part in _split(text)]
+    return None if not parts or None in parts else [part for part in parts if part]
+
+
+def _split(text: str) -> list[str]:
+    parts, quoted, escaped = [""], False, False
+    for character in text:
+        if escaped or (character not in ",;+" and character != "\\") or (quoted and character != "\\"):
+            parts[-1] += character
+            quoted ^= character == '"' and not escaped
+            escaped = False
+        elif character == "\\":
+            escaped = True
+        else:
+            parts.append("")
+    return parts
+
+
+def _part(text: str) -> tuple[str, str] | None:
+    kind, equals, value = text.strip().partition("=")
+    if not equals or not kind.strip():
+        return None
+    kind = kind.strip().upper().removeprefix("OID.")
+    value = value.strip()
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        value = value[1:-1].replace('""', '"')
+    return _DOTNET_NAMES.get(kind, _SAME_ATTRIBUTE.get(kind, kind)), " ".join(value.split()).casefold()
+
+
 def rfc3339(instant: datetime) -> str:
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -214,6 +315,31 @@ def dns_name_matches(pattern: str, host: str) -> bool:
     return "*" not in pattern and presented == wanted
 
 
+def why_not(entry: Mapping[str, Any], host: str) -> list[str]:
+    """Of each name in the certificate, why it does not match `host`; a name that matches is not told."""
+    wanted = _labels(host)
+    told = [f"{name}: {_why_not(name, wanted)}" for name in entry.get("dns_names", ()) if not dns_name_matches(name, host)]
+    told += [f"{address}: an IP address" for address in entry.get("ip_addresses", ()) if address != host.strip("[]")]
+    if not entry.get("has_san"):
+        told += [f"CN {name}: clients do not look at the CN (RFC 9525)" for name in entry.get("common_names", ())]
+    return told
+
+
+def _why_not(pattern: str, wanted: list[str]) -> str:
+    presented = _labels(pattern)
+    if not presented:
+        return "not a name that DNS can hold"
+    if "*" not in pattern:
+        return "another name"
+    if presented[0] != "*" or "*" in "".join(presented[1:]):
+        return "a wildcard counts only as the whole left-most label"
+    if len(presented) <= 2:
+        return "a wildcard for a whole top-level domain counts for nothing"
+    if wanted[-len(presented) + 1 :] == presented[1:]:
+        return "a wildcard stands for one label, no more and no less"
+    return "another domain"
+
+
 def _labels(name: str) -> list[str]:
     name = name.rstrip(".").lower()
     try:
@@ -227,29 +353,35 @@ def _labels(name: str) -> list[str]:
     return labels if all(labels) else []
 
 
+# X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
+_NAME_CODES = (62, 64)
+
+
 def certificate_facts(
     chain: Sequence[bytes], *, host: str, openssl_code: int | None, openssl_text: str, now: datetime
 ) -> dict[str, Any]:
     """The facts of a `*.certificate` stage (contract section 5).
 
-    `openssl_code` is None when OpenSSL was told not to verify. OpenSSL looks at the name (code 62) before it looks at
-    dates and signatures, so with code 62 `trusted` also asks our own reading of the chain.
+    `openssl_code` is None when OpenSSL was told not to verify. OpenSSL looks at the name (codes 62, 64) before it looks at
+    dates and signatures, so with these codes `trusted` also asks our own reading of the chain.
     """
     entries = read_chain(tuple(chain))
     leaf: Mapping[str, Any] = entries[0] if entries else {}
-    sound = openssl_code == 0 or (openssl_code == 62 and _dates_hold(entries, now))
+    sound = openssl_code == 0 or (openssl_code in _NAME_CODES and _dates_hold(entries, now))
     return {
         "trusted": bool(entries) and sound,
         "openssl_code": openssl_code,
         "openssl_text": openssl_text,
         "name_checked": host,
         "name_matches": name_matches(leaf, host) if leaf else False,
+        "name_reasons": why_not(leaf, host) if leaf and not name_matches(leaf, host) else [],
         "thumbprint": leaf.get("sha1"),
         "sha256": leaf.get("sha256"),
         "not_before": leaf.get("not_before"),
         "not_after": leaf.get("not_after"),
         "subject_names": [*leaf.get("dns_names", ()), *leaf.get("ip_addresses", ())],
         "certificate_name": identifier(leaf) if leaf else None,
+        "scts": leaf.get("scts"),
         "checked_at": rfc3339(now),
         "chain": list(entries),
         "chain_der": [base64.b64encode(der).decode() for der in chain],

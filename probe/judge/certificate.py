@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from probe.certificate import assignment, same_identifier
 from probe.profile import Profile, Tls
 from probe.record import Record
 from probe.report import Finding, Kind, Severity
@@ -25,6 +26,11 @@ _CHAIN = (
 
 FINDINGS = {
     "certificate.expired": Kind("the certificate has expired", "It was likely not renewed, or the new one is not served.", _RENEW),
+    "certificate.intermediate-expired": Kind(
+        "an intermediate certificate has expired",
+        "The CA renewed its intermediate, and the server still sends the old one.",
+        _CHAIN,
+    ),
     "certificate.not-yet-valid": Kind(
         "the certificate is not yet valid", "It was issued for later, or a clock (here or where it was issued) is wrong.", _RENEW
     ),
@@ -62,10 +68,26 @@ FINDINGS = {
     "certificate.weak-key": Kind("the certificate's key is weak", "Less than 2048 bits RSA or 224 bits EC.", _RENEW),
     "certificate.weak-signature": Kind("a certificate is signed with a broken hash", "MD5 or SHA-1.", _RENEW),
     "certificate.wrong-usage": Kind(
-        "the certificate is not meant for servers", "Its extended key usage does not include server authentication.", _RENEW
+        "a certificate is not meant for what it is used for",
+        "Its key usage, extended key usage or basic constraints forbid it: a client's certificate on a server, a CA that is none.",
+        _RENEW,
     ),
     "certificate.chain-order": Kind(
         "the chain is out of order", "A certificate is not followed by the one that issued it (RFC 5246 requires it).", _CHAIN
+    ),
+    "certificate.junk-in-chain": Kind(
+        "the server sends certificates that belong to no chain of its own",
+        "Likely left in the file after a renewal or a change of CA; some clients stumble over them.",
+        _CHAIN,
+    ),
+    "certificate.differs-between-ports": Kind(
+        "submission and readers show different certificates",
+        "The certificate was likely renewed for one service only, or a service still serves the old one until it is restarted.",
+        (
+            "Exchange: Enable-ExchangeCertificate -Thumbprint THUMBPRINT -Services SMTP,POP,IMAP; "
+            "Restart-Service MSExchangePop3,MSExchangeImap4",
+            "Postfix: postfix reload   Dovecot: doveadm reload",
+        ),
     ),
     "certificate.thumbprint-differs": Kind(
         "another certificate is served than the profile expects",
@@ -92,7 +114,30 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
             for name, severity, summary, evidence in _problems(stage.facts, tls):
                 kind = FINDINGS[name]
                 eased = _eased(severity, stage.facts, name)
-                yield Finding(name, eased, stage.name, summary, evidence, kind.cause, kind.remedy)
+                remedy = kind.remedy
+                if name in ("certificate.name-mismatch", "certificate.identifier-differs", "certificate.thumbprint-differs"):
+                    remedy = (*remedy, f"To assign what is served now: {assignment(stage.facts['certificate_name'])}")
+                yield Finding(name, eased, stage.name, summary, evidence, kind.cause, remedy)
+    yield from _between_ports(record, profile)
+
+
+def _between_ports(record: Record, profile: Profile) -> Iterator[Finding]:
+    """A reader of the same host that shows another leaf, or the same leaf with another chain, than the submission port."""
+    first = record.facts("smtp.certificate")
+    if not first.get("chain"):
+        return
+    for name, reader in profile.readers.items():
+        facts = record.facts(f"{name}.certificate")
+        if not facts.get("chain") or profile.host_for(reader).lower() != profile.submission.host.lower():
+            continue
+        chains = [[entry["sha256"] for entry in item["chain"]] for item in (first, facts)]
+        if chains[0] != chains[1]:
+            kind = FINDINGS["certificate.differs-between-ports"]
+            what = "another certificate" if chains[0][0] != chains[1][0] else "another chain"
+            evidence = f"smtp: {first['thumbprint']} ({len(chains[0])} sent); {name}: {facts['thumbprint']} ({len(chains[1])} sent)"
+            text = f"{name} shows {what} than the submission port"
+            stage = f"{name}.certificate"
+            yield Finding("certificate.differs-between-ports", "warning", stage, text, evidence, kind.cause, kind.remedy)
 
 
 def _tls_of(stage: str, profile: Profile) -> Tls:
@@ -115,24 +160,50 @@ def _problems(facts: Mapping[str, Any], tls: Tls) -> Iterator[Problem]:
     chain: Sequence[Mapping[str, Any]] = facts["chain"]
     yield from _dates(facts, chain, tls)
     yield from _names(facts, chain[0])
-    trust = list(_trust(facts, chain))
-    yield from trust
-    yield from _strength(chain)
+    problems = [*_trust(facts, chain), *_strength(chain)]
+    yield from problems
     yield from _expected(facts, tls)
-    # OpenSSL's refusal must never go unsaid, even where our own reading found nothing.
-    if not facts["trusted"] and facts["openssl_code"] not in (None, 0, 9, 10, 62) and not trust:
-        yield "certificate.not-trusted", "critical", f"OpenSSL: {facts['openssl_text']}", f"code {facts['openssl_code']}"
+    # OpenSSL's refusal must never go unsaid, even where our own reading found nothing that explains it.
+    code = facts["openssl_code"]
+    if not facts["trusted"] and code not in (None, 0) and not _explains(code, {name for name, *_ in problems}):
+        yield "certificate.not-trusted", "critical", f"OpenSSL: {facts['openssl_text']}", f"code {code}"
+
+
+# OpenSSL's codes (x509_vfy.h) by the findings that say the same in more words; dates and names always have one.
+_SAID_ELSEWHERE = (9, 10, 62, 64)
+_EXPLAINED = {
+    **dict.fromkeys((24, 25, 26, 32, 79), "certificate.wrong-usage"),
+    **dict.fromkeys((66, 67), "certificate.weak-key"),
+    68: "certificate.weak-signature",
+}
+
+
+def _explains(code: int, found: set[str]) -> bool:
+    if code in _UNTRUSTED:
+        return bool(found & {"certificate.self-signed", "certificate.unknown-issuer", "certificate.missing-intermediate"})
+    return code in _SAID_ELSEWHERE or _EXPLAINED.get(code) in found
+
+
+def _path(chain: Sequence[Mapping[str, Any]]) -> list[int]:
+    """From the leaf up by signatures, wherever the issuers stand: what a client that repairs chains would use."""
+    path, index = [0], chain[0].get("issuer_index")
+    while index is not None and index not in path:
+        path.append(index)
+        index = chain[index].get("issuer_index")
+    return path
 
 
 def _dates(facts: Mapping[str, Any], chain: Sequence[Mapping[str, Any]], tls: Tls) -> Iterator[Problem]:
     now = _instant(facts["checked_at"])
-    for index, entry in enumerate(chain):
+    for index in _path(chain):
+        entry = chain[index]
         if "not_after" not in entry:
             continue
         who = "the certificate" if index == 0 else f"the CA certificate {entry['subject']}"
         left = (_instant(entry["not_after"]) - now).total_seconds()
         if left < 0:
-            yield "certificate.expired", "critical", f"{who} expired on {entry['not_after']}", entry["not_after"]
+            name = "certificate.expired" if index == 0 else "certificate.intermediate-expired"
+            yield name, "critical", f"{who} expired on {entry['not_after']}", entry["not_after"]
         elif _instant(entry["not_before"]) > now:
             yield "certificate.not-yet-valid", "critical", f"{who} is valid only from {entry['not_before']}", entry["not_before"]
         elif left < tls.expires_warning:
@@ -152,27 +223,38 @@ def _names(facts: Mapping[str, Any], leaf: Mapping[str, Any]) -> Iterator[Proble
     host = facts["name_checked"]
     if not leaf.get("has_san") and "error" not in leaf:
         yield "certificate.no-subject-alternative-name", "critical", "the certificate has no subjectAltName", leaf["subject"]
-    yield "certificate.name-mismatch", "critical", f"the certificate is not valid for {host}; its names: {names}", names
+    reasons = "; ".join(facts.get("name_reasons") or ()) or names
+    yield "certificate.name-mismatch", "critical", f"the certificate is not valid for {host}; its names: {names}", reasons
 
 
 def _trust(facts: Mapping[str, Any], chain: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+    """Why there is no path to a trusted root. OpenSSL's codes do not tell a root that nobody trusts from an intermediate that
+    was not sent (20 for both): the chain itself has to."""
     code, leaf = facts["openssl_code"], chain[0]
-    if code not in (18, 19, 20, 21, 2):
+    if code not in _UNTRUSTED:
         return
     evidence = f"OpenSSL code {code}: {facts['openssl_text']}"
     if leaf.get("self_signed"):
         yield "certificate.self-signed", "critical", "the certificate is self-signed and not trusted here", evidence
         return
-    issuer = chain[-1].get("issuer", "")
+    top = chain[_path(chain)[-1]]
+    issuer = top.get("issuer", "")
+    if top is leaf and leaf.get("issuer_urls"):
+        # The leaf alone, and it says where its issuer's certificate can be had: a private root says no such thing.
+        text = f"the server sends its own certificate without the intermediate that signed it ({issuer})"
+        yield "certificate.missing-intermediate", "critical", text, f"{evidence}; {leaf['issuer_urls'][0]}"
+        return
     yield "certificate.unknown-issuer", "critical", f"the issuer is not trusted here: {issuer}", evidence
-    if len(chain) == 1:
+    if top is leaf:
+        # Nothing in the certificate tells a private root from an intermediate: say both, this one with less weight.
         text = f"the server sends only its own certificate, not its issuer's ({issuer})"
         yield "certificate.missing-intermediate", "warning", text, evidence
 
 
+_UNTRUSTED = (2, 18, 19, 20, 21)
 def _strength(chain: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
-    leaf = chain[0]
-    for entry in chain:
+    path = [chain[index] for index in _path(chain)]
+    for entry in path:
         bits, least = entry.get("key_bits"), _WEAK_BITS.get(entry.get("key", ""), 0)
         if bits is not None and bits < least:
             text = f"{entry['subject']} has a key of {bits} bits ({entry['key']})"
@@ -181,14 +263,37 @@ def _strength(chain: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
         if entry.get("signature_hash") in ("md5", "sha1") and not entry.get("self_signed"):
             text = f"{entry['subject']} is signed with {entry['signature_hash'].upper()}"
             yield "certificate.weak-signature", "critical", text, entry["signature_hash"]
-    usage = leaf.get("extended_key_usage")
-    if usage is not None and not set(usage) & set(_SERVER_AUTH):
-        yield "certificate.wrong-usage", "critical", "the certificate is not meant for servers", ", ".join(usage)
-    for entry in chain[:-1]:
-        if entry.get("signed_by_next") is False and not entry.get("self_signed"):
-            text = f"{entry['subject']} is not followed by its issuer"
-            yield "certificate.chain-order", "warning", text, entry["issuer"]
-            return
+    yield from _usage(path)
+    yield from _order(chain)
+
+
+def _usage(path: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+    leaf, authorities = path[0], path[1:]
+    extended, usage = leaf.get("extended_key_usage"), leaf.get("key_usage")
+    if extended is not None and not set(extended) & set(_SERVER_AUTH):
+        yield "certificate.wrong-usage", "critical", "the certificate is not meant for servers", ", ".join(extended)
+    if usage is not None and not set(usage) & {"digital_signature", "key_encipherment", "key_agreement"}:
+        yield "certificate.wrong-usage", "critical", "the certificate's key may not be used for TLS", ", ".join(usage) or "none"
+    if leaf.get("ca") and not leaf.get("self_signed"):
+        yield "certificate.wrong-usage", "warning", "the server's certificate is a CA's", leaf["subject"]
+    for entry in authorities:
+        usage = entry.get("key_usage")
+        if entry.get("basic_constraints") and not entry.get("ca"):
+            yield "certificate.wrong-usage", "critical", f"{entry['subject']} signs others, but is no CA", "CA:FALSE"
+        elif usage is not None and "key_cert_sign" not in usage:
+            text = f"{entry['subject']} signs others, but its key may not be used for that"
+            yield "certificate.wrong-usage", "critical", text, ", ".join(usage)
+
+
+def _order(chain: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+    path = _path(chain)
+    if path != sorted(path):
+        text = f"{chain[path[0]].get('subject')} is not followed by its issuer"
+        yield "certificate.chain-order", "warning", text, "; ".join(str(entry.get("subject")) for entry in chain)
+    junk = [entry for index, entry in enumerate(chain) if index not in path]
+    if junk:
+        names = "; ".join(str(entry.get("subject") or entry.get("error")) for entry in junk)
+        yield "certificate.junk-in-chain", "warning", f"the server sends certificates that do not belong to its own: {names}", names
 
 
 def _expected(facts: Mapping[str, Any], tls: Tls) -> Iterator[Problem]:
@@ -196,6 +301,6 @@ def _expected(facts: Mapping[str, Any], tls: Tls) -> Iterator[Problem]:
     if tls.thumbprint and tls.thumbprint not in served:
         text = f"the certificate served has thumbprint {facts['thumbprint']}, not {tls.thumbprint}"
         yield "certificate.thumbprint-differs", "critical", text, str(facts["thumbprint"])
-    if tls.certificate_name and tls.certificate_name.strip() != facts["certificate_name"]:
+    if tls.certificate_name and not same_identifier(tls.certificate_name, str(facts["certificate_name"])):
         text = f"the certificate served is {facts['certificate_name']}, not {tls.certificate_name}"
         yield "certificate.identifier-differs", "critical", text, str(facts["certificate_name"])

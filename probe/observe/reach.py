@@ -112,6 +112,9 @@ async def shake_hands(connection: Connection, side: Side, stage: Stage, *, verif
     stage.facts |= {
         "version": handshake.version,
         "cipher": handshake.cipher,
+        "bits": handshake.bits,
+        "alpn": handshake.alpn,
+        "minimum_version": side.minimum_version,
         "sni": handshake.server_name if handshake.sni_sent else None,
     }
     connection.note(f"TLS handshake: {handshake.version or '?'} {handshake.cipher or '?'}, {handshake.openssl_text}")

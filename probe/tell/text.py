@@ -6,6 +6,7 @@ Server text is data: every control character is shown, never sent.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from probe.certificate import assignment
 from probe.report import Comparison, Finding, Report, Stage, Verdict, repeated, statistics
 from probe.tell import Context
 
@@ -92,6 +93,16 @@ def _lines(report: Report, context: Context) -> Iterator[str]:
         yield ""
         for line in report.transcript:
             yield f"  {line.at:8.3f} {line.connection:<4} {line.direction} {safe(line.text)}"
+        yield from _to_paste(report)
+
+
+def _to_paste(report: Report) -> Iterator[str]:
+    """For Exchange's administrators: how to assign what is served, exactly as its TlsCertificateName is spelt."""
+    for stage in report.stages:
+        name = stage.record.facts.get("certificate_name")
+        if stage.name == "smtp.certificate" and name:
+            yield ""
+            yield f"  to assign this certificate: {safe(assignment(str(name)))}"
 
 
 def headline(report: Report, color: bool = False) -> str:

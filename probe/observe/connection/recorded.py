@@ -43,6 +43,9 @@ class Handshake:
     verified: bool
     openssl_code: int | None
     openssl_text: str
+    # The cipher's secret bits; the application protocol agreed on (ALPN), as a rule none.
+    bits: int | None = None
+    alpn: str | None = None
 
     @property
     def complete(self) -> bool:
@@ -312,6 +315,8 @@ def _handshake(
         verified=trust.verified and error is None,
         openssl_code=error.verify_code if error else (0 if trust.verified else None),
         openssl_text=error.verify_message if error else ("ok" if trust.verified else "not verified"),
+        bits=cipher[2] if cipher else None,
+        alpn=tls.selected_alpn_protocol(),
     )
 
 
