@@ -67,6 +67,8 @@ class Plan:
     delete: bool
     pipelining: bool = True
     every_address: str = "off"
+    # Sent and left for a later `--collect`: remembered, though nobody reads it back now.
+    send_only: bool = False
     stages: tuple[str, ...] = field(default=())
 
     @property
@@ -74,12 +76,15 @@ class Plan:
         return self.sender is not None
 
 
-def make_plan(profile: Profile, *, light: bool = False, delete: bool = True, pipelining: bool = True) -> Plan:
-    """Lay out a run. `light`: log on everywhere, send nothing. `pipelining=False`: one command at a time."""
+def make_plan(
+    profile: Profile, *, light: bool = False, delete: bool = True, pipelining: bool = True, send_only: bool = False
+) -> Plan:
+    """Lay out a run. `light`: log on everywhere, send nothing. `pipelining=False`: one command at a time. `send_only`: leave
+    the message for a later `--collect`."""
     submission = profile.submission
     bound = tuple(
         ReaderPlan(readers()[name], _reader_side(profile, name, settings), settings)
-        for name, settings in profile.readers.items()
+        for name, settings in ({} if send_only else profile.readers).items()
     )
     limits = profile.limits
     return Plan(
@@ -98,6 +103,7 @@ def make_plan(profile: Profile, *, light: bool = False, delete: bool = True, pip
         delete=delete,
         pipelining=pipelining,
         every_address=submission.every_address,
+        send_only=send_only,
         stages=_stages(profile, bound),
     )
 

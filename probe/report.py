@@ -136,8 +136,9 @@ def repeated(reports: Iterable[Report]) -> dict[str, list[Report]]:
     """Runs of one target in a row, by profile; empty where each target was probed once."""
     groups: dict[str, list[Report]] = {}
     for report in reports:
-        nodes = any(stage.name == "smtp.connect" and stage.record.facts.get("nodes") for stage in report.stages)
-        if not nodes:
+        first = next((stage for stage in report.stages if stage.name == "smtp.connect"), None)
+        # Nodes are targets of their own, and a collection is no round trip.
+        if first is not None and not first.record.facts.get("nodes"):
             groups.setdefault(report.profile, []).append(report)
     return {profile: group for profile, group in groups.items() if len(group) > 1}
 

@@ -144,7 +144,7 @@ def _job(plan: Plan, journal: Journal, utc_now: Callable[[], datetime], pace: Pa
         draft = compose(marker=marker, key=key, sender=plan.sender, recipient=plan.recipient, now=utc_now())
     names = [reader.side.leg for reader in plan.readers]
     # With nobody to read it back, the message is meant to stay.
-    remembered = draft is not None and bool(names) and plan.delete
+    remembered = draft is not None and (bool(names) or plan.send_only) and plan.delete
     return Job(
         submission=plan.submission,
         resolvers=plan.resolvers,
@@ -288,7 +288,7 @@ def judge(record: Record, profile: Profile) -> Report:
         target=record.target,
         started=record.started,
         seconds=record.seconds,
-        verdict=_verdict(record, stages, found),
+        verdict=_verdict(record, stages, found, profile.blame),
         failed_stage=failed,
         delivery_seconds=_delivery_seconds(record),
         stages=stages,
@@ -309,8 +309,11 @@ def _status(stage: StageRecord, found: tuple[Finding, ...]) -> Status:
     return "warning" if worst == "warning" else "ok"
 
 
-def _verdict(record: Record, stages: tuple[Stage, ...], found: tuple[Finding, ...]) -> Verdict:
+def _verdict(record: Record, stages: tuple[Stage, ...], found: tuple[Finding, ...], blame: str) -> Verdict:
     failed = [stage for stage in stages if stage.status == "failed"]
+    if failed and blame != "all" and not any(stage.name.startswith("smtp.") == (blame == "send") for stage in failed):
+        # The other leg's failure: it hides what this one would have shown, and proves nothing of it.
+        return "unknown"
     if failed:
         # A mailbox that another run of ours holds says nothing of the server.
         ours = all(stage.record.trouble and stage.record.trouble.id == "lease.held" for stage in failed)

@@ -13,7 +13,7 @@ PROBE = ROOT / "probe"
 
 # Who may import whom, wing by wing; a wing may always import itself. Ground: record, report, certificate, message, profile.
 GROUND = {"record", "report", "certificate", "message", "profile", "version"}
-STORIES = {"roundtrip", "auditing", "sweeping", "lockout", "nodes", "repeating"}
+STORIES = {"roundtrip", "auditing", "sweeping", "lockout", "nodes", "repeating", "collecting"}
 ALLOWED = {
     "record": set(),
     "version": set(),
@@ -31,6 +31,7 @@ ALLOWED = {
     "lockout": GROUND | {"observe", "keep", "plan"},
     "roundtrip": GROUND | {"observe", "judge", "tell", "keep", "plan", "options", "lockout"},
     "repeating": {"report"},
+    "collecting": GROUND | {"observe", "keep", "plan", "roundtrip"},
     "nodes": GROUND | {"observe", "plan", "roundtrip"},
     "auditing": GROUND | {"observe", "plan", "roundtrip", "lockout"},
     "sweeping": GROUND | {"observe", "keep", "plan", "roundtrip", "lockout"},

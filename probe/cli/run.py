@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 # Options that lie over the profile's settings, by their names in probe/options.py.
 _SETTINGS = (
     "host", "port", "security", "user", "password_env", "password_file", "readback", "connect", "every_address", "set",
-    "ca_file", "trust_any_certificate", "timeout",
+    "ca_file", "trust_any_certificate", "timeout", "blame",
 )  # fmt: skip
 
 
@@ -43,6 +43,9 @@ def run(
     ca_file: option.CaFile = None,
     trust_any_certificate: option.TrustAny = False,
     light: option.Light = False,
+    send_only: option.SendOnly = False,
+    collect: option.Collect = False,
+    blame: option.Blame = None,
     no_delete: option.NoDelete = False,
     no_pipelining: option.NoPipelining = False,
     timeout: option.Timeout = None,
@@ -55,6 +58,8 @@ def run(
     expectations: option.Expectations = None,
     history: option.History = None,
     concurrency: option.Concurrency = 10,
+    jitter: option.Jitter = "0",
+    ping: option.Ping = None,
     allow_warnings: option.AllowWarnings = False,
     dry_run: option.DryRun = False,
     verbose: option.Verbose = False,
@@ -68,7 +73,8 @@ def run(
     _show.require_format(output)
     files = [_show.parse_report(text) for text in report or ()]
     loaded = load_all(_names(profiles, host), option.given(**{name: options[name] for name in _SETTINGS}))
-    plans = [make_plan(profile, light=light, delete=not no_delete, pipelining=not no_pipelining) for profile in loaded]
+    how = {"light": light or (collect and not send_only), "delete": not no_delete, "pipelining": not no_pipelining}
+    plans = [make_plan(profile, send_only=send_only and not collect, **how) for profile in loaded]
     if dry_run:
         sys.stdout.write(_show.plans(plans, output))
         return 0
@@ -91,6 +97,10 @@ def _wish(options: dict[str, Any], files: list[tuple[str, Path]]) -> "Wish":
         interval=_seconds("--interval", options["interval"]),
         wait_seconds=None if waits is None else _seconds("--wait-until-ok", waits),
         against=None if options["against"] is None else saved(options["against"]),
+        collect=options["collect"],
+        send_only=options["send_only"],
+        jitter=_seconds("--jitter", options["jitter"]),
+        ping=options["ping"],
         expected=wanted(options["expect_change"], options["expectations"]),
         history=_history(options["history"]),
     )

@@ -136,8 +136,10 @@ def _between_ports(record: Record, profile: Profile) -> Iterator[Finding]:
             what = "another certificate" if chains[0][0] != chains[1][0] else "another chain"
             evidence = f"smtp: {first['thumbprint']} ({len(chains[0])} sent); {name}: {facts['thumbprint']} ({len(chains[1])} sent)"
             text = f"{name} shows {what} than the submission port"
+            # The same subject twice: one is likely the old one. Another subject is likely another service's, on purpose.
+            severity: Severity = "warning" if first["chain"][0]["subject"] == facts["chain"][0]["subject"] else "info"
             stage = f"{name}.certificate"
-            yield Finding("certificate.differs-between-ports", "warning", stage, text, evidence, kind.cause, kind.remedy)
+            yield Finding("certificate.differs-between-ports", severity, stage, text, evidence, kind.cause, kind.remedy)
 
 
 def _tls_of(stage: str, profile: Profile) -> Tls:

@@ -63,9 +63,23 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     yield from from_troubles(record, {"cleanup.failed": FINDINGS["cleanup.failed"]}, "warning")
     for stage in record.stages:
         if stage.name.endswith(".find") and stage.status == "ok":
-            yield from _found(stage, record, profile)
+            yield from _collected(stage, profile) if "delays" in stage.facts else _found(stage, record, profile)
         if stage.name.endswith(".verify") and stage.status == "ok":
             yield from _unharmed(stage)
+
+
+def _collected(stage: StageRecord, profile: Profile) -> Iterator[Finding]:
+    """What `--collect` found of what an earlier run sent: each late message, and each that is lost."""
+    limits = profile.limits
+    late = [seconds for seconds in (stage.facts.get("delays") or {}).values() if seconds > limits.delivery_warning]
+    if late:
+        severity: Severity = "critical" if max(late) > limits.delivery_critical else "warning"
+        text = f"{len(late)} message(s) arrived late, the slowest after {max(late):.0f} s (limit {limits.delivery_warning:g} s)"
+        yield _finding("delivery.late", severity, stage, text)
+    for lost in stage.facts.get("lost") or ():
+        yield _finding("delivery.missing", "critical", stage, f"a message did not arrive within {limits.lost_after:g} s: {lost}")
+    if stage.facts.get("kept"):
+        yield _finding("cleanup.failed", "warning", stage, f"{len(stage.facts['kept'])} message(s) of ours could not be deleted")
 
 
 def _finding(name: str, severity: Severity, stage: StageRecord, summary: str, evidence: str = "") -> Finding:

@@ -28,6 +28,8 @@ class Leftovers:
     kept: list[str] = field(default_factory=list)
     too_young: list[str] = field(default_factory=list)
     foreign: int = 0
+    # By marker, seconds from the Date we gave the message to its last Received header: its true delay, however late we look.
+    delays: dict[str, float] = field(default_factory=dict)
 
     @property
     def seen(self) -> set[str]:
@@ -47,6 +49,7 @@ async def sweep(
             for folder in session.folders:
                 await _sweep_folder(job, session, folder.name, older_than, dry_run, found)
             stage.facts |= {"deleted": found.deleted, "kept": found.kept, "too_young": found.too_young, "foreign": found.foreign}
+            stage.facts["delays"] = {marker: round(seconds, 3) for marker, seconds in found.delays.items()}
     except Stopped:
         pass
     finally:
@@ -86,6 +89,7 @@ async def _sweep_some(
             found.too_young.append(marker)
         else:
             doomed[uid] = marker
+            found.delays[marker] = _delay(octets, marker, job.prove_key)
     if dry_run or "UIDPLUS" not in session.capabilities:
         found.kept += doomed.values()
     elif doomed:
@@ -104,10 +108,24 @@ def _our_marker(octets: bytes, key: bytes) -> str | None:
     return next((marker for marker in candidates if prove(octets, marker=marker, key=key, sender="").ours), None)
 
 
+def _delay(octets: bytes, marker: str, key: bytes) -> float:
+    """How long the message was on its way, by the servers' clocks; 0 where they say nothing, or are behind ours."""
+    hops = prove(octets, marker=marker, key=key, sender="").hops
+    sent = _date_of(octets)
+    if not hops or hops[-1].at is None or sent is None:
+        return 0.0
+    return max(0.0, (datetime.fromisoformat(hops[-1].at.replace("Z", "+00:00")) - sent).total_seconds())
+
+
 def _is_older(octets: bytes, now: datetime, age: timedelta) -> bool:
     """By the Date we gave it ourselves; a message without one is not old."""
+    date = _date_of(octets)
+    return date is not None and now - date >= age
+
+
+def _date_of(octets: bytes) -> datetime | None:
     try:
         date = parsedate_to_datetime(str(BytesHeaderParser().parsebytes(octets)["Date"]))
     except (ValueError, TypeError, IndexError):
-        return False
-    return now - (date if date.tzinfo else date.replace(tzinfo=UTC)) >= age
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

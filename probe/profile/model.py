@@ -227,6 +227,8 @@ class Limits(Table):
     per_connection: Annotated[Seconds, up_to(120)] = _lasting("20s")
     delivery_warning: Seconds = _lasting("10s")
     delivery_critical: Seconds = _lasting("60s")
+    lost_after: Seconds = _lasting("4h")
+    """--collect: a message that is still not there after so long is lost."""
 
     @model_validator(mode="after")
     def _order(self) -> Self:
@@ -276,6 +278,8 @@ class Profile(Table):
     name: Text = ""
     """Default: the file's name without .toml."""
     description: Text | None = None
+    blame: Literal["send", "read", "all"] = "all"
+    """Whose failure is critical: the submission's, the readers', or either's. The other's is then unknown."""
     submission: Submission
     dns: Dns = _whole(Dns)
     account: Account = _whole(Account)
