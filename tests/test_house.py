@@ -30,7 +30,9 @@ ALLOWED = {
     "roundtrip": GROUND | {"observe", "judge", "tell", "keep", "plan", "options"},
     "auditing": GROUND | {"observe", "plan", "roundtrip"},
     "sweeping": GROUND | {"observe", "keep", "plan", "roundtrip"},
-    "cli": GROUND | {"observe", "judge", "tell", "keep", "plan", "options", "roundtrip", "auditing", "sweeping", "sandbox"},
+    "discovering": GROUND | {"observe", "plan", "roundtrip"},
+    "cli": GROUND
+    | {"observe", "judge", "tell", "keep", "plan", "options", "roundtrip", "auditing", "sweeping", "discovering", "sandbox"},
     "__main__": {"cli", "version"},
 }
 # The face of the library names its homes for type checkers only; at run time it imports nothing of ours but the version.
