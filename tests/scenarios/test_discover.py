@@ -435,7 +435,8 @@ async def test_unbound_answers_as_our_own_server_does(authority: Any, certificat
     )
     (tmp_path / "unbound.conf").write_text(
         f"server:\n  interface: 127.0.0.1@{port}\n  do-daemonize: no\n  chroot: ''\n  username: ''\n  pidfile: ''\n"
-        f"  use-syslog: no\n  directory: '{tmp_path}'\n  local-zone: 'test.' static\n{local}\nremote-control:\n  control-enable: no\n"
+        f"  use-syslog: no\n  directory: '{tmp_path}'\n  local-zone: 'test.' static\n{local}\n"
+        "remote-control:\n  control-enable: no\n"
     )
     unbound = shutil.which("unbound", path="/usr/sbin:/usr/bin")
     assert unbound
