@@ -5,9 +5,9 @@ import secrets
 from collections.abc import Awaitable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from probe.observe.connection import Trust, context_for
 from probe.observe.discover import autoconfig, autodiscover, srv
 from probe.observe.discover.told import Answer, Told
 from probe.observe.discover.verify import told_by, verify
@@ -45,9 +45,11 @@ def question(address: str, *, verify: bool = False, login: Login | None = None, 
     if way.get("connect"):
         way["connect"] = _with_port(endpoint(way["connect"]))
     if way.get("ca_file"):
-        if not Path(way["ca_file"]).is_file():
-            raise ValueError(f"no such file: {way['ca_file']}")
         way["ca_file"] = str(way["ca_file"])
+        try:
+            context_for(Trust(way["ca_file"]))
+        except OSError as error:
+            raise ValueError(f"{way['ca_file']}: cannot be read as certificates in PEM: {error.strerror or error}") from None
     return Question(address, domain, Way(**{name: value for name, value in way.items() if value is not None}), login, verify)
 
 

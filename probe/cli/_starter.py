@@ -68,7 +68,9 @@ def _lines(answers: Answers, called: str) -> Iterator[str]:
     for name in ("imap", "pop3"):
         if name in answers.servers:
             yield from _reader(name, answers.servers[name], submission)
-    yield from (f"# [readback.{name}]              # not read back over this protocol" for name in answers.not_read)
+    for name in answers.not_read:
+        yield ""
+        yield f"# [readback.{name}]              # not read back over this protocol"
     yield ""
     yield "[tls]"
     if answers.ca_file:

@@ -296,6 +296,10 @@ def _tell(target: Path, answers: "Answers", job: "Job | None", files: dict[Path,
         return
     for path in files:
         print(f"wrote {path}", file=told)
+    units = any(path.suffix == ".service" for path in files)
+    if units and target.absolute().is_relative_to(Path.home()):
+        note = f"note: the service runs as a user of its own, which likely cannot read below {Path.home()}: move the profile"
+        print(note, file=told)
     if answers.password_env:
         print(f"next: put the password into the environment variable {answers.password_env}, then", file=told)
     else:

@@ -138,19 +138,19 @@ class Web:
         patience = httpx.Timeout(self._way.seconds + 1, connect=self._way.seconds / 2)
         async with httpx.AsyncClient(verify=context, trust_env=False, follow_redirects=False, timeout=patience) as client:
             for ip, port in (await self._addresses(url))[:MOST_ADDRESSES]:
-                request = client.build_request(
-                    method,
-                    httpx.URL(url).copy_with(host=ip, port=port),
-                    headers={**headers, "Host": urlsplit(url).netloc, "Accept-Encoding": "identity"},
-                    content=body or None,
-                    extensions={"sni_hostname": host},
-                )
                 try:
+                    request = client.build_request(
+                        method,
+                        httpx.URL(url).copy_with(host=ip, port=port),
+                        headers={**headers, "Host": urlsplit(url).netloc, "Accept-Encoding": "identity"},
+                        content=body or None,
+                        extensions={"sni_hostname": host},
+                    )
                     return await _exchange(client, request, url, trip)
                 except httpx.TransportError as error:
                     failure = _of_transport(error, tried)
-                except httpx.HTTPError as error:
-                    raise stop("discover.document-refused", f"{tried}: {error}") from None
+                except (httpx.HTTPError, httpx.InvalidURL) as error:
+                    raise stop("discover.document-refused", f"{tried}: {error}"[:400]) from None
         assert failure is not None
         raise failure
 
@@ -182,10 +182,11 @@ def place(url: str) -> str:
 def redirect_target(url: str, location: str | None) -> str:
     """Where a redirect leads. Raises Stopped unless that is HTTPS, on a host one can name, without a user name in it."""
     try:
-        target = urljoin(url, (location or "").strip())
+        named = (location or "").strip()
+        target = urljoin(url, named)
         parts = urlsplit(target)
         host_name(parts.hostname or "")
-        valid = (parts.port or 443) > 0 and target.isascii() and target.isprintable() and len(target) <= 2000
+        valid = (parts.port or 443) > 0 and named.isascii() and named.isprintable() and len(target) <= 2000
     except ValueError:
         valid, parts = False, urlsplit("")
     shown = ascii((location or "")[:200])
