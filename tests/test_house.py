@@ -13,7 +13,7 @@ PROBE = ROOT / "probe"
 
 # Who may import whom, wing by wing; a wing may always import itself. Ground: record, report, certificate, message, profile.
 GROUND = {"record", "report", "certificate", "message", "profile", "version"}
-STORIES = {"roundtrip", "auditing", "sweeping", "lockout", "nodes", "repeating", "collecting"}
+STORIES = {"roundtrip", "auditing", "sweeping", "lockout", "nodes", "repeating", "collecting", "discovering"}
 ALLOWED = {
     "record": set(),
     "version": set(),
@@ -35,6 +35,7 @@ ALLOWED = {
     "nodes": GROUND | {"observe", "plan", "roundtrip"},
     "auditing": GROUND | {"observe", "plan", "roundtrip", "lockout"},
     "sweeping": GROUND | {"observe", "keep", "plan", "roundtrip", "lockout"},
+    "discovering": GROUND | {"observe", "plan", "roundtrip"},
     "cli": GROUND | STORIES | {"observe", "judge", "tell", "keep", "plan", "options", "sandbox"},
     "__main__": {"cli", "version"},
 }

@@ -1,0 +1,143 @@
+"""`probe discover`: what users are told about a mail address's servers, and whether it is true."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from probe.cli import _options as option
+
+if TYPE_CHECKING:
+    from probe.observe.discover.web import Login
+    from probe.report import Report
+
+NEEDS = ("httpx", "defusedxml")
+Resolver = Annotated[str | None, typer.Option(metavar="HOST[:PORT]", help="Ask this DNS resolver instead of the system's.")]
+ConnectHttps = Annotated[str | None, typer.Option(metavar="HOST[:PORT]", help="Where HTTPS goes, whatever the name in the URL.")]
+PerPage = Annotated[str, typer.Option(metavar="DURATION", help="The limit of each HTTPS question, redirects included.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("discover")(discover)
+
+
+def discover(
+    address: Annotated[str, typer.Argument(help="A mail address of the domain, such as probe@contoso.com.", show_default=False)],
+    verify: Annotated[bool, typer.Option("--verify", help="Also try every server that is told, without logging on.")] = False,
+    output: option.Format = "text",
+    user: Annotated[str | None, typer.Option(help="User name for Autodiscover (default: the address).")] = None,
+    password_env: option.PasswordEnv = None,
+    password_file: option.PasswordFile = None,
+    consent: Annotated[
+        list[str] | None, typer.Option(metavar="HOST[:PORT]", help="A host that may be sent the password when redirected there.")
+    ] = None,
+    resolver: Resolver = None,
+    connect_https: ConnectHttps = None,
+    ca_file: option.CaFile = None,
+    timeout: PerPage = "10s",
+) -> int:
+    """Ask SRV records, Thunderbird's autoconfig and Autodiscover what they tell users of ADDRESS's domain.
+
+    The password goes to Autodiscover only, over verified HTTPS.
+
+    Exit status: 0 all agree, 1 warnings (nothing found is one), 2 critical.
+    """
+    from probe.cli import _show
+    from probe.report import exit_code
+
+    _show.require_format(output)
+    require_extra()
+    login = _login(address, user, password_env, password_file, consent or [])
+    started = datetime.now(UTC)
+    report = ask(
+        address, verify=verify, login=login, resolver=resolver, connect=connect_https, ca_file=ca_file, timeout=timeout
+    )  # fmt: skip
+    if output == "text":
+        _show.write_stdout("".join(f"{line}\n" for line in lines(report)))
+    else:
+        seconds = (datetime.now(UTC) - started).total_seconds()
+        _show.tell([report], started, seconds, output=output, files=(), verbose=False, quiet=False)
+    return exit_code([report])
+
+
+def ask(address: str, *, verify: bool, login: "Login | None", timeout: str, **way: Any) -> "Report":
+    """Discover, with the user's mistakes as usage errors."""
+    from probe import discovering
+    from probe.profile.values import seconds
+
+    try:
+        asked = discovering.question(address, verify=verify, login=login, seconds=seconds(timeout), **way)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}") from None
+    return asyncio.run(discovering.discover(asked))
+
+
+def require_extra() -> None:
+    """Say plainly what is missing. Raises a usage error."""
+    missing = [name for name in NEEDS if find_spec(name) is None]
+    if missing:
+        raise typer.BadParameter(
+            f"discovery needs {' and '.join(missing)}, not installed here; install: pip install 'submission-probe[discover]'"
+        )
+
+
+def _login(address: str, user: str | None, env: str | None, file: Path | None, consent: list[str]) -> "Login | None":
+    if env is None and file is None:
+        if user or consent:
+            raise typer.BadParameter("--user and --consent go with --password-env or --password-file")
+        return None
+    if env is not None and file is not None:
+        raise typer.BadParameter("give --password-env or --password-file, not both")
+    from probe.observe.discover.web import Login
+    from probe.profile import SecretSource, resolve_secret
+
+    key = "--password-env" if env is not None else "--password-file"
+    source = SecretSource(env=env) if env is not None else SecretSource(file=str(file))
+    return Login(user or address, resolve_secret(source, None, key=key), frozenset(name.lower() for name in consent))
+
+
+def lines(report: "Report") -> Iterator[str]:
+    """The report as text: each source with what it tells, what trying it showed, then the findings."""
+    from probe.tell.text import safe
+
+    yield f"{report.verdict.upper()}  {safe(report.profile)}  {report.seconds:.2f} s"
+    for stage in report.stages:
+        for answer in stage.record.facts.get("answers") or ():
+            yield from (f"  {safe(line)}" for line in _answer(answer))
+    verified = next(stage for stage in report.stages if stage.name == "discover.verify").record
+    if verified.status == "skipped":
+        yield f"  not tried: {verified.reason}"
+    for server in verified.facts.get("servers") or ():
+        yield f"  tried {safe(_server(server))}: {safe(_outcome(server))}"
+    if verified.facts.get("left_out"):
+        yield f"  not tried: {verified.facts['left_out']} more servers"
+    for finding in report.findings:
+        yield ""
+        yield f"{finding.severity.upper()}  {finding.id}: {safe(finding.summary)}"
+        yield f"  likely: {finding.cause}"
+        yield from (f"  {'do:    ' if index == 0 else '       '} {step}" for index, step in enumerate(finding.remedy))
+
+
+def _answer(answer: dict[str, Any]) -> Iterator[str]:
+    text = f"  {answer['text']}" if answer["text"] and answer["text"] not in ("no such record",) else ""
+    yield f"{answer['source']:<17} {answer['outcome']:<11} {answer['place']}{text}"
+    yield from (f"    redirected to {hop}" for hop in answer["hops"])
+    yield from (f"    tells {_server(server)}" for server in answer["told"])
+
+
+def _server(server: dict[str, Any]) -> str:
+    scope = "" if server["scope"] == "any" else f", {server['scope']}"
+    return f"{server['protocol']} {server['host']}:{server['port']} ({server['security']}{scope})"
+
+
+def _outcome(server: dict[str, Any]) -> str:
+    certificate = server["certificate"]
+    if server["really"]:
+        return f"it speaks {server['really']}"
+    if certificate and certificate["trusted"] and certificate["name_matches"] and not server["trouble"]:
+        return f"as told; certificate until {certificate['not_after']}"
+    return server["trouble"]["text"] if server["trouble"] else "as told"

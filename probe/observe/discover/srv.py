@@ -1,0 +1,66 @@
+"""SRV records: RFC 6186 section 3 (_submission, _imap, _imaps, _pop3, _pop3s), RFC 8314 section 5.1 (_submissions)."""
+
+import asyncio
+from typing import Any
+
+from probe.observe.connection.resolve import literal
+from probe.observe.discover.told import MOST_TOLD, Answer, Told, entry
+
+SOURCE = "srv"
+SECONDS = 5.0
+SERVICES = {
+    "_submission": ("smtp", "starttls"),
+    "_submissions": ("smtp", "tls"),
+    "_imap": ("imap", "starttls"),
+    "_imaps": ("imap", "tls"),
+    "_pop3": ("pop3", "starttls"),
+    "_pop3s": ("pop3", "tls"),
+}
+
+
+async def ask(domain: str, resolver: str | None) -> tuple[Answer, ...]:
+    """One Answer a service, all asked at once. `resolver` is HOST[:PORT], None the system's. Never raises."""
+    return tuple(await asyncio.gather(*(_ask(service, domain, resolver) for service in SERVICES)))
+
+
+async def _ask(service: str, domain: str, resolver: str | None) -> Answer:
+    import dns.exception
+    import dns.resolver
+
+    place = f"{service}._tcp.{domain}"
+    try:
+        found = await _resolver(resolver).resolve(f"{place}.", "SRV", lifetime=SECONDS, search=False)
+    except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+        return Answer(SOURCE, place, "absent", "no such record")
+    except (dns.exception.DNSException, OSError, ValueError) as error:
+        # No answer in time, SERVFAIL, a reply that cannot be read: which one is in its own words.
+        return Answer(SOURCE, place, "failed", f"look up {place}: {type(error).__name__}: {error}"[:300])
+    return _read(service, place, list(found))
+
+
+def _read(service: str, place: str, records: list[Any]) -> Answer:
+    protocol, security = SERVICES[service]
+    told: list[Told] = []
+    declined = False
+    for record in sorted(records, key=lambda one: (one.priority, -one.weight)):
+        target = str(record.target).rstrip(".")
+        if target:
+            told += entry(protocol, target, record.port, security)
+        else:
+            declined = True
+    if told:
+        return Answer(SOURCE, place, "found", told=tuple(told[:MOST_TOLD]))
+    text = "the record says that the service is not offered" if declined else "the record names no host"
+    return Answer(SOURCE, place, "empty", text, declined=(protocol,) if declined else ())
+
+
+def _resolver(server: str | None) -> Any:
+    import dns.asyncresolver
+
+    if server is None:
+        return dns.asyncresolver.Resolver()
+    resolver = dns.asyncresolver.Resolver(configure=False)
+    address, _, port = server.rpartition(":") if server.count(":") == 1 or server.startswith("[") else (server, "", "53")
+    resolver.nameservers = [literal(address) or address]
+    resolver.port = int(port)
+    return resolver

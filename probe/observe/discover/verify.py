@@ -1,0 +1,152 @@
+"""Try what is told: the legs themselves, without credentials and without a message, one told server each.
+
+Where a server does not speak as told, the other way (STARTTLS for TLS and the reverse) is tried too, so that the finding can say
+what is true and not only what is false.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from probe.observe.connection import Deadline, Pace
+from probe.observe.discover.told import Answer, Told
+from probe.observe.discover.web import look_up
+from probe.observe.gate import Policy
+from probe.observe.job import Job, Milestone, Side
+from probe.observe.journal import Journal
+from probe.observe.legs import imap, pop3
+from probe.observe.legs.submission import submit
+from probe.observe.redact import Redactor
+from probe.observe.trouble import Stopped
+from probe.record import Trouble
+
+MOST_SERVERS = 12
+AT_ONCE = 4
+SECONDS = 8.0
+_READERS = {"imap": imap, "pop3": pop3}
+_ENCRYPTED = ("starttls", "tls")
+# Not wrong: nobody gave credentials, and no message is sent.
+_EXPECTED = ("auth.no-credentials",)
+# How a port answers that is spoken to in the other way.
+_WRONG_WAY = (
+    "tls.handshake-failed",
+    "reply.timeout",
+    "protocol.malformed",
+    "protocol.too-long",
+    "connect.closed",
+    "starttls.not-offered",
+)
+
+
+async def verify(answers: Iterable[Answer], ehlo: str, *, ca_file: str | None, resolver: str | None) -> dict[str, Any]:
+    """Facts: `servers`, what became of each told server, and `left_out`, how many more were told than are tried."""
+    servers = told_by(answers)
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def one(told: Told, sources: Sequence[str]) -> dict[str, Any]:
+        async with turns:
+            return {**asdict(told), "sources": list(sources), **await _try(told, ehlo, ca_file, resolver)}
+
+    chosen = list(servers.items())[:MOST_SERVERS]
+    tried = await asyncio.gather(*(one(told, sources) for told, sources in chosen))
+    return {"servers": list(tried), "left_out": max(0, len(servers) - MOST_SERVERS)}
+
+
+def told_by(answers: Iterable[Answer]) -> dict[Told, list[str]]:
+    """Each server once, with who told it. What anybody tells for outside is not internal, whoever else says so."""
+    found: dict[tuple[str, str, int, str], Told] = {}
+    sources: dict[tuple[str, str, int, str], list[str]] = {}
+    for answer in answers:
+        for told in answer.told:
+            key = (told.protocol, told.host, told.port, told.security)
+            before = found.get(key)
+            found[key] = replace(told, username=None) if before is None or before.scope == "internal" else before
+            if answer.source not in sources.setdefault(key, []):
+                sources[key].append(answer.source)
+    return {told: sources[key] for key, told in found.items()}
+
+
+async def _try(told: Told, ehlo: str, ca_file: str | None, resolver: str | None) -> dict[str, Any]:
+    connect: tuple[str, ...] = ()
+    if resolver is not None:
+        try:
+            connect = tuple(await look_up(resolver, told.host))
+        except Stopped as error:
+            return _facts(Journal(asyncio.get_running_loop().time, Redactor()), told, error.trouble)
+    side = _side(told, ca_file, connect)
+    seen = await _talk(side, ehlo, told)
+    if seen["trouble"] and seen["trouble"]["id"] in _WRONG_WAY and told.security in _ENCRYPTED:
+        other = "tls" if told.security == "starttls" else "starttls"
+        again = await _talk(replace(side, security=other), ehlo, told)
+        spoke = again["certificate"] is not None
+        return {**seen, "really": other if spoke else None, "certificate": again["certificate"] if spoke else seen["certificate"]}
+    return seen
+
+
+def _side(told: Told, ca_file: str | None, connect: tuple[str, ...]) -> Side:
+    return Side(
+        leg=told.protocol,
+        host=told.host,
+        port=told.port,
+        security=told.security,
+        connect=connect,
+        family="any",
+        credentials=None,
+        mechanism="AUTO",
+        policy=Policy(plaintext=told.security == "plaintext"),
+        ca_file=ca_file,
+        minimum_version="TLSv1.2",
+    )
+
+
+async def _talk(side: Side, ehlo: str, told: Told) -> dict[str, Any]:
+    """One conversation up to where a client would log on."""
+    loop = asyncio.get_running_loop()
+    journal = Journal(loop.time, Redactor())
+    job = _job(side, ehlo, Deadline(loop.time() + SECONDS))
+    job.accepted.give_up()
+    if side.leg == "smtp":
+        await submit(job, journal)
+    else:
+        reader = _READERS[side.leg]
+        await reader.read(job, journal, side, reader.Settings())
+    return _facts(journal, told, None)
+
+
+def _job(side: Side, ehlo: str, deadline: Deadline) -> Job:
+    return Job(
+        submission=side,
+        resolvers={},
+        ehlo=ehlo,
+        draft=None,
+        prove_key=b"",
+        deadline=deadline,
+        per_connection=SECONDS,
+        delivery_warning=0.0,
+        delivery_critical=0.0,
+        delete=False,
+        utc_now=lambda: datetime.now(UTC),
+        pace=Pace(),
+        read={side.leg: Milestone()},
+        done={side.leg: Milestone()},
+    )
+
+
+_STAGES = ("resolve", "connect", "greeting", "ehlo", "starttls", "tls", "certificate", "ehlo_tls", "login")
+
+
+def _facts(journal: Journal, told: Told, trouble: Trouble | None) -> dict[str, Any]:
+    """What one conversation showed: addresses tried, the first trouble, the certificate, STARTTLS offered in clear or not."""
+    stages = journal.stages([f"{told.protocol}.{step}" for step in _STAGES])
+    first = trouble or next((stage.trouble for stage in stages if stage.trouble and stage.trouble.id not in _EXPECTED), None)
+    certificate = journal.facts(f"{told.protocol}.certificate")
+    attempts = journal.facts(f"{told.protocol}.connect").get("attempts") or []
+    kept = ("trusted", "openssl_text", "name_matches", "subject_names", "not_after", "thumbprint", "certificate_name")
+    return {
+        "addresses": [attempt["address"] for attempt in attempts],
+        "trouble": {"id": first.id, "text": first.text} if first else None,
+        "really": None,
+        "certificate": {key: certificate[key] for key in kept} if certificate.get("chain") else None,
+    }

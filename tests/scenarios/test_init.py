@@ -1,0 +1,217 @@
+"""`probe init`: what it writes loads and runs, and the real consumers of what it writes beside it accept that."""
+
+import asyncio
+import os
+import pty
+import select
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from probe.plan import plugins
+from probe.profile import load
+from tests.servers import discovery
+from tests.servers.discovery import ADDRESS, command, healthy
+
+BASE = ("init", "probe@contoso.com", "--host", "mail.contoso.com", "--yes")
+_SYSTEMD = shutil.which("systemd-analyze")
+_ICINGA = shutil.which("icinga2", path="/usr/sbin:/usr/bin")
+
+
+@pytest.fixture(scope="module")
+def certificate(authority: Any) -> Any:
+    return authority.leaf("contoso.test", "*.contoso.test", file_stem="init")
+
+
+@pytest.fixture(autouse=True)
+def own_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "profiles"
+    monkeypatch.setenv("SUBMISSION_PROBE_PROFILES", str(folder))
+    return folder
+
+
+def present(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+def profile(path: Path) -> Any:
+    return load(path, plugins=plugins(), environ={})
+
+
+async def test_a_profile_by_options_lands_among_the_users_own_and_loads(own_profiles: Path) -> None:
+    status, out, err = await command(*BASE)
+    path = own_profiles / "mail.contoso.com.toml"
+    assert (status, err) == (0, "") and f"wrote {path}" in out and "probe run --light mail.contoso.com" in out
+    written = profile(path)
+    assert (written.submission.host, written.submission.port, written.extends) == ("mail.contoso.com", 587, "generic")
+    assert written.account.password.env == "PROBE_PASSWORD" and set(written.readers) == {"imap", "pop3"}
+    status, out, err = await command("run", "mail.contoso.com", "--dry-run")
+    assert status == 0 and "mail.contoso.com:587 starttls" in out
+
+
+async def test_it_never_overwrites_without_force(tmp_path: Path) -> None:
+    path, units = tmp_path / "p.toml", tmp_path / "units"
+    path.write_text("precious")
+    status, _, err = await command(*BASE, "--output", str(path), "--systemd", str(units))
+    assert status == 3 and "is there already" in err and "--force" in err and err.count("\n") == 1
+    assert path.read_text() == "precious" and not units.exists()
+    status, _, _ = await command(*BASE, "--output", str(path), "--force")
+    assert status == 0 and profile(path).submission.host == "mail.contoso.com"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("init", "probe@contoso.com", "--yes"), "--host is missing"),
+        (("init", "--host", "mail.contoso.com"), "--user is missing"),
+        (("init", "--host", "mail.contoso.com", "--user", "CONTOSO\\probe"), "ADDRESS is missing"),
+        ((*BASE, "--extends", "exchnage-2016"), "did you mean exchange-2016"),
+        ((*BASE, "--readback", "smtp"), "expected imap, pop3, both or none"),
+        ((*BASE, "--extends", "generic", "--readback", "imap"), "cannot switch off a reader of its parent"),
+        ((*BASE, "--password-env", "A", "--password-file", "b"), "not both"),
+        ((*BASE, "--output", "-", "--cron"), "need a profile in a file"),
+        (("init", "probe@contoso.com", "--host", "mail contoso", "--yes"), "mail contoso"),
+    ],
+)
+async def test_a_mistake_is_one_plain_line_and_writes_nothing(arguments: tuple[str, ...], words: str, own_profiles: Path) -> None:
+    status, out, err = await command(*arguments)
+    assert (status, out) == (3, "") and words in err and "Traceback" not in err
+    assert present(own_profiles.parent) == []
+
+
+async def test_a_user_name_that_is_no_address_and_one_reader_only(tmp_path: Path) -> None:
+    path, secret = tmp_path / "p.toml", tmp_path / "secret word"
+    status, _, err = await command(
+        *BASE, "--user", 'CONTOSO\\pro"be', "--readback", "imap", "--password-file", str(secret), "--output", str(path)
+    )  # fmt: skip
+    written = profile(path)
+    assert (status, err) == (0, "") and written.account.username == 'CONTOSO\\pro"be'
+    assert written.sender == written.recipient == "probe@contoso.com"
+    assert set(written.readers) == {"imap"} and str(written.account.password.file) == str(secret)
+
+
+async def test_to_stdout_it_is_the_profile_and_nothing_else(tmp_path: Path) -> None:
+    status, out, err = await command(*BASE, "--output", "-")
+    (tmp_path / "p.toml").write_text(out)
+    assert (status, err) == (0, "") and profile(tmp_path / "p.toml").account.username == "probe@contoso.com"
+
+
+async def test_what_is_told_goes_into_a_profile_that_runs(authority: Any, certificate: Any, tmp_path: Path) -> None:
+    path = tmp_path / "told.toml"
+    async with healthy(authority, certificate, tmp_path) as (domain, sandbox):
+        status, out, err = await command(
+            "init", ADDRESS, "--user", sandbox.username, "--password-file", str(sandbox.password_file), "--discover", "--yes",
+            "--resolver", domain.resolver, "--connect-https", domain.site.address, "--ca-file", str(domain.ca_file),
+            "--output", str(path),
+        )  # fmt: skip
+        assert status == 0, err
+        text, written = path.read_text(), profile(path)
+        assert "told by srv, autoconfig" in text
+        assert written.submission.port == sandbox.addresses["submission"].port and written.submission.host == sandbox.fqdn
+        here = '["127.0.0.1"]'
+        changes = [f"submission.connect={here}", f"readback.imap.connect={here}", f"readback.pop3.connect={here}"]
+        changes += ["tls.expires_warning=1h", "tls.expires_critical=1h"]
+        options = [word for change in changes for word in ("--set", change)]
+        status, out, err = await command("run", str(path), *options)
+    assert status == 0, out + err
+    assert sandbox.password not in text
+
+
+async def test_a_domain_that_tells_nothing_leaves_the_question_open(authority: Any, certificate: Any) -> None:
+    async with discovery.names({}) as resolver, discovery.https(certificate, {}) as site:
+        options = ["--resolver", resolver, "--connect-https", site.address, "--ca-file", str(authority.ca_file)]
+        status, _, err = await command("init", ADDRESS, "--discover", "--yes", *options)
+    assert status == 3 and "nothing is told" in err and "--host is missing" in err
+
+
+def test_on_a_terminal_it_asks(own_profiles: Path) -> None:
+    ours, theirs = pty.openpty()
+    environ = {**os.environ, "TERM": "dumb"}
+    process = subprocess.Popen([sys.executable, "-m", "probe", "init"], stdin=theirs, stdout=theirs, stderr=theirs, env=environ)
+    os.close(theirs)
+    said = ""
+    dialogue = [
+        ("User name", "probe@contoso.com"), ("Ask what users", "n"), ("Submission server", "mail.contoso.com"),
+        ("Parent profile", "exchange-2016"), ("Read back over", ""), ("Environment variable", "MAIL_PW"),
+    ]  # fmt: skip
+    try:
+        for question, reply in dialogue:
+            said += _until(ours, question)
+            os.write(ours, f"{reply}\n".encode())
+        said += _until(ours, "probe run --light")
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        os.close(ours)
+    written = profile(own_profiles / "mail.contoso.com.toml")
+    assert written.extends == "exchange-2016" and written.account.password.env == "MAIL_PW", said
+
+
+def _until(end: int, words: str) -> str:
+    """What came until these words and the rest of their line's start did. Fails after 20 seconds."""
+    said, until = "", time.monotonic() + 20
+    while words not in said:
+        ready, _, _ = select.select([end], [], [], max(0.0, until - time.monotonic()))
+        assert ready, f"no {words!r} in {said!r}"
+        said += os.read(end, 4096).decode()
+    return said
+
+
+async def test_the_crontab_line_calls_this_very_program(tmp_path: Path) -> None:
+    path = tmp_path / "50% o'clock.toml"
+    status, out, _ = await command(*BASE, "--output", str(path), "--cron")
+    assert status == 0
+    (line,) = [line for line in out.splitlines() if not line.startswith("#")]
+    times, shell = line.split(" ", 5)[:5], line.split(" ", 5)[5]
+    assert times == ["*/5", "*", "*", "*", "*"] and "%" not in shell.replace("\\%", "")
+    called = shlex.split(shell.replace("\\%", "%"))
+    assert called[-3:] == ["run", "-q", str(path)] and Path(called[0]).is_absolute() and os.access(called[0], os.X_OK)
+
+
+@pytest.mark.skipif(_SYSTEMD is None, reason="needs systemd-analyze (apt-get install systemd)")
+async def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+    path, units = tmp_path / "50% $HOME 'n so.toml", tmp_path / "units"
+    status, _, err = await command(*BASE, "--output", str(path), "--systemd", str(units))
+    assert (status, err) == (0, "")
+    made = sorted(units.iterdir())
+    assert [unit.suffix for unit in made] == [".service", ".timer"]
+    process = await asyncio.create_subprocess_exec(
+        str(_SYSTEMD), "verify", *map(str, made), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    said, _ = await process.communicate()
+    ours = [line for line in said.decode().splitlines() if "submission-probe-" in line]
+    assert process.returncode == 0 and ours == [], said.decode()
+
+
+@pytest.mark.skipif(_ICINGA is None, reason="needs icinga2 (apt-get install icinga2-bin)")
+async def test_icinga_accepts_the_command_and_the_service_to_copy(tmp_path: Path) -> None:
+    path, target = tmp_path / 'p "$x.toml', tmp_path / "command.conf"
+    status, _, err = await command(*BASE, "--output", str(path), "--icinga", str(target))
+    assert (status, err) == (0, "")
+    copied = target.read_text().partition("// To copy:\n")[2].replace("// ", "")
+    (tmp_path / "main.conf").write_text(
+        f'include "{target}"\ntemplate Service "generic-service" {{ max_check_attempts = 3 }}\n'
+        'object CheckCommand "up" { command = [ "/bin/true" ] }\n'
+        f'object Host "mail" {{ check_command = "up"\n  vars.submission_probe = true }}\n{copied}'
+    )
+    # Debian's icinga2 would give up its rights and could not read pytest's folder.
+    environ = {**os.environ, "ICINGA2_USER": "root", "ICINGA2_GROUP": "root"}
+    process = await asyncio.create_subprocess_exec(
+        str(_ICINGA),
+        "daemon",
+        "-C",
+        "-c",
+        str(tmp_path / "main.conf"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environ,
+    )
+    said, _ = await process.communicate()
+    # It goes through every expression of the service that is there to be copied, the macros too.
+    assert process.returncode == 0 and b"1 Service" in said and b"2 CheckCommands" in said, said.decode()
