@@ -1,7 +1,7 @@
 """What a record means: findings, the verdict and the exit status."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from probe.record import Line, StageRecord, Target
@@ -54,6 +54,14 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class Threshold:
+    """Where the profile draws the lines for one number; None where it draws none."""
+
+    warning: float | None = None
+    critical: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One run, judged. Seconds are floats, `started` is RFC 3339 UTC."""
 
@@ -70,6 +78,8 @@ class Report:
     transcript: tuple[Line, ...]
     error: str | None = None
     interrupted: bool = False
+    # `delivery_seconds` (at most) and `certificate_days` (at least): graphs draw them, and a saved run keeps its own.
+    thresholds: Mapping[str, Threshold] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -140,7 +150,8 @@ def repeated(reports: Iterable[Report]) -> dict[str, list[Report]]:
         # Nodes are targets of their own, and a collection is no round trip.
         if first is not None and not first.record.facts.get("nodes"):
             groups.setdefault(report.profile, []).append(report)
-    return {profile: group for profile, group in groups.items() if len(group) > 1}
+    # As many addresses as reports: nodes again, of a run saved before each was told of the others.
+    return {name: group for name, group in groups.items() if len(group) > len({report.target.address for report in group})}
 
 
 def statistics(reports: Iterable[Report]) -> dict[str, Any]:
@@ -173,9 +184,18 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 
 def to_json(
-    reports: Iterable[Report], *, started: str, seconds: float, comparison: Comparison | None = None, attempts: int = 1
+    reports: Iterable[Report],
+    *,
+    started: str,
+    seconds: float,
+    version: str = __version__,
+    comparison: Comparison | None = None,
+    attempts: int = 1,
 ) -> dict[str, Any]:
-    """The one object of contract section 5 for any number of targets; what --repeat, --against and --wait-until-ok add."""
+    """The one object of contract section 5 for any number of targets; what --repeat, --against and --wait-until-ok add.
+
+    `version` is that of the program that ran it.
+    """
     reports = tuple(reports)
     more: dict[str, Any] = {}
     if groups := repeated(reports):
@@ -186,7 +206,7 @@ def to_json(
         more["attempts"] = attempts
     return {
         "schema": "submission-probe/run/1",
-        "version": __version__,
+        "version": version,
         "started": started,
         "seconds": round(seconds, 6),
         "verdict": worst_verdict(report.verdict for report in reports),
@@ -216,6 +236,7 @@ def report_to_json(report: Report) -> dict[str, Any]:
         "delivery_seconds": None if report.delivery_seconds is None else round(report.delivery_seconds, 6),
         "error": report.error,
         "interrupted": report.interrupted,
+        "thresholds": {name: {"warning": line.warning, "critical": line.critical} for name, line in report.thresholds.items()},
         "stages": [_stage_to_json(stage) for stage in report.stages],
         "findings": [_finding_to_json(finding) for finding in report.findings],
         "transcript": [

@@ -32,7 +32,7 @@ from probe.options import overlays
 from probe.plan import Plan, ReaderPlan, further_stage, is_slow, make_plan, plugins, with_credentials
 from probe.profile import Profile, load, load_mapping
 from probe.record import Record, StageRecord
-from probe.report import Finding, Report, Stage, Status, Verdict, worst_severity
+from probe.report import Finding, Report, Stage, Status, Threshold, Verdict, worst_severity
 
 # How long clean-up may take after an interrupt: schedulers often kill soon after they ask.
 INTERRUPT_SECONDS = 3.0
@@ -296,7 +296,16 @@ def judge(record: Record, profile: Profile) -> Report:
         transcript=record.transcript,
         error=record.error,
         interrupted=record.interrupted,
+        thresholds=_thresholds(profile),
     )
+
+
+def _thresholds(profile: Profile) -> dict[str, Threshold]:
+    limits, tls = profile.limits, profile.tls
+    return {
+        "delivery_seconds": Threshold(limits.delivery_warning, limits.delivery_critical),
+        "certificate_days": Threshold(tls.expires_warning / 86400, tls.expires_critical / 86400),
+    }
 
 
 def _status(stage: StageRecord, found: tuple[Finding, ...]) -> Status:

@@ -13,11 +13,12 @@ PROBE = ROOT / "probe"
 
 # Who may import whom, wing by wing; a wing may always import itself. Ground: record, report, certificate, message, profile.
 GROUND = {"record", "report", "certificate", "message", "profile", "version"}
-STORIES = {"roundtrip", "auditing", "sweeping", "lockout", "nodes", "repeating", "collecting", "discovering"}
+STORIES = {"roundtrip", "auditing", "sweeping", "lockout", "nodes", "repeating", "collecting", "discovering", "saved"}
 ALLOWED = {
     "record": set(),
     "version": set(),
     "report": {"record", "version"},
+    "saved": {"record", "report"},
     "certificate": set(),
     "message": set(),
     "profile": set(),
@@ -42,7 +43,7 @@ ALLOWED = {
 # The face of the library names its homes for type checkers only; at run time it imports nothing of ours but the version.
 FACE = "__init__"
 
-PURE = ["judge", "tell", "record", "report", "certificate", "message", "observe/dialect", "observe/sasl"]
+PURE = ["judge", "tell", "record", "report", "saved", "certificate", "message", "observe/dialect", "observe/sasl"]
 IMPURE_MODULES = {"socket", "ssl", "asyncio", "subprocess", "time", "random", "os", "secrets", "threading"}
 
 

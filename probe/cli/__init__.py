@@ -49,7 +49,7 @@ def entry(arguments: list[str]) -> int:
     try:
         return _status(app(arguments, prog_name="probe", standalone_mode=False))
     except TyperException as error:
-        return _complain(f"{error.format_message()} (see `probe --help`, `probe COMMAND --help`)")
+        return _complain(f"{error.format_message()} (see `probe --help`, `probe COMMAND --help`)", arguments)
     except (Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -57,11 +57,11 @@ def entry(arguments: list[str]) -> int:
         sys.stderr.close()
         return EXIT_UNKNOWN
     except Exception as error:
-        if type(error).__name__ != "ProfileError":
+        if type(error).__name__ not in ("ProfileError", "NotARun"):
             # A bug of ours, or a machine in trouble: never an exit status that says something of a server.
             traceback.print_exc()
-            return _complain(f"internal error: {type(error).__name__}")
-        return _complain(str(error))
+            return _complain(f"internal error: {type(error).__name__}", arguments)
+        return _complain(str(error), arguments)
 
 
 def _wanted(arguments: list[str]) -> list[str]:
@@ -75,7 +75,26 @@ def _status(result: Any) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _complain(text: str) -> int:
+def _complain(text: str, arguments: list[str]) -> int:
+    if _output(arguments) == "nagios":
+        # Its readers look at stdout only, and must be told of every outcome.
+        from probe.cli._show import write_stdout
+        from probe.tell.nagios import complaint
+
+        write_stdout(complaint(text))
     for line in text.splitlines():
         print(f"probe: {line}", file=sys.stderr)
     return EXIT_UNKNOWN
+
+
+def _output(arguments: list[str]) -> str:
+    """The format that stdout was to carry, as far as it can be told when the arguments may be what is wrong."""
+    found = ""
+    for index, word in enumerate(arguments):
+        if word in ("-o", "--output"):
+            found = "".join(arguments[index + 1 : index + 2])
+        elif word.startswith("--output="):
+            found = word.partition("=")[2]
+        elif word.startswith("-o") and not word.startswith("--"):
+            found = word[2:]
+    return found

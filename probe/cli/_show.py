@@ -45,15 +45,22 @@ def tell(
     comparison: "Comparison | None" = None,
     attempts: int = 1,
 ) -> None:
-    """Write stdout first: the verdict must not be lost because a file cannot be written."""
+    """Write what a command's own runs showed."""
     instant = started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    context = Context(instant, seconds, transcript=verbose, comparison=comparison, attempts=attempts)
+    deliver(reports, context, output=output, files=files, quiet=quiet)
+
+
+def deliver(
+    reports: Sequence["Report"], context: Context, *, output: str, files: Sequence[tuple[str, Path]], quiet: bool = False
+) -> None:
+    """Write stdout first: the verdict must not be lost because a file cannot be written."""
     # Closed by the caller (`probe run >&-`), stdout is None.
     color = sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    context = Context(instant, seconds, transcript=verbose, color=color, comparison=comparison, attempts=attempts)
-    text = _brief(reports, comparison) if quiet else _text(output, reports, context)
+    text = _brief(reports, context.comparison) if quiet else _text(output, reports, replace(context, color=color))
     write_stdout(text)
     for name, path in files:
-        _write_file(path, _text(name, reports, replace(context, color=False)))
+        _write_file(name, path, _text(name, reports, context))
 
 
 def _text(name: str, reports: Sequence["Report"], context: Context) -> str:
@@ -75,11 +82,13 @@ def write_stdout(text: str) -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
 
 
-def _write_file(path: Path, text: str) -> None:
+def _write_file(name: str, path: Path, text: str) -> None:
     from probe.keep.files import write_atomically
 
+    # An output whose readers run as another user says so (`READ_BY_ALL`); the others keep to the umask.
+    read_by_all = getattr(output(name), "READ_BY_ALL", False)
     try:
-        write_atomically(path, text)
+        write_atomically(path, text, whatever_umask=read_by_all)
     except OSError as error:
         print(f"probe: cannot write {path}: {error.strerror or error}; the verdict stands", file=sys.stderr)
 

@@ -1,6 +1,7 @@
-"""`probe schema`: the JSON Schema of a profile."""
+"""`probe schema`: the JSON Schema of a profile, or of the run object."""
 
 import json
+from typing import Annotated
 
 import typer
 
@@ -9,8 +10,15 @@ def register(app: typer.Typer) -> None:
     app.command("schema")(schema)
 
 
-def schema() -> int:
-    """Print the JSON Schema of a profile, for editors (`#:schema FILE` in a profile's first line)."""
+def schema(what: Annotated[str, typer.Argument(metavar="[profile|run]", help="Which schema.")] = "profile") -> int:
+    """Print the JSON Schema of a profile, for editors (`#:schema FILE` in a profile's first line), or of `-o json`."""
+    if what == "run":
+        from probe import saved
+
+        typer.echo(json.dumps(saved.schema(), indent=2))
+        return 0
+    if what != "profile":
+        raise typer.BadParameter(f"no schema {what!r}; there are profile, run")
     from probe.plan import plugins
     from probe.profile import json_schema
 

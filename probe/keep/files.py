@@ -5,10 +5,11 @@ import secrets
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
+def write_atomically(path: Path, text: str, mode: int = 0o644, *, whatever_umask: bool = False) -> None:
     """Write beside the target, then rename over it: a reader never sees half a report, a full disk leaves the old one.
 
     A target that is no regular file (a pipe, /dev/stdout) is written to as it is: renaming would replace the device.
+    With `whatever_umask` the file has exactly `mode`, for readers that run as somebody else.
     Raises OSError; no temporary file is left behind.
     """
     if path.exists() and not path.is_file():
@@ -20,6 +21,8 @@ def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
             stream.write(text)
+            if whatever_umask:
+                fresh.chmod(mode)
             stream.flush()
             os.fsync(stream.fileno())
         fresh.replace(path)

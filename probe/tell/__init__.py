@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Protocol
 
 from probe.report import Comparison, Report
+from probe.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an output may need besides the reports. `seconds` is the whole command's; `width` is None when piped."""
+    """What an output may need besides the reports. `seconds` is the whole command's; `version` that of the program that ran."""
 
     started: str
     seconds: float
@@ -21,6 +22,7 @@ class Context:
     comparison: Comparison | None = None
     # How often it took until all was well (--wait-until-ok).
     attempts: int = 1
+    version: str = __version__
 
 
 class Output(Protocol):

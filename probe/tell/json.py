@@ -12,6 +12,11 @@ def tell(reports: Sequence[Report], context: Context) -> str:
     if not reports and context.comparison is not None:
         return json.dumps(comparison_to_json(context.comparison), indent=2, ensure_ascii=True) + "\n"
     made = to_json(
-        reports, started=context.started, seconds=context.seconds, comparison=context.comparison, attempts=context.attempts
+        reports,
+        started=context.started,
+        seconds=context.seconds,
+        version=context.version,
+        comparison=context.comparison,
+        attempts=context.attempts,
     )
     return json.dumps(made, indent=2, ensure_ascii=True) + "\n"

@@ -133,14 +133,15 @@ def _outcome(report: Report) -> str:
 def _stage(stage: Stage, color: bool) -> str:
     sign = _paint(f"{_SIGNS[stage.status]:<4}", stage.status, color)
     seconds = f"{stage.record.seconds:7.3f} s" if stage.status != "skipped" else " " * 9
-    detail = stage.record.reason if stage.record.reason else _detail(stage.name, stage.record.facts)
-    return f"  {sign}  {stage.name:<16} {seconds}  {_short(safe(detail))}".rstrip()
+    return f"  {sign}  {stage.name:<16} {seconds}  {_short(safe(detail(stage)))}".rstrip()
 
 
-def _detail(name: str, facts: Mapping[str, Any]) -> str:
-    step = name.partition(".")[2]
-    pick = _DETAILS.get(step)
-    return pick(facts) if pick else ""
+def detail(stage: Stage) -> str:
+    """Why it did not go well, else the fact that matters most; as the server said it, so escape it."""
+    pick = _DETAILS.get(stage.name.partition(".")[2])
+    if stage.record.reason or pick is None:
+        return stage.record.reason or ""
+    return pick(stage.record.facts) if stage.record.facts else ""
 
 
 def _certificate(facts: Mapping[str, Any]) -> str:

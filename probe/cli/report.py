@@ -1,0 +1,56 @@
+"""`probe report`: render a saved run."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from probe.cli import _options as option
+
+
+def register(app: typer.Typer) -> None:
+    app.command("report")(report)
+
+
+def report(
+    file: Annotated[Path | None, typer.Argument(metavar="[RUN.json]", help="A saved run; stdin without it, or for -.")] = None,
+    output: option.Format = "text",
+    report: Annotated[
+        list[str] | None, typer.Option(metavar="FORMAT=FILE", help="Also write a report to a file (repeatable).")
+    ] = None,
+    allow_warnings: Annotated[bool, typer.Option("--allow-warnings", help="Exit 0 when there are only warnings.")] = False,
+    verbose: option.Verbose = False,
+) -> int:
+    """Render a saved run (`-o json`, `-o jsonl`) in any format. The exit status is the run's own."""
+    from probe.cli import _show
+    from probe.report import exit_code
+    from probe.saved import read
+    from probe.tell import Context
+
+    _show.require_format(output)
+    files = [_show.parse_report(text) for text in report or ()]
+    saved = read(_text(file), _name(file))
+    context = Context(saved.started, saved.seconds, transcript=verbose, version=saved.version)
+    _show.deliver(saved.reports, context, output=output, files=files)
+    return exit_code(saved.reports, allow_warnings=allow_warnings)
+
+
+def _name(file: Path | None) -> str:
+    return "stdin" if file is None or str(file) == "-" else str(file)
+
+
+def _text(file: Path | None) -> str:
+    """The whole input. PowerShell's `>` writes UTF-16 with a byte order mark; both are taken."""
+    from probe.saved import NotARun
+
+    try:
+        octets = sys.stdin.buffer.read() if file is None or str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise NotARun(f"cannot read {_name(file)}: {error.strerror or error}") from None
+    encoding = "utf-16" if octets.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    try:
+        return octets.decode(encoding)
+    except UnicodeDecodeError:
+        text = "is not text: give the file that `probe run -o json` or `--report json=FILE` wrote"
+        raise NotARun(f"{_name(file)} {text}") from None

@@ -1,0 +1,258 @@
+"""A saved run read back: JSON → reports, and the JSON Schema of the run object (contract section 5).
+
+One description serves both: what the schema refuses is not read. Keys are only ever added, so keys that this version does not
+know are passed over.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from probe.record import Line, StageRecord, StageStatus, Target
+from probe.report import Finding, Report, Stage, Status, Threshold
+
+RUN = "submission-probe/run/1"
+REPORT = "submission-probe/report/1"
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_TEXT: dict[str, Any] = {"type": "string"}
+_TEXT_OR_NULL: dict[str, Any] = {"type": ["string", "null"]}
+_SECONDS: dict[str, Any] = {"type": "number"}
+_SECONDS_OR_NULL: dict[str, Any] = {"type": ["number", "null"]}
+_INSTANT: dict[str, Any] = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"}
+_BOOL: dict[str, Any] = {"type": "boolean"}
+_VERDICT: dict[str, Any] = {"enum": ["ok", "warning", "critical", "unknown"]}
+_EXIT: dict[str, Any] = {"enum": [0, 1, 2, 3, 130]}
+
+
+class NotARun(ValueError):
+    """The text is no run of ours; the message is one plain line that says what is wrong and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A run as it was saved. `seconds` is the whole command's, `version` that of the program that ran."""
+
+    reports: tuple[Report, ...]
+    started: str
+    seconds: float
+    version: str
+
+
+def _object(required: Mapping[str, Any], optional: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    return {"type": "object", "required": list(required), "properties": {**required, **(optional or {})}}
+
+
+def _array(items: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+_TARGET = _object(
+    {"host": _TEXT, "port": {"type": "integer"}, "security": {"enum": ["starttls", "tls", "plaintext"]}},
+    {"address": _TEXT_OR_NULL, "node": _TEXT_OR_NULL},
+)
+_STAGE = _object(
+    {
+        "name": _TEXT,
+        "status": {"enum": ["ok", "warning", "failed", "skipped"]},
+        "at": _SECONDS,
+        "seconds": _SECONDS,
+        "reason": _TEXT_OR_NULL,
+        "facts": {"type": "object"},
+    }
+)
+_FINDING = _object(
+    {
+        "id": _TEXT,
+        "severity": {"enum": ["critical", "warning", "info"]},
+        "stage": _TEXT,
+        "summary": _TEXT,
+        "evidence": _TEXT,
+        "cause": _TEXT,
+        "remedy": _array(_TEXT),
+    }
+)
+_LINE = _object({"at": _SECONDS, "connection": _TEXT, "direction": {"enum": [">", "<", "*"]}, "text": _TEXT})
+_REPORT = _object(
+    {
+        "id": _TEXT,
+        "profile": _TEXT,
+        "target": _TARGET,
+        "started": _INSTANT,
+        "seconds": _SECONDS,
+        "verdict": _VERDICT,
+        "failed_stage": _TEXT_OR_NULL,
+        "delivery_seconds": _SECONDS_OR_NULL,
+        "stages": _array(_STAGE),
+        "findings": _array(_FINDING),
+        "transcript": _array(_LINE),
+    },
+    {
+        "error": _TEXT_OR_NULL,
+        "interrupted": _BOOL,
+        "thresholds": {
+            "type": "object",
+            "additionalProperties": _object({"warning": _SECONDS_OR_NULL, "critical": _SECONDS_OR_NULL}),
+        },
+    },
+)
+_RUN = _object(
+    {
+        "schema": {"const": RUN},
+        "version": _TEXT,
+        "started": _INSTANT,
+        "seconds": _SECONDS,
+        "verdict": _VERDICT,
+        "exit_code": _EXIT,
+        "reports": _array(_REPORT),
+    }
+)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema 2020-12 of the run object. Keys may be added in later versions; those that are here stay."""
+    title = "A run of submission-probe: times in seconds, instants in RFC 3339 UTC"
+    return {"$schema": _DIALECT, "$id": f"urn:{RUN.replace('/', ':')}", "title": title, **_RUN}
+
+
+def read(text: str, name: str = "the input") -> Saved:
+    """The run that `-o json` wrote, or the lines that `-o jsonl` wrote. Raises NotARun."""
+    try:
+        return _from_object(json.loads(text, parse_constant=_no_constant), name)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, NotARun):
+            raise
+        lines = [line for line in text.splitlines() if line.strip()]
+        if len(lines) < 2 or not lines[0].lstrip().startswith("{"):
+            raise NotARun(_not_json(name, text, error)) from None
+    return _joined([_from_line(line, f"{name}, line {number}") for number, line in enumerate(lines, 1)])
+
+
+def _no_constant(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _not_json(name: str, text: str, error: Exception) -> str:
+    what = "is empty" if not text.strip() else f"is not JSON ({error})"
+    return f"{name} {what}: give the file that `probe run -o json` or `--report json=FILE` wrote"
+
+
+def _from_line(line: str, name: str) -> Saved:
+    try:
+        return _from_object(json.loads(line, parse_constant=_no_constant), name)
+    except (ValueError, RecursionError) as error:
+        raise error if isinstance(error, NotARun) else NotARun(_not_json(name, line, error)) from None
+
+
+def _joined(runs: Sequence[Saved]) -> Saved:
+    reports = tuple(report for run in runs for report in run.reports)
+    return Saved(reports, min(run.started for run in runs), max(run.seconds for run in runs), runs[0].version)
+
+
+def _from_object(data: Any, name: str) -> Saved:
+    """Check against the schema, then build: after the check nothing is missing and nothing has the wrong type."""
+    kind = data.get("schema") if isinstance(data, dict) else None
+    if kind == REPORT:
+        _require(data, _object({"version": _TEXT, **_REPORT["properties"]}) | {"required": ["version", *_REPORT["required"]]}, name)
+        return Saved((_report(data),), data["started"], float(data["seconds"]), data["version"])
+    if kind != RUN:
+        what = f"has the schema {_brief(kind)}" if kind is not None else "has no schema"
+        raise NotARun(f"{name} {what}, not {RUN}: give the file that `probe run -o json` or `--report json=FILE` wrote")
+    _require(data, _RUN, name)
+    return Saved(tuple(map(_report, data["reports"])), data["started"], float(data["seconds"]), data["version"])
+
+
+def _require(data: Any, description: Mapping[str, Any], name: str) -> None:
+    problem = next(_problems(data, description, ""), None)
+    if problem is not None:
+        raise NotARun(f"{name} is a damaged run: {problem}; run `probe schema run` for what it must look like")
+
+
+def _problems(value: Any, description: Mapping[str, Any], path: str) -> Iterator[str]:
+    """What the schema says against a value; the part of JSON Schema that the description above uses."""
+    where = path or "it"
+    if "const" in description and value != description["const"]:
+        yield f"{where} is {_brief(value)}, not {description['const']}"
+    elif "enum" in description and (value not in description["enum"] or isinstance(value, bool)):
+        yield f"{where} is {_brief(value)}, not one of {', '.join(map(str, description['enum']))}"
+    elif "type" in description and not _is(value, description["type"]):
+        types = description["type"]
+        yield f"{where} is {_brief(value)}, not {types if isinstance(types, str) else ' or '.join(types)}"
+    elif "pattern" in description and not _is_instant(value):
+        yield f"{where} is {_brief(value)}, not an instant like 2026-11-24T08:00:00Z"
+    elif isinstance(value, dict):
+        yield from _object_problems(value, description, path)
+    elif isinstance(value, list) and "items" in description:
+        for index, item in enumerate(value):
+            yield from _problems(item, description["items"], f"{path}[{index}]")
+
+
+def _object_problems(value: Mapping[str, Any], description: Mapping[str, Any], path: str) -> Iterator[str]:
+    for key in description.get("required", ()):
+        if key not in value:
+            yield f"{f'{path}.{key}'.lstrip('.')} is missing"
+    others = description.get("additionalProperties")
+    for key, item in value.items():
+        inner = description.get("properties", {}).get(key, others)
+        if inner:
+            yield from _problems(item, inner, f"{path}.{key}".lstrip("."))
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,), "number": (int, float), "integer": (int,), "boolean": (bool,), "array": (list,), "object": (dict,),
+    "null": (type(None),),
+}  # fmt: skip
+
+
+def _is(value: Any, types: str | Sequence[str]) -> bool:
+    names = [types] if isinstance(types, str) else types
+    return any(isinstance(value, _TYPES[name]) and (name == "boolean" or not isinstance(value, bool)) for name in names)
+
+
+def _is_instant(value: str) -> bool:
+    from datetime import datetime
+
+    try:
+        return value.endswith("Z") and datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _brief(value: Any) -> str:
+    """A value of unknown origin in an error line: ASCII, short, no control characters."""
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _report(data: Mapping[str, Any]) -> Report:
+    target = data["target"]
+    thresholds = data.get("thresholds", {})
+    return Report(
+        id=data["id"],
+        profile=data["profile"],
+        target=Target(target["host"], target["port"], target["security"], target.get("address"), target.get("node")),
+        started=data["started"],
+        seconds=float(data["seconds"]),
+        verdict=data["verdict"],
+        failed_stage=data["failed_stage"],
+        delivery_seconds=data["delivery_seconds"],
+        stages=tuple(map(_stage, data["stages"])),
+        findings=tuple(map(_finding, data["findings"])),
+        transcript=tuple(Line(line["at"], line["connection"], line["direction"], line["text"]) for line in data["transcript"]),
+        error=data.get("error"),
+        interrupted=data.get("interrupted", False),
+        thresholds={name: Threshold(line["warning"], line["critical"]) for name, line in thresholds.items()},
+    )
+
+
+def _stage(data: Mapping[str, Any]) -> Stage:
+    """The trouble of a failed stage is not in the run object: its words are in the reason and in the finding."""
+    status: Status = data["status"]
+    ended: StageStatus = "ok" if status == "warning" else status
+    return Stage(StageRecord(data["name"], ended, data["at"], data["seconds"], data["reason"], facts=data["facts"]), status)
+
+
+def _finding(data: Mapping[str, Any]) -> Finding:
+    known = ("id", "severity", "stage", "summary", "evidence", "cause")
+    return Finding(**{key: data[key] for key in known}, remedy=tuple(data["remedy"]))

@@ -1,0 +1,93 @@
+"""What several outputs say in the same words."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from probe.report import Finding, Report, Severity, Stage
+from probe.tell.text import safe
+
+_ORDER: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
+
+
+def outcome(report: Report) -> str:
+    """What became of the run, in a few words; no server text in it."""
+    if report.interrupted:
+        return f"interrupted after {report.seconds:.2f} s"
+    if report.error:
+        return "internal error of the probe"
+    if report.failed_stage:
+        return f"{report.failed_stage} failed after {report.seconds:.2f} s"
+    if report.delivery_seconds is not None:
+        return f"delivered in {report.delivery_seconds:.2f} s, whole run {report.seconds:.2f} s"
+    return f"whole run {report.seconds:.2f} s"
+
+
+def by_severity(findings: Iterable[Finding]) -> list[Finding]:
+    """The worst first; else in the order of the checks."""
+    return sorted(findings, key=lambda finding: _ORDER[finding.severity])
+
+
+def of_stage(report: Report, stage: str) -> list[Finding]:
+    """The findings that name a stage, the worst first."""
+    return by_severity(finding for finding in report.findings if finding.stage == stage)
+
+
+def without_stage(report: Report) -> list[Finding]:
+    """Findings that name no stage of the report: no output that goes by stages may lose them."""
+    names = {stage.name for stage in report.stages}
+    return by_severity(finding for finding in report.findings if finding.stage not in names)
+
+
+def told(finding: Finding) -> Iterator[str]:
+    """A finding as plain lines: what was seen, the likely cause, what to do."""
+    yield f"{finding.id}: {safe(finding.summary)}"
+    if finding.evidence and finding.evidence not in finding.summary:
+        yield f"seen: {safe(finding.evidence)}"
+    if finding.cause:
+        yield f"likely: {safe(finding.cause)}"
+    for step in finding.remedy:
+        yield f"do: {safe(step)}"
+
+
+def unexplained(report: Report) -> str:
+    """Why a run without a failed stage is unknown; empty for any other."""
+    if report.error:
+        return f"internal error: {safe(report.error)}"
+    if report.interrupted:
+        return "the run was interrupted"
+    if report.verdict in ("unknown", "critical") and report.failed_stage is None:
+        open_stages = [stage.name for stage in report.stages if stage.record.reason == "not reached"]
+        return f"the verdict is {report.verdict}" + (f": {', '.join(open_stages)} not reached" if open_stages else "")
+    return ""
+
+
+def plain_label(name: str) -> str:
+    """A profile's name for formats whose labels are words: letters, digits, dot, hyphen and underscore, all ASCII."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)[:60] or "_"
+
+
+def distinct(reports: Sequence[Report]) -> list[str]:
+    """A plain label for each report; the same profile a second time gets a number, since labels must differ."""
+    names: list[str] = []
+    for report in reports:
+        name, number = plain_label(report.profile), 2
+        while name in names:
+            name, number = f"{plain_label(report.profile)}-{number}", number + 1
+        names.append(name)
+    return names
+
+
+def certificate_days(stage: Stage) -> float | None:
+    """Days a stage's certificate was still valid when it was looked at."""
+    ends, looked = stage.record.facts.get("not_after"), stage.record.facts.get("checked_at")
+    ended, at = instant(ends), instant(looked)
+    return None if ended is None or at is None else (ended - at) / 86400
+
+
+def instant(text: object) -> float | None:
+    """Seconds since 1970 of an RFC 3339 instant, None when it is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) and text.endswith("Z") else None
+    except ValueError:
+        return None
