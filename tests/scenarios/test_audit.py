@@ -103,7 +103,7 @@ async def careless(kind: str, greeting: bytes, go_ahead: bytes, answers: dict[by
     """A server that keeps what it read before TLS, and its state: what CVE-2011-0411 is about."""
     from probe.sandbox.authority import make_context
 
-    context, ca_file = make_context(tmp_path, "mail.example.test", None)
+    context, ca_file, _ = make_context(tmp_path, "mail.example.test", None)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         buffer = b""

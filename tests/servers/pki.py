@@ -1,5 +1,6 @@
 """A root, an intermediate and leaves of the tests' own, made with cryptography."""
 
+import itertools
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -32,6 +33,7 @@ class Authority:
     def __init__(self, directory: Path, name: str = "Tests Root") -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
+        self._numbers = itertools.count(1)
         self._root_key, self._root = _authority(f"{name} CA", None)
         self._key, self._certificate = _authority(f"{name} Intermediate CA", (self._root_key, self._root))
         self.ca_file = directory / "root.pem"
@@ -45,7 +47,7 @@ class Authority:
         intermediate: bool = True,
         key: str = "ec",
         self_signed: bool = False,
-        file_stem: str = "leaf",
+        file_stem: str | None = None,
         client: bool = False,
     ) -> Certificate:
         """Issue a leaf for DNS names or addresses; `intermediate=False` leaves the intermediate out of the file; `client=True`
@@ -71,6 +73,8 @@ class Authority:
         certificate = builder.sign(signer, hashes.SHA256())
         pem = certificate.public_bytes(Encoding.PEM)
         chain = b"" if self_signed or not intermediate else self._certificate.public_bytes(Encoding.PEM)
+        # A name of its own: servers that run may read their files again at any time.
+        file_stem = file_stem or f"leaf{next(self._numbers)}"
         cert_file, key_file = self.directory / f"{file_stem}.pem", self.directory / f"{file_stem}.key"
         cert_file.write_bytes(pem + chain)
         key_file.write_bytes(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
