@@ -1,6 +1,7 @@
 """One file a check: (Record, Profile) → Findings, pure, with cause and remedy in the same file. The folder is the list.
 
-A check file declares `FINDINGS`, id → Kind, and `judge(record, profile)`.
+A check file declares `FINDINGS`, id → Kind, and `judge(record, profile)`. What servers say in their replies is one file of data,
+_replies.toml: it makes the causes of findings more exact here, where all of them come together.
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from probe.judge._replies import explained
 from probe.record import Record
 from probe.report import Finding, Kind
 
@@ -33,6 +35,7 @@ def findings(record: Record, profile: "Profile") -> tuple[Finding, ...]:
     """What every check says of a record, in the order of the stages; a trouble that no check knows is kept as it is."""
     found = [finding for check in checks() for finding in check.judge(record, profile)]
     found += _unknown_troubles(record, found)
+    found = explained(record, found)
     order = {stage.name: index for index, stage in enumerate(record.stages)}
     return tuple(sorted(found, key=lambda finding: order.get(finding.stage, len(order))))
 

@@ -1,0 +1,145 @@
+"""What servers say when they refuse: a reply's likely cause and the commands, from _replies.toml.
+
+The other checks know that a logon was refused; here the server's own words tell why. A finding whose reply is known keeps its
+id, severity and evidence, and gets the entry's cause and commands instead of the general ones. The file is read when a stage has
+failed, never for a run that went well. Codes: RFC 3463 (enhanced status codes), RFC 5530 (IMAP4), RFC 2449 (POP3).
+"""
+
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from probe.record import Record
+from probe.report import Finding
+
+_FILE = Path(__file__).with_name("_replies.toml")
+_CODE = re.compile(r"(?<!\S)([245]\d\d)[ -](?:([245]\.\d{1,3}\.\d{1,3})\b)?")
+# Long texts are no replies; a pattern never runs over more.
+_MOST_CHARACTERS = 2_000
+
+_FAMILIES = (
+    ("exchange-online", re.compile(r"outlook\.com|office365\.com|office365\.us|partner\.outlook\.cn", re.IGNORECASE)),
+    ("exchange", re.compile(r"Microsoft ESMTP MAIL|Microsoft Exchange (Server|IMAP4|POP3)", re.IGNORECASE)),
+    ("postfix", re.compile(r"\bPostfix\b", re.IGNORECASE)),
+    ("dovecot", re.compile(r"\bDovecot\b", re.IGNORECASE)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that a server says, and what it likely means. An empty condition holds always."""
+
+    id: str
+    stages: tuple[str, ...]
+    cause: str
+    look: str
+    mend: str
+    source: str
+    families: tuple[str, ...] = ()
+    code: frozenset[str] = frozenset()
+    text: re.Pattern[str] | None = None
+    findings: tuple[str, ...] = ()
+    port: int | None = None
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        return (f"Look: {self.look}", f"Mend: {self.mend}", f"Source: {self.source}")
+
+    @property
+    def remedy(self) -> tuple[str, ...]:
+        """The steps as a finding shows them: with the way to the whole entry."""
+        return (*self.steps[:-1], f"More: probe explain reply.{self.id}; {self.source}")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A refusal as it is looked up. `family` and `port` are None where they are not known."""
+
+    text: str
+    stage: str = ""
+    finding: str = ""
+    family: str | None = None
+    port: int | None = None
+
+
+@cache
+def entries() -> tuple[Entry, ...]:
+    """Every entry, in the order in which they are tried."""
+    return tuple(_entry(row) for row in tomllib.loads(_FILE.read_text(encoding="utf-8"))["reply"])
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    for name in ("stages", "families", "findings"):
+        row[name] = tuple(row.get(name, ()))
+    row["code"] = frozenset(row.get("code", "").split())
+    row["text"] = re.compile(row["text"], re.IGNORECASE) if "text" in row else None
+    return Entry(**row)
+
+
+def known(said: Said) -> Entry | None:
+    """The first entry that holds for what was said, or None."""
+    text = said.text[:_MOST_CHARACTERS]
+    codes = {part for match in _CODE.finditer(text) for part in match.groups() if part}
+    return next((entry for entry in entries() if _holds(entry, said, text, codes)), None)
+
+
+def _holds(entry: Entry, said: Said, text: str, codes: set[str]) -> bool:
+    if said.stage and not any(_same_stage(pattern, said.stage) for pattern in entry.stages):
+        return False
+    if entry.findings and said.finding not in entry.findings:
+        return False
+    if entry.port is not None and said.port != entry.port:
+        return False
+    if not _of_family(entry, said):
+        return False
+    return entry.code <= codes and (entry.text is None or entry.text.search(text) is not None)
+
+
+def _same_stage(pattern: str, stage: str) -> bool:
+    protocol, _, step = pattern.partition(".")
+    own_protocol, _, own_step = stage.partition(".")
+    return protocol in ("*", own_protocol) and step in ("*", own_step)
+
+
+def _of_family(entry: Entry, said: Said) -> bool:
+    """A banner can be changed: for a server that does not say what it is, only words or a code as special as words decide."""
+    if not entry.families or said.family in entry.families:
+        return True
+    return said.family is None and (entry.text is not None or len(entry.code) > 1)
+
+
+def family(record: Record, protocol: str) -> str | None:
+    """What kind of server answered on this protocol, by its greeting; SMTP's where a reader's says nothing."""
+    own = " ".join(_greetings(record, protocol))
+    found = next((name for name, pattern in _FAMILIES if pattern.search(own)), None)
+    return found if found or protocol == "smtp" else _exchange_only(family(record, "smtp"))
+
+
+def _exchange_only(name: str | None) -> str | None:
+    """Behind an Exchange submission stands Exchange's mailbox; behind Postfix may stand anything."""
+    return name if name in ("exchange", "exchange-online") else None
+
+
+def _greetings(record: Record, protocol: str) -> Iterable[str]:
+    yield from record.facts("smtp.greeting").get("lines", ()) if protocol == "smtp" else ()
+    for step in ("connect", "tls", "login"):
+        yield str(record.facts(f"{protocol}.{step}").get("greeting") or "")
+
+
+def explained(record: Record, found: Iterable[Finding]) -> list[Finding]:
+    """The findings; those of failed stages and the critical ones with the cause and commands that the server's words point at."""
+    failed = {stage.name for stage in record.stages if stage.status == "failed"}
+    return [_explained(record, item) if item.stage in failed or item.severity == "critical" else item for item in found]
+
+
+def _explained(record: Record, finding: Finding) -> Finding:
+    protocol = finding.stage.partition(".")[0]
+    # The server's words first; our own sentence has the user's name, which some entries are about.
+    text = f"{finding.evidence}\n{finding.summary}" if finding.evidence else finding.summary
+    port = record.target.port if protocol == "smtp" else None
+    entry = known(Said(text, finding.stage, finding.id, family(record, protocol), port))
+    return replace(finding, cause=entry.cause, remedy=entry.remedy) if entry else finding

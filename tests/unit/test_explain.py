@@ -1,0 +1,83 @@
+"""`probe explain`: every finding there is, by id; a reply by its words; a slip answered by what is near."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from probe.cli import entry
+from probe.judge import kinds
+from probe.judge._replies import entries
+from probe.observe.audit import checks
+from probe.profile import load_mapping
+
+
+@pytest.fixture
+def explained(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    def run(*words: str) -> tuple[int, str, str]:
+        code = entry(["explain", *words])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def test_every_finding_is_listed_and_explained(explained) -> None:  # type: ignore[no-untyped-def]
+    code, listed, _ = explained()
+    names = [line.split()[0] for line in listed.splitlines()]
+    assert code == 0
+    assert set(names) == {*kinds(), *checks(), *(f"reply.{item.id}" for item in entries())}
+    for name in names:
+        code, text, _ = explained(name)
+        assert code == 0 and text.startswith(f"{name}: ") and "likely: " in text and "do:" in text
+
+
+def test_a_slip_is_answered_by_the_nearest_ids_and_exit_3(explained) -> None:  # type: ignore[no-untyped-def]
+    code, out, err = explained("certificate.name-mismach")
+    assert (code, out) == (3, "")
+    assert "the nearest: certificate.name-mismatch" in err
+    code, _, err = explained("qqqqqqqq\x1b[2J")
+    assert code == 3 and "\x1b" not in err
+
+
+def test_a_reply_is_explained_by_its_words(explained) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = explained("550 5.7.60 SMTP; Client does not have permissions to send as this sender")
+    assert code == 0 and out.startswith("reply.exchange-send-as:") and "message.sender" in out
+    code, out, _ = explained("--", "-ERR Logon failure: unknown user name or bad password.")
+    assert code == 0 and out.startswith("reply.exchange-pop3-logon-failure:")
+
+
+def test_as_json(explained) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = explained("auth.refused", "-o", "json")
+    (row,) = json.loads(out)["findings"]
+    assert code == 0 and row["id"] == "auth.refused" and row["remedy"]
+    assert explained("-o", "yaml")[0] == 3
+
+
+def test_the_ids_named_in_the_contract_of_findings_are_explained() -> None:
+    """What a finding's `More:` line points at exists."""
+    for item in entries():
+        (name,) = re.findall(r"probe explain (reply\.[a-z0-9-]+);", item.remedy[-1])
+        assert name == f"reply.{item.id}"
+
+
+@pytest.mark.parametrize(
+    ("port", "security", "expected"),
+    [(993, "starttls", "tls"), (995, "plaintext", "tls"), (143, "tls", "starttls"), (993, "tls", None), (1993, "starttls", None)],
+)
+def test_port_and_security_that_disagree(port: int, security: str, expected: str | None) -> None:
+    from probe.judge.ports import judge
+    from probe.plan import plugins
+    from probe.record import Record, Target
+
+    tables = {
+        "submission": {"host": "mail.contoso.com"},
+        "message": {"sender": "a@b.test", "recipient": "a@b.test"},
+        "readback": {"imap": {"port": port, "security": security}},
+    }
+    profile = load_mapping(tables, plugins=plugins(), base=Path())
+    record = Record("0" * 16, "p", Target("mail.contoso.com", 587, "starttls"), "2026-11-24T00:00:00Z", 1.0, ())
+    found = list(judge(record, profile))
+    assert [(item.stage, item.severity) for item in found] == ([("imap.connect", "warning")] if expected else [])
+    assert all(f'security = "{expected}"' in item.summary for item in found)
