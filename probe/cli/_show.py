@@ -60,7 +60,7 @@ def deliver(
     text = _brief(reports, context.comparison) if quiet else _text(output, reports, replace(context, color=color))
     write_stdout(text)
     for name, path in files:
-        _write_file(name, path, _text(name, reports, context))
+        _write_file(name, path, _text(name, reports, replace(context, suffix=path.suffix.lower())))
 
 
 def _text(name: str, reports: Sequence["Report"], context: Context) -> str:

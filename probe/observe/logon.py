@@ -31,7 +31,7 @@ async def begin(
     if side.credentials is None:
         raise stop("auth.no-credentials", f"the profile has no credentials for {side.leg}")
     service = Service(_SERVICES[side.leg], side.host, side.port, end_point(connection), secrets.token_hex(16))
-    stage.facts |= {"offered": offered, "mechanism": None, "attempts": 0}
+    stage.facts |= {"offered": offered, "mechanism": None, "attempts": 0, "username": side.credentials.username}
     mechanism = _chosen(side, side.credentials, service, offered, command)
     stage.facts["alternatives"] = [item.name for item in usable(offered, side.credentials, service) if item is not mechanism]
     reach.pass_gate(journal, side, connection, stage)

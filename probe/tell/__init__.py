@@ -13,7 +13,8 @@ from probe.version import __version__
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an output may need besides the reports. `seconds` is the whole command's; `version` that of the program that ran."""
+    """What an output may need besides the reports. `seconds` is the whole command's; `version` that of the program that ran;
+    `suffix` (".csv") is that of the file that is written, empty for stdout: an output with several forms chooses by it."""
 
     started: str
     seconds: float
@@ -23,6 +24,7 @@ class Context:
     # How often it took until all was well (--wait-until-ok).
     attempts: int = 1
     version: str = __version__
+    suffix: str = ""
 
 
 class Output(Protocol):
