@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench growth fuzz sbom lock clean
+.PHONY: demo test check bench growth fuzz sbom lock reference samples clean
 
 demo: $(STAMP)
 	@$(BIN)/probe demo
@@ -28,6 +28,13 @@ $(STAMP): pyproject.toml requirements-dev.txt scripts/make-venv
 # Needs uv, which a throw-away environment gets. Exact versions with hashes, for CPython 3.11 to 3.13.
 lock:
 	scripts/make-lock
+
+# docs/reference/ from the code; the sample outputs in the docs from the commands above them.
+reference: $(STAMP)
+	$(BIN)/python scripts/make-reference
+
+samples: $(STAMP)
+	$(BIN)/python scripts/make-samples
 
 clean:
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache dist

@@ -1,0 +1,49 @@
+"""The pages and the code say the same."""
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = runpy.run_path(str(ROOT / "scripts" / "make-reference"))["PAGES"]
+TOP = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = [*(ROOT / name for name in TOP), *sorted((ROOT / "docs").rglob("*.md"))]
+FINDING = re.compile(r"`((?:certificate|auth|delivery|dns|nodes|starttls|connect|tls|cleanup)\.[a-z]+(?:-[a-z]+)+)`")
+
+
+@pytest.mark.parametrize("name", sorted(REFERENCE))
+def test_the_reference_is_what_the_code_makes(name: str) -> None:
+    page = ROOT / "docs" / "reference" / name
+    assert page.read_text(encoding="utf-8") == REFERENCE[name]().rstrip() + "\n", "run: make reference"
+
+
+def test_the_samples_are_what_the_commands_print() -> None:
+    done = subprocess.run([sys.executable, "scripts/make-samples", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)", text):
+        there = (page.parent / target).resolve() if target else page
+        assert there.exists(), f"{page.name}: {target}"
+        if anchor and there.suffix == ".md":
+            headings = re.findall(r"^#+ (.+)$", there.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor[1:] in anchors, f"{page.name}: {target}{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_options_and_findings_named_in_the_docs_exist(page: Path) -> None:
+    """A page that names an option or a finding that is gone misleads whoever follows it."""
+    known = "".join(made() for made in REFERENCE.values())
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for option in re.findall(r"`probe [a-z]+[^`]*?(--[a-z-]+)", text):
+        assert f"`{option}`" in known or option == "--help", option
+    for finding in FINDING.findall(text):
+        assert f"## {finding}\n" in known, finding
