@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench growth fuzz sbom lock reference samples clean
+.PHONY: demo test check bench growth fuzz screenshots recorded sbom lock reference samples clean
 
 demo: $(STAMP)
 	@$(BIN)/probe demo
@@ -56,6 +56,16 @@ fuzz: $(STAMP)
 	mkdir -p .fuzz && rm -rf .fuzz/corpus && cp -r fuzz/corpus fuzz/fuzz.py .fuzz/
 	for target in smtp imap pop3 message certificate; do \
 	    $(BIN)/python .fuzz/fuzz.py $$target -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=.fuzz/ || exit 1; done
+
+# The HTML report of some recorded runs in light, dark, narrow and print, for somebody to look at.
+SCREENSHOTS ?= screenshots
+screenshots: $(STAMP)
+	scripts/install-browser
+	$(BIN)/python -m tests.tell.screenshots $(SCREENSHOTS)
+
+# Renew the recorded runs that the tests of the outputs use.
+recorded: $(STAMP)
+	$(BIN)/python -m tests.recorded.record
 
 # A software bill of materials of the environment (CycloneDX).
 sbom: $(STAMP)

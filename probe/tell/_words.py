@@ -5,22 +5,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from probe.report import Finding, Report, Severity, Stage
-from probe.tell.text import safe
 
 _ORDER: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
 
 
 def outcome(report: Report) -> str:
     """What became of the run, in a few words; no server text in it."""
-    if report.interrupted:
-        return f"interrupted after {report.seconds:.2f} s"
-    if report.error:
-        return "internal error of the probe"
     if report.failed_stage:
-        return f"{report.failed_stage} failed after {report.seconds:.2f} s"
+        return f"{report.failed_stage} failed after {seconds(report.seconds)}"
     if report.delivery_seconds is not None:
-        return f"delivered in {report.delivery_seconds:.2f} s, whole run {report.seconds:.2f} s"
-    return f"whole run {report.seconds:.2f} s"
+        return f"delivered in {seconds(report.delivery_seconds)}, whole run {seconds(report.seconds)}"
+    return f"whole run {seconds(report.seconds)}"
+
+
+def seconds(value: float) -> str:
+    """Hundredths, and thousandths where hundredths would say little."""
+    return f"{value:.2f} s" if value >= 0.1 else f"{value:.3f} s"
+
+
+def safe(text: str) -> str:
+    """Text without any character that a terminal would act on or that would reorder what is read (bidi controls)."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def by_severity(findings: Iterable[Finding]) -> list[Finding]:

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from probe.report import Finding, Report
 from probe.tell import Context
-from probe.tell._words import by_severity, outcome, told, unexplained
-from probe.tell.text import safe
+from probe.tell._words import by_severity, outcome, safe, told, unexplained
 
 _COMMANDS = {"critical": "error", "warning": "warning", "info": "notice", "ok": "notice", "unknown": "error"}
 

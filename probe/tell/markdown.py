@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from probe.report import Finding, Report, Stage
 from probe.tell import Context
-from probe.tell._words import by_severity, outcome, unexplained
-from probe.tell.text import detail, safe
+from probe.tell._words import by_severity, outcome, safe, unexplained
+from probe.tell.text import detail
 
 # In the middle of a line, where all of it stands; a colon begins a link's address, `www.` too (GFM section 6.9).
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>&!|~#$^]|:(?=\S)|(?<=www)\.)", re.IGNORECASE)

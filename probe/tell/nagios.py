@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from probe.report import Finding, Report, Threshold, worst_verdict
 from probe.tell import Context
-from probe.tell._words import by_severity, certificate_days, distinct, outcome, plain_label, unexplained
-from probe.tell.text import safe
+from probe.tell._words import by_severity, certificate_days, distinct, outcome, plain_label, safe, unexplained
 
 _MOST_OCTETS = 4000
 _MOST_TEXT = 1500

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from probe.report import Finding, Report, Stage
 from probe.tell import Context
-from probe.tell._words import of_stage, plain_label, unexplained, without_stage
-from probe.tell.text import safe
+from probe.tell._words import of_stage, plain_label, safe, unexplained, without_stage
 
 Point = tuple[bool, str, str, list[Finding]]
 

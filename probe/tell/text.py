@@ -9,6 +9,9 @@ from typing import Any
 from probe.certificate import assignment
 from probe.report import Comparison, Finding, Report, Stage, Verdict, repeated, statistics
 from probe.tell import Context
+from probe.tell._words import outcome, safe
+
+__all__ = ["detail", "headline", "safe", "tell"]
 
 _SIGNS = {"ok": "ok", "warning": "warn", "failed": "FAIL", "skipped": "-"}
 _COLORS = {"ok": "32", "warning": "33", "critical": "31", "failed": "31", "unknown": "35", "info": "36", "skipped": "2"}
@@ -110,7 +113,7 @@ def headline(report: Report, color: bool = False) -> str:
     verdict = _paint(_word(report), report.verdict, color)
     at = f" at {report.target.address}" if _is_one_of_several(report) else ""
     target = f"{report.target.host}:{report.target.port}{at} ({report.target.security})"
-    return f"{verdict}  {safe(report.profile)}  {safe(target)}  {_outcome(report)}"
+    return f"{verdict}  {safe(report.profile)}  {safe(target)}  {outcome(report)}"
 
 
 def _is_one_of_several(report: Report) -> bool:
@@ -120,14 +123,6 @@ def _is_one_of_several(report: Report) -> bool:
 def _word(report: Report) -> str:
     words: Mapping[Verdict, str] = {"ok": "OK", "warning": "WARNING", "critical": "CRITICAL", "unknown": "UNKNOWN"}
     return words[report.verdict] + (" (interrupted)" if report.interrupted else "")
-
-
-def _outcome(report: Report) -> str:
-    if report.failed_stage:
-        return f"{report.failed_stage} failed after {report.seconds:.2f} s"
-    if report.delivery_seconds is not None:
-        return f"delivered in {report.delivery_seconds:.2f} s, whole run {report.seconds:.2f} s"
-    return f"whole run {report.seconds:.2f} s"
 
 
 def _stage(stage: Stage, color: bool) -> str:
@@ -145,8 +140,7 @@ def detail(stage: Stage) -> str:
 
 
 def _certificate(facts: Mapping[str, Any]) -> str:
-    names = ", ".join(facts.get("subject_names") or ())
-    return f"{names}; until {facts.get('not_after')}; SHA-1 {facts.get('thumbprint')}"
+    return f"{_joined(facts, 'subject_names', ', ')}; until {facts.get('not_after')}; SHA-1 {facts.get('thumbprint')}"
 
 
 def _tls(facts: Mapping[str, Any]) -> str:
@@ -158,23 +152,36 @@ def _logon(facts: Mapping[str, Any]) -> str:
 
 
 def _verify(facts: Mapping[str, Any]) -> str:
-    hops = facts.get("hops") or ()
-    return f"proven by {facts.get('proven_by')}, text {facts.get('text')}, {len(hops)} hop(s)"
+    hops = facts.get("hops")
+    count = len(hops) if isinstance(hops, list | tuple) else 0
+    return f"proven by {facts.get('proven_by')}, text {facts.get('text')}, {count} hop(s)"
+
+
+def _find(facts: Mapping[str, Any]) -> str:
+    seconds = facts.get("seconds", 0)
+    shown = f"{seconds:.3f}" if isinstance(seconds, int | float) else str(seconds)
+    return f"in {facts.get('folder')} {shown} s after the final reply"
+
+
+def _joined(facts: Mapping[str, Any], key: str, between: str = " ") -> str:
+    """A list's items, or a mapping's keys; a saved run may hold anything."""
+    value = facts.get(key)
+    return between.join(map(str, value)) if isinstance(value, list | tuple | dict) else str(value or "")
 
 
 _DETAILS = {
-    "resolve": lambda facts: " ".join(facts.get("addresses") or ()),
+    "resolve": lambda facts: _joined(facts, "addresses"),
     "connect": lambda facts: str(facts.get("remote", "")),
-    "greeting": lambda facts: " / ".join(facts.get("lines") or ()),
-    "ehlo": lambda facts: " ".join(facts.get("keywords") or ()),
-    "ehlo_tls": lambda facts: " ".join(facts.get("keywords") or ()),
+    "greeting": lambda facts: _joined(facts, "lines", " / "),
+    "ehlo": lambda facts: _joined(facts, "keywords"),
+    "ehlo_tls": lambda facts: _joined(facts, "keywords"),
     "starttls": _tls,
     "tls": _tls,
     "certificate": _certificate,
     "auth": _logon,
     "login": _logon,
-    "submit": lambda facts: " / ".join(facts.get("reply") or ()),
-    "find": lambda facts: f"in {facts.get('folder')} {facts.get('seconds', 0):.3f} s after the final reply",
+    "submit": lambda facts: _joined(facts, "reply", " / "),
+    "find": _find,
     "verify": _verify,
 }
 
@@ -187,11 +194,6 @@ def _finding(finding: Finding, color: bool) -> Iterator[str]:
         yield f"  likely: {finding.cause}"
     for index, step in enumerate(finding.remedy):
         yield f"  {'do:    ' if index == 0 else '       '} {step}"
-
-
-def safe(text: str) -> str:
-    """Text without any character that a terminal would act on or that would reorder what is read (bidi controls)."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def _short(text: str, most: int = _FACT_CHARACTERS) -> str:

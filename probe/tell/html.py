@@ -1,0 +1,109 @@
+"""`html`: one page to attach to a ticket. Self-contained: no script, no network, prints, light and dark.
+
+Every expression of the template is escaped (jinja2's autoescape) after control characters were made visible. The content-security
+policy allows nothing but the page's own style sheet, by its hash, so that even a hole in the escaping could load or run nothing.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probe.report import Report, exit_code, to_json, worst_verdict
+from probe.tell import Context
+from probe.tell._page import UNITS, matrix, view
+from probe.tell._words import safe
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+_WORDS = {"ok": "OK", "warning": "WARNING", "critical": "CRITICAL", "unknown": "UNKNOWN"}
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A block above the reports: a comparison, a history plot. `body` is escaped markup without script or `style` attribute
+    (the policy would refuse them); tables and SVG take the page's own classes."""
+
+    title: str
+    body: "Markup"
+
+
+def tell(reports: Sequence[Report], context: Context) -> str:
+    """The whole page."""
+    return page(reports, context)
+
+
+def page(reports: Sequence[Report], context: Context, panels: Sequence[Panel] = ()) -> str:
+    """The whole page, with what other rooms have to add."""
+    style = (Path(__file__).parent / "_page.css").read_text(encoding="utf-8")
+    run = to_json(reports, started=context.started, seconds=context.seconds, version=context.version)
+    stages, rows = matrix(reports)
+    template = _environment().get_template("_page.html")
+    text = template.render(
+        panels=panels,
+        policy=_policy(style),
+        style=_verbatim(style),
+        run=run,
+        json=_verbatim(_embedded(run)),
+        verdict=worst_verdict(report.verdict for report in reports),
+        status=exit_code(reports),
+        words=_WORDS,
+        units=UNITS,
+        views=[view(report) for report in reports],
+        stages=stages,
+        rows=rows,
+    )
+    # A lone surrogate, which JSON can carry, is no character that a file can hold.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
+
+
+def _environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader
+
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["seconds"] = _seconds
+    return made
+
+
+def _finalize(value: Any) -> Any:
+    """Before escaping: every control character visible, whatever the template writes out."""
+    return value if hasattr(value, "__html__") else safe(str(value))
+
+
+def _seconds(value: float) -> str:
+    """Three digits that mean something: 68 µs, 14.2 ms, 3.20 s."""
+    size = abs(value)
+    if size >= 2 * 86400:
+        return f"{value / 86400:.0f} days"
+    if size >= 1:
+        return f"{value:.2f} s"
+    return f"{value * 1000:.1f} ms" if size >= 0.001 or size == 0 else f"{value * 1e6:.0f} µs"
+
+
+def _verbatim(text: str) -> "Markup":
+    """Text that is markup already: our own style sheet, and JSON that `_embedded` made harmless."""
+    from markupsafe import Markup
+
+    return Markup(text)  # noqa: S704
+
+
+def _policy(style: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+def _embedded(run: Any) -> str:
+    """The run as it stands in `<script type="application/json">`: no `<`, so nothing in it ends the element or begins another."""
+    text = json.dumps(run, ensure_ascii=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
