@@ -1,14 +1,10 @@
 """What users are told, asked of a real DNS server and an HTTPS server on loopback, and tried at the sandbox."""
 
 import asyncio
-import base64
 import json
 import shutil
 import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,51 +16,30 @@ from probe.observe.discover.web import Login
 from probe.report import Report
 from probe.sandbox import Sandbox
 from tests.servers import discovery
-from tests.servers.discovery import Handler, Request, Site, Writer, page, redirect
+from tests.servers.discovery import (
+    ADDRESS,
+    AUTOCONFIG,
+    LOGIN,
+    POX,
+    SOAP,
+    TOKEN,
+    WELL_KNOWN,
+    Request,
+    Site,
+    World,
+    Writer,
+    command,
+    healthy,
+    page,
+    redirect,
+    world,
+)
 from tests.servers.mail import free_port
-
-ADDRESS = "anna@contoso.test"
-AUTOCONFIG = ("autoconfig.contoso.test", "/mail/config-v1.1.xml")
-WELL_KNOWN = ("contoso.test", "/.well-known/autoconfig/mail/config-v1.1.xml")
-POX = ("autodiscover.contoso.test", "/autodiscover/autodiscover.xml")
-SOAP = ("autodiscover.contoso.test", "/autodiscover/autodiscover.svc")
-TOKEN = "Basic " + base64.b64encode(b"anna@contoso.test:correct-Horse9").decode()
-Pages = dict[tuple[str, str], Handler]
-LOGIN = Login(ADDRESS, "correct-Horse9")
 
 
 @pytest.fixture(scope="module")
 def certificate(authority: Any) -> Any:
     return authority.leaf("contoso.test", "*.contoso.test", "elsewhere.test", file_stem="discover")
-
-
-@dataclass
-class World:
-    """A domain under test: where DNS and HTTPS are, whom to trust."""
-
-    resolver: str
-    site: Site
-    ca_file: Path
-
-    async def ask(self, *, verify: bool = False, login: Login | None = None, seconds: float = 5.0) -> Report:
-        asked = discovering.question(
-            ADDRESS,
-            verify=verify,
-            login=login,
-            resolver=self.resolver,
-            connect=self.site.address,
-            ca_file=self.ca_file,
-            seconds=seconds,
-        )
-        return await discovering.discover(asked)
-
-
-@asynccontextmanager
-async def world(
-    authority: Any, certificate: Any, pages: Pages, zone: discovery.Zone | None = None, ca: Path | None = None
-) -> AsyncIterator[World]:
-    async with discovery.names(zone or {}) as resolver, discovery.https(certificate, pages) as site:
-        yield World(resolver, site, ca or authority.ca_file)
 
 
 def found(report: Report) -> dict[str, str]:
@@ -85,40 +60,6 @@ def answer(report: Report, place: tuple[str, str]) -> dict[str, Any]:
 
 
 # -- what is told, and is true ----------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def healthy(authority: Any, certificate: Any, folder: Path) -> AsyncIterator[tuple[World, Sandbox]]:
-    """DNS, autoconfig, POX and SOAP that all tell the sandbox, by its name."""
-    async with Sandbox() as sandbox:
-        at, host = sandbox.addresses, sandbox.fqdn
-        told = (("smtp", host, at["submission"].port, "STARTTLS"), ("imap", host, at["imaps"].port, "SSL"))
-        pages = {
-            AUTOCONFIG: page(discovery.autoconfig(*told, ("pop3", host, at["pop3s"].port, "SSL"))),
-            POX: discovery.behind_password(
-                TOKEN, page(discovery.pox(("SMTP", host, at["submission"].port, "TLS"), ("IMAP", host, at["imaps"].port, "SSL")))
-            ),
-            SOAP: discovery.behind_password(
-                TOKEN,
-                page(
-                    discovery.soap(
-                        ExternalSmtpConnections=(host, at["submission"].port, "TLS"),
-                        ExternalImap4Connections=(host, at["imaps"].port, "SSL"),
-                        ExternalPop3Connections=(host, at["pop3s"].port, "SSL"),
-                    )
-                ),
-            ),
-        }
-        zone = {
-            ("_submission._tcp.contoso.test.", "SRV"): [f"0 1 {at['submission'].port} {host}."],
-            ("_submissions._tcp.contoso.test.", "SRV"): [f"0 1 {at['submissions'].port} {host}."],
-            ("_imaps._tcp.contoso.test.", "SRV"): [f"0 1 {at['imaps'].port} {host}."],
-            (f"{host}.", "A"): ["127.0.0.1"],
-        }
-        both = folder / "both.pem"
-        both.write_bytes(authority.ca_file.read_bytes() + sandbox.ca_file.read_bytes())
-        async with world(authority, certificate, pages, zone, both) as made:
-            yield made, sandbox
 
 
 async def test_all_sources_agree_and_tell_the_truth(authority: Any, certificate: Any, tmp_path: Path) -> None:
@@ -149,14 +90,6 @@ async def test_the_command_line_says_the_same(authority: Any, certificate: Any, 
         status, out, err = await command("discover", ADDRESS, *arguments)
     assert status == 0 and out.startswith(f"OK  {ADDRESS}") and "not tried: not asked for (--verify)" in out
     assert not any("authorization" in request.headers for request in domain.site.requests)
-
-
-async def command(*arguments: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "probe", *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
 
 
 # -- what is told, and is wrong ---------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ import pytest
 
 from probe.plan import plugins
 from probe.profile import load
-from tests.scenarios.test_discover import ADDRESS, command, healthy
 from tests.servers import discovery
+from tests.servers.discovery import ADDRESS, command, healthy
 
 BASE = ("init", "probe@contoso.com", "--host", "mail.contoso.com", "--yes")
 _SYSTEMD = shutil.which("systemd-analyze")

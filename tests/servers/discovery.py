@@ -1,16 +1,25 @@
 """What discovery asks: a DNS server, and an HTTPS server that plays every host of a domain, on loopback."""
 
 import asyncio
+import base64
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import dns.flags
 import dns.message
 import dns.rcode
 import dns.rrset
+
+from probe import discovering
+from probe.observe.discover.web import Login
+from probe.report import Report
+from probe.sandbox import Sandbox
 
 Zone = dict[tuple[str, str], list[str]]
 
@@ -180,3 +189,86 @@ def soap(**settings: tuple[str, int, str]) -> bytes:
         f"<ErrorMessage>No error.</ErrorMessage><UserSettingErrors/><UserSettings>{inner}</UserSettings>"
         "</UserResponse></UserResponses></Response></GetUserSettingsResponseMessage></s:Body></s:Envelope>"
     ).encode()
+
+
+# -- a whole domain ----------------------------------------------------------------------------------------------
+
+ADDRESS = "anna@contoso.test"
+AUTOCONFIG = ("autoconfig.contoso.test", "/mail/config-v1.1.xml")
+WELL_KNOWN = ("contoso.test", "/.well-known/autoconfig/mail/config-v1.1.xml")
+POX = ("autodiscover.contoso.test", "/autodiscover/autodiscover.xml")
+SOAP = ("autodiscover.contoso.test", "/autodiscover/autodiscover.svc")
+TOKEN = "Basic " + base64.b64encode(b"anna@contoso.test:correct-Horse9").decode()
+Pages = dict[tuple[str, str], Handler]
+LOGIN = Login(ADDRESS, "correct-Horse9")
+
+
+@dataclass
+class World:
+    """A domain under test: where DNS and HTTPS are, whom to trust."""
+
+    resolver: str
+    site: Site
+    ca_file: Path
+
+    async def ask(self, *, verify: bool = False, login: Login | None = None, seconds: float = 5.0) -> Report:
+        asked = discovering.question(
+            ADDRESS,
+            verify=verify,
+            login=login,
+            resolver=self.resolver,
+            connect=self.site.address,
+            ca_file=self.ca_file,
+            seconds=seconds,
+        )
+        return await discovering.discover(asked)
+
+
+@asynccontextmanager
+async def world(
+    authority: Any, certificate: Any, pages: Pages, zone: Zone | None = None, ca: Path | None = None
+) -> AsyncIterator[World]:
+    async with names(zone or {}) as resolver, https(certificate, pages) as site:
+        yield World(resolver, site, ca or authority.ca_file)
+
+
+@asynccontextmanager
+async def healthy(authority: Any, certificate: Any, folder: Path) -> AsyncIterator[tuple[World, Sandbox]]:
+    """DNS, autoconfig, POX and SOAP that all tell the sandbox, by its name."""
+    async with Sandbox() as sandbox:
+        at, host = sandbox.addresses, sandbox.fqdn
+        told = (("smtp", host, at["submission"].port, "STARTTLS"), ("imap", host, at["imaps"].port, "SSL"))
+        pages = {
+            AUTOCONFIG: page(autoconfig(*told, ("pop3", host, at["pop3s"].port, "SSL"))),
+            POX: behind_password(
+                TOKEN, page(pox(("SMTP", host, at["submission"].port, "TLS"), ("IMAP", host, at["imaps"].port, "SSL")))
+            ),
+            SOAP: behind_password(
+                TOKEN,
+                page(
+                    soap(
+                        ExternalSmtpConnections=(host, at["submission"].port, "TLS"),
+                        ExternalImap4Connections=(host, at["imaps"].port, "SSL"),
+                        ExternalPop3Connections=(host, at["pop3s"].port, "SSL"),
+                    )
+                ),
+            ),
+        }
+        zone = {
+            ("_submission._tcp.contoso.test.", "SRV"): [f"0 1 {at['submission'].port} {host}."],
+            ("_submissions._tcp.contoso.test.", "SRV"): [f"0 1 {at['submissions'].port} {host}."],
+            ("_imaps._tcp.contoso.test.", "SRV"): [f"0 1 {at['imaps'].port} {host}."],
+            (f"{host}.", "A"): ["127.0.0.1"],
+        }
+        both = folder / "both.pem"
+        both.write_bytes(authority.ca_file.read_bytes() + sandbox.ca_file.read_bytes())
+        async with world(authority, certificate, pages, zone, both) as made:
+            yield made, sandbox
+
+
+async def command(*arguments: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "probe", *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
