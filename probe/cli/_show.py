@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from probe.tell import Context, formats, output
+from probe.tell._changes import NATIVE, as_report
 
 if TYPE_CHECKING:
     from probe.plan import Plan
@@ -64,6 +65,8 @@ def deliver(
 
 
 def _text(name: str, reports: Sequence["Report"], context: Context) -> str:
+    if context.comparison is not None and name not in NATIVE:
+        reports = [*reports, as_report(context.comparison)]
     return output(name).tell(reports, context)
 
 

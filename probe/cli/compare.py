@@ -25,11 +25,10 @@ def compare(
     from probe.cli import _show
     from probe.report import EXIT_CODES
     from probe.tell import Context
-    from probe.tell import output as output_of
 
     _show.require_format(output)
     made = comparison(saved(before), saved(after), wanted(expect_change, expectations))
-    _show.write_stdout(output_of(output).tell([], Context(made.after, 0.0, comparison=made)))
+    _show.deliver([], Context(made.after, 0.0, comparison=made), output=output, files=())
     return EXIT_CODES[made.verdict]
 
 

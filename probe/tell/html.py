@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probe.report import Report, exit_code, to_json, worst_verdict
+from probe.report import Change, Comparison, Report, exit_code, to_json, worst_verdict
 from probe.tell import Context
+from probe.tell._changes import as_report
 from probe.tell._page import UNITS, matrix, view
 from probe.tell._words import safe
 
@@ -35,7 +36,35 @@ class Panel:
 
 def tell(reports: Sequence[Report], context: Context) -> str:
     """The whole page."""
-    return page(reports, context)
+    if context.comparison is None:
+        return page(reports, context)
+    return page(reports or [as_report(context.comparison)], context, [_compared(context.comparison)])
+
+
+def _compared(comparison: Comparison) -> Panel:
+    """What differs from an earlier run, as a table."""
+    from markupsafe import Markup
+
+    if not comparison.changes:
+        return Panel("Compared with an earlier run", Markup("<p>Unchanged since {}.</p>").format(comparison.before))
+    # Control characters are made visible, as everywhere on the page.
+    row = Markup("<tr><td>{}</td><td>{}</td><td><code>{}</code></td><td>{}</td><td>{}</td></tr>")
+    rows = Markup("").join(
+        row.format("expected" if change.expected else change.severity, *map(_shown, (change.target, change.key)), *_sides(change))
+        for change in comparison.changes
+    )
+    head = Markup("<p>Changes since {}.</p>").format(comparison.before)
+    titles = Markup("<thead><tr><th>{}</th><th>{}</th><th>{}</th><th>{}</th><th>{}</th></tr></thead>")
+    table = Markup('<div class="scroll"><table>{}<tbody>{}</tbody></table></div>')
+    return Panel("Compared with an earlier run", head + table.format(titles.format("", "target", "what", "before", "after"), rows))
+
+
+def _sides(change: Change) -> tuple[str, str]:
+    return _shown(change.before), _shown(change.after)
+
+
+def _shown(text: str | None) -> str:
+    return safe(text) if text is not None else "–"
 
 
 def page(reports: Sequence[Report], context: Context, panels: Sequence[Panel] = ()) -> str:

@@ -266,3 +266,21 @@ def test_neither_waits_nor_repeats_with_a_refused_password(tmp_path: Path, mail:
         done = probe(bench, "run", str(profile), *options, "-o", "json", password="wrong-Horse7battery")
         assert done.returncode == 2 and len(json.loads(done.stdout)["reports"]) == 1
         assert sum("authentication failed" in line for line in logged_since(mail, before)) == 1
+
+
+@pytest.mark.parametrize("name", ["text", "json", "jsonl", "markdown", "github", "junit", "tap", "nagios", "prometheus", "html"])
+def test_every_output_carries_a_comparison(tmp_path: Path, mail: Any, name: str) -> None:
+    bench = Bench(tmp_path, mail, user="carried")
+    runs = []
+    for thumbprint in ("AA" * 20, "BB<b>" * 8):
+        report = {"profile": "contoso", "target": {"host": "h", "port": 587, "address": None}, "findings": []}
+        facts = {"thumbprint": thumbprint, "chain": [{"subject": "CN=h"}]}
+        stage = {"name": "smtp.certificate", "status": "ok", "seconds": 0.0, "facts": facts}
+        run = {"schema": "submission-probe/run/1", "started": "2026-11-24T00:00:00Z"}
+        runs.append({**run, "reports": [{**report, "stages": [stage]}]})
+        (tmp_path / f"{len(runs)}.json").write_text(json.dumps(runs[-1]))
+    done = probe(bench, "compare", str(tmp_path / "1.json"), str(tmp_path / "2.json"), "-o", name)
+    assert done.returncode == 1, done.stderr
+    assert "certificate.thumbprint" in done.stdout.replace("\\", "") and not done.stderr
+    if name == "html":
+        assert "BB<b>" not in done.stdout.partition("<script")[0]
