@@ -1,0 +1,138 @@
+"""`probe correlate`: our transcript of a saved run beside the servers' logs."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from probe.keep.correlate import Correlation
+
+_MOST_OCTETS_A_LINE = 65_536
+_MOST_OCTETS_OF_A_RUN = 64 * 1024 * 1024
+_GZIP = b"\x1f\x8b"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("correlate")(correlate)
+
+
+def correlate(
+    run: Annotated[Path, typer.Argument(metavar="RUN.json", help="A run saved by -o json or --report json=FILE.")],
+    logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="Exchange protocol logs, mail.log; .gz too.")],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="text|json", help="What stdout carries.")] = "text",
+) -> int:
+    """Find a run's sessions in the servers' LOGs, and tell both sides in one timeline.
+
+    Exit status: 0 every connection of the run was found, 1 some were not, 3 a file cannot be read.
+    """
+    from probe.keep.correlate import correlate as both_sides
+
+    if output not in ("text", "json"):
+        raise typer.BadParameter(f"no output format {output!r} here; there are text, json")
+    done: list[tuple[dict[str, Any], Correlation]] = []
+    for report in _reports(run):
+        try:
+            done.append((report, both_sides(report, ((path.name, _lines(path)) for path in logs))))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise typer.BadParameter(f"{run} is no saved run: {type(error).__name__}; save one by: probe run -o json") from None
+    typer.echo(_json(done) if output == "json" else "\n".join(line for pair in done for line in _text(*pair)))
+    return 1 if any(found.missing or not found.matched for _, found in done) else 0
+
+
+# -- files -------------------------------------------------------------------------------------------------------
+
+
+def _reports(path: Path) -> list[dict[str, Any]]:
+    try:
+        if path.stat().st_size > _MOST_OCTETS_OF_A_RUN:
+            raise typer.BadParameter(f"{path} is larger than any saved run")
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, RecursionError):
+        raise typer.BadParameter(f"{path} is not JSON; save a run by: probe run -o json") from None
+    if not isinstance(data, dict) or data.get("schema") != "submission-probe/run/1" or not isinstance(data.get("reports"), list):
+        raise typer.BadParameter(f"{path} is no saved run (schema submission-probe/run/1); save one by: probe run -o json")
+    return list(data["reports"])
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """A log's lines, compressed or not, one at a time; a line longer than any real one is passed over."""
+    try:
+        with path.open("rb") as raw:
+            compressed = raw.read(2) == _GZIP
+            raw.seek(0)
+            if compressed:
+                with gzip.open(raw) as stream:
+                    yield from _split(stream)  # type: ignore[arg-type]
+            else:
+                yield from _split(raw)
+    except (OSError, EOFError, zlib.error) as error:
+        raise typer.BadParameter(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _split(stream: IO[bytes]) -> Iterator[str]:
+    whole = True
+    while octets := stream.readline(_MOST_OCTETS_A_LINE):
+        ended = octets.endswith(b"\n")
+        if whole and (ended or len(octets) < _MOST_OCTETS_A_LINE):
+            yield octets.decode("utf-8", "replace")
+        whole = ended
+
+
+# -- what is shown -----------------------------------------------------------------------------------------------
+
+
+def _text(report: dict[str, Any], found: "Correlation") -> Iterator[str]:
+    from probe.tell.text import safe
+
+    yield f"{safe(str(report.get('profile')))}  {safe(str(report.get('started')))}  {safe(str(report.get('verdict')))}"
+    for item in found.matched:
+        yield f"  {item.leg:<5} found: {safe(item.session.key)} in {safe(item.session.source)} by {', '.join(item.because)}"
+    for leg in found.missing:
+        yield f"  {leg:<5} not found: give the log of that protocol and that time; is logging switched on?"
+    for clock in found.clocks:
+        yield f"  clock of {safe(clock.source)}: {clock.seconds:+.3f} s against ours, give or take {clock.uncertainty:.3f} s"
+        if not clock.steady:
+            yield "    no one difference fits every line: the clock moved, or some lines are not ours"
+    if found.forgotten:
+        yield f"  {found.forgotten} lines of other sessions were forgotten to bound memory"
+    yield ""
+    yield "what the server knew:"
+    for label, text in found.knew:
+        yield f"  {label}: {safe(text)}"
+    yield ""
+    yield "both sides, in seconds on our clock since the run began:"
+    for moment in found.timeline:
+        yield f"  {moment.at:9.3f}  {moment.side:<6}  {safe(moment.where):<5}  {moment.event:1}  {safe(moment.text)}".rstrip()
+
+
+def _json(done: list[tuple[dict[str, Any], "Correlation"]]) -> str:
+    rows = [
+        {
+            "id": report.get("id"),
+            "profile": report.get("profile"),
+            "started": report.get("started"),
+            "matched": [
+                {"leg": item.leg, "session": item.session.key, "source": item.session.source, "because": list(item.because)}
+                for item in found.matched
+            ],
+            "missing": list(found.missing),
+            "clocks": [
+                {"source": c.source, "seconds": round(c.seconds, 6), "uncertainty": round(c.uncertainty, 6), "steady": c.steady}
+                for c in found.clocks
+            ],
+            "knew": [{"what": label, "text": text} for label, text in found.knew],
+            "timeline": [
+                {"at": m.at, "side": m.side, "where": m.where, "direction": m.event, "text": m.text} for m in found.timeline
+            ],
+            "forgotten": found.forgotten,
+        }
+        for report, found in done
+    ]
+    return json.dumps({"schema": "submission-probe/correlation/1", "reports": rows}, indent=2)
