@@ -22,8 +22,8 @@ BASE = saved("failed-smtp-submit").reports[0]
 
 # What formats give a meaning to, more often than chance would bring it; and any character, surrogates too.
 _BITS = [*"|`*_[]()<>&\"'\\#%:,;=$\n\t\x00\x85\u2028\u202e\ud800", "```", "\r\n", "\x1b[31m", "---", "...", "]]>", "-->", "<!--"]
-_WORDS = ["</script>", "::error::", "##[error]", "# TODO", "# SKIP", "Bail out!", "not ok 1", "1..3", "- ", "    "]
-_WORDS += ["http://a.test", "www.a.test", "@all", "$x$"]
+_WORDS = ["</script>", "</script ", "<script ", "::error::", "##[error]", "# TODO", "# SKIP", "Bail out!", "not ok 1", "1..3"]
+_WORDS += ["- ", "    ", "http://a.test", "www.a.test", "@all", "$x$"]
 HOSTILE = st.lists(st.one_of(st.sampled_from([*_BITS, *_WORDS]), st.text(max_size=5)), max_size=12).map("".join)
 
 
@@ -53,7 +53,7 @@ def told(format: str, report: Report) -> str:
     return text
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(HOSTILE)
 def test_lines_stay_lines(text: str) -> None:
     report = said(text)
@@ -65,7 +65,7 @@ def test_lines_stay_lines(text: str) -> None:
     assert told("jsonl", report).isascii() and told("jsonl", report).count("\n") == 1 and told("json", report).isascii()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(HOSTILE)
 def test_xml_yaml_and_html_stay_whole(text: str) -> None:
     report = said(text)
@@ -74,6 +74,7 @@ def test_xml_yaml_and_html_stay_whole(text: str) -> None:
     lines = list(Parser().parse_text(told("tap", report)))
     assert Counter(line.category for line in lines) == {"version": 1, "plan": 1, "test": len(BASE.stages)}
     assert not any(line.todo for line in lines if line.category == "test")
+    assert all(line.count("#") <= 1 for line in told("tap", report).splitlines() if re.match("(not )?ok ", line))
     block = re.search(r"  ---\n(.*?)  \.\.\.\n", told("tap", report), re.DOTALL)
     assert block and yaml.safe_load(block[1])["message"].startswith("the server said")
     source, plain = Source(told("html", report)), Source(told("html", said("x")))
@@ -85,7 +86,7 @@ def _count(source: Source, tags: set[str]) -> Counter[str]:
     return Counter(tag for tag, _ in source.elements if tag in tags)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(HOSTILE)
 def test_markdown_shows_text_as_text(text: str) -> None:
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(told("markdown", said(text)))
@@ -96,7 +97,7 @@ def test_markdown_shows_text_as_text(text: str) -> None:
     assert kinds["td_open"] == 4 * len(BASE.stages)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.text(min_size=1, max_size=30) | HOSTILE.filter(bool))
 def test_a_profile_may_be_called_anything(profile: str) -> None:
     report = said("no", profile)
@@ -106,4 +107,5 @@ def test_a_profile_may_be_called_anything(profile: str) -> None:
     (suite,) = junitparser.JUnitXml.fromstring(told("junit", report).encode())
     assert suite.tests == len(BASE.stages)
     assert not any(line.category == "unknown" for line in Parser().parse_text(told("tap", report)))
-    assert len(told("github", report).splitlines()) == 2
+    github = told("github", report).splitlines()
+    assert len(github) == 2 and all(re.fullmatch(r"::error title=[^:,]*::.*", line) for line in github)
