@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from probe.auditing import Audited, audit, exit_code
-from probe.observe.audit import checks
+from probe.observe.audit import checks, port_25
 from probe.roundtrip import load_profile
 
 PASSWORD = "audit-Horse7battery"
@@ -36,7 +36,9 @@ def outcomes(done: list[Audited]) -> dict[str, str]:
     return {item.id: item.facts.outcome for item in done}
 
 
-async def test_a_well_kept_server_passes_everything(mail_servers: Callable[..., Any]) -> None:
+async def test_a_well_kept_server_passes_everything(
+    mail_servers: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     good = mail_servers(
         extra_postfix={
             # Nobody owns anything: every sender but one's own would do as well, and this needs no map.
@@ -45,6 +47,7 @@ async def test_a_well_kept_server_passes_everything(mail_servers: Callable[..., 
             "smtpd_tls_protocols": ">=TLSv1.2",
         }
     )
+    monkeypatch.setattr(port_25, "PAIR", {good.ports["submission"]: good.ports["smtp25"]})
     done = await audit(profile(good))
     found = outcomes(done)
     assert set(found) == set(checks())
@@ -168,3 +171,17 @@ async def test_a_server_that_is_not_there_decides_nothing(monkeypatch: Any) -> N
     }
     done = await audit(load_profile(data, {}), ("audit.open-relay", "audit.old-tls"))
     assert set(outcomes(done).values()) == {"undecided"} and exit_code(done) == 3
+
+
+async def test_port_25_that_answers_as_another_connector(
+    mail_servers: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, frontend = mail_servers(), mail_servers(extra_postfix={"smtpd_discard_ehlo_keywords": "dsn, auth"})
+    monkeypatch.setattr(port_25, "PAIR", {client.ports["submission"]: frontend.ports["smtp25"]})
+    (item,) = await audit(profile(client), only=["audit.port-25-differs"])
+    assert item.facts.outcome == "fail" and "DSN" in item.facts.evidence and "AUTH" in item.facts.evidence
+    monkeypatch.setattr(port_25, "PAIR", {client.ports["submission"]: 1})
+    (item,) = await audit(profile(client), only=["audit.port-25-differs"])
+    assert item.facts.outcome == "pass" and "does not answer" in item.facts.evidence
+    (item,) = await audit(profile(frontend), only=["audit.port-25-differs"])
+    assert item.facts.outcome == "not-applicable"
