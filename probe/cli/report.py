@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    file: Annotated[Path | None, typer.Argument(metavar="[RUN.json]", help="A saved run; stdin without it, or for -.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="RUN.json", help="A saved run; stdin without it, or for -.")] = None,
     output: option.Format = "text",
     report: Annotated[
         list[str] | None, typer.Option(metavar="FORMAT=FILE", help="Also write a report to a file (repeatable).")

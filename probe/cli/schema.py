@@ -10,7 +10,7 @@ def register(app: typer.Typer) -> None:
     app.command("schema")(schema)
 
 
-def schema(what: Annotated[str, typer.Argument(metavar="[profile|run]", help="Which schema.")] = "profile") -> int:
+def schema(what: Annotated[str, typer.Argument(metavar="profile|run", help="Which schema.")] = "profile") -> int:
     """Print the JSON Schema of a profile, for editors (`#:schema FILE` in a profile's first line), or of `-o json`."""
     if what == "run":
         from probe import saved

@@ -16,11 +16,11 @@ _LEAST = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One finding, or the same one on several connections, with the place of each session in the server's log."""
+    """One finding, or the same one on several connections; `sessions` are stages with the places of their sessions in logs."""
 
     finding: Finding
     stages: Sequence[str]
-    places: Sequence[Sequence[Place]]
+    sessions: Sequence[tuple[str, Sequence[Place]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,14 @@ def causes(report: Report) -> list[Cause]:
     same: dict[Finding, list[str]] = {}
     for finding in by_severity(report.findings):
         same.setdefault(replace(finding, stage=""), []).append(finding.stage)
-    return [Cause(finding, stages, [places(report, stage) for stage in stages]) for finding, stages in same.items()]
+    return [Cause(finding, stages, list(_sessions(report, stages))) for finding, stages in same.items()]
+
+
+def _sessions(report: Report, stages: Sequence[str]) -> Iterator[tuple[str, Sequence[Place]]]:
+    """Where a message went is told by the log of the server that accepted it."""
+    delivery = any(stage.endswith(".find") for stage in stages)
+    for stage in ["smtp.submit", *stages] if delivery else stages:
+        yield stage, places(report, stage)
 
 
 def waterfall(stages: Sequence[Stage]) -> tuple[list[Bar], float]:

@@ -1,4 +1,6 @@
-"""`tap`: Test Anything Protocol 14 (https://testanything.org/tap-version-14-specification.html), read by 13's parsers too.
+"""`tap`: Test Anything Protocol 13 (https://testanything.org/tap-version-13-specification.html), which readers of 14 take too.
+
+Perl's `prove` refuses a stream that calls itself 14, and nothing of 14 is needed.
 
 A test point a stage; what was found stands in the YAML block below it, each value in double quotes. A warning is
 `ok` with such a block. `#` would begin a directive, and 13 has no escape for it, so names hold none.
@@ -17,7 +19,7 @@ Point = tuple[bool, str, str, list[Finding]]
 def tell(reports: Sequence[Report], context: Context) -> str:
     """Version, plan, points."""
     points = [point for report in reports for point in _points(report)]
-    lines = ["TAP version 14", f"1..{len(points)}"]
+    lines = ["TAP version 13", f"1..{len(points)}"]
     for number, (good, name, directive, findings) in enumerate(points, 1):
         lines.append(f"{'ok' if good else 'not ok'} {number} - {name}{directive}")
         lines += _block(findings)

@@ -7,6 +7,8 @@ from probe.tell import Context, output
 
 FOLDER = Path(__file__).parent.parent / "recorded"
 NAMES = tuple(path.stem for path in sorted(FOLDER.glob("*.json")))
+# The outputs that these tests speak of; another one brings tests of its own.
+OURS = ("text", "json", "jsonl", "markdown", "github", "nagios", "prometheus", "junit", "tap", "html")
 HOSTILE = tuple(name for name in NAMES if name.startswith("hostile-"))
 
 

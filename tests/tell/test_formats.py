@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import junitparser
@@ -17,8 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tap.parser import Parser
 
 from probe.report import exit_code, worst_verdict
-from probe.tell import formats
-from tests.tell.runs import HOSTILE, NAMES, saved, told
+from tests.tell.runs import HOSTILE, NAMES, OURS, saved, told
 
 CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 runs = pytest.mark.parametrize("name", NAMES)
@@ -34,7 +34,7 @@ def test_the_recorded_runs_cover_every_stage_that_can_fail() -> None:
 
 
 @runs
-@pytest.mark.parametrize("format", formats())
+@pytest.mark.parametrize("format", OURS)
 def test_each_output_ends_its_lines_and_says_the_same_twice(format: str, name: str) -> None:
     text = told(format, name, transcript=True)
     assert text.endswith("\n") and "\r" not in text
@@ -42,7 +42,7 @@ def test_each_output_ends_its_lines_and_says_the_same_twice(format: str, name: s
 
 
 @runs
-@pytest.mark.parametrize("format", [name for name in formats() if name not in ("junit", "html")])
+@pytest.mark.parametrize("format", [name for name in OURS if name not in ("junit", "html")])
 def test_no_control_character_of_a_server_gets_through(format: str, name: str) -> None:
     assert not CONTROLS.search(told(format, name, transcript=True))
 
@@ -201,6 +201,17 @@ def test_tap_is_read_by_tap_py(name: str) -> None:
     assert all(point.ok for point in points) == (exit_code(reports) in (0, 1))
     for point in points:
         assert point.ok or "message" in point.yaml_block
+
+
+@runs
+def test_tap_is_read_by_perls_prove(name: str, tmp_path: Path) -> None:
+    if shutil.which("prove") is None:
+        pytest.skip("prove is not installed (Debian: perl)")
+    file = tmp_path / "run.tap"
+    file.write_text(told("tap", name), encoding="utf-8")
+    done = subprocess.run(["prove", "--exec", "cat", str(file)], capture_output=True, text=True)
+    assert "Parse errors" not in done.stdout + done.stderr
+    assert (done.returncode == 0) == (exit_code(saved(name).reports) in (0, 1))
 
 
 def test_tap_keeps_the_servers_words_in_yaml() -> None:

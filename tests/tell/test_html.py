@@ -148,15 +148,22 @@ def test_a_negative_hop_is_called_a_clock_difference() -> None:
 
 def test_one_fault_on_three_connections_is_one_box_with_three_sessions() -> None:
     (cause,) = causes(saved("failed-smtp-certificate").reports[0])
-    assert cause.stages == ["smtp.certificate", "imap.certificate", "pop3.certificate"] and len(cause.places) == 3
+    assert cause.stages == ["smtp.certificate", "imap.certificate", "pop3.certificate"] and len(cause.sessions) == 3
+
+
+def test_a_lost_message_is_looked_for_where_it_was_accepted() -> None:
+    report = saved("never-delivered").reports[0]
+    queue = next(stage.record.facts["queue_id"] for stage in report.stages if stage.name == "smtp.submit")
+    cause = next(cause for cause in causes(report) if cause.finding.id == "delivery.missing")
+    assert [stage for stage, _ in cause.sessions] == ["smtp.submit", "imap.find"]
+    assert any(queue in place.command for place in cause.sessions[0][1])
 
 
 def test_where_the_session_stands_in_the_servers_log() -> None:
     exchange = told("html", "junk")
     local = next(stage.record.facts["local"] for stage in saved("junk").reports[0].stages if stage.name == "imap.connect")
     assert f"Client {local}" in exchange and "Logging\\Imap4\\*.log" in exchange
-    submit = saved("failed-smtp-submit").reports[0]
-    assert "/var/log/mail.log" in told("html", submit.profile.replace("demo", "failed-smtp-submit"))
+    assert "/var/log/mail.log" in told("html", "failed-smtp-submit")
     assert "The server was not reached" in told("html", "failed-smtp-connect")
 
 

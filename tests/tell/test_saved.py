@@ -14,7 +14,7 @@ import pytest
 from probe.report import report_to_json
 from probe.saved import NotARun, read, schema
 from probe.tell import formats
-from tests.tell.runs import FOLDER, NAMES, saved
+from tests.tell.runs import FOLDER, NAMES, OURS, saved
 
 ROOT = Path(__file__).parent.parent.parent
 OK = (FOLDER / "ok.json").read_text(encoding="ascii")
@@ -139,6 +139,18 @@ def test_every_report_at_once_and_json_unchanged(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == json.loads((FOLDER / "nodes.json").read_text())
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(formats())
     assert (tmp_path / "json").read_bytes() == done.stdout
+
+
+def test_one_run_writes_every_report(tmp_path: Path) -> None:
+    profile = tmp_path / "closed.toml"
+    profile.write_text('[submission]\nhost = "localhost"\nport = 1\n[account]\nusername = "a@b.test"\npassword = { env = "PW" }\n')
+    options = [word for name in formats() for word in ("--report", f"{name}={tmp_path / 'reports' / name}")]
+    (tmp_path / "reports").mkdir()
+    done = probe("run", str(profile), "-o", "nagios", *options, PW="correct-Horse7battery", SUBMISSION_PROBE_STATE=str(tmp_path))
+    assert done.returncode == 2 and done.stdout.startswith(b"SUBMISSION CRITICAL - localhost:1 smtp.connect failed")
+    written = {path.name: path.read_bytes() for path in (tmp_path / "reports").iterdir()}
+    assert sorted(written) == sorted(formats()) and all(b"connect.refused" in written[name] for name in OURS)
+    assert not any(b"Horse7battery" in text for text in written.values())
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
