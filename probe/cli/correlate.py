@@ -30,16 +30,17 @@ def correlate(
 
     Exit status: 0 every connection of the run was found, 1 some were not, 3 a file cannot be read.
     """
-    from probe.keep.correlate import correlate as both_sides
+    from probe.keep import correlate as keep
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"no output format {output!r} here; there are text, json")
-    done: list[tuple[dict[str, Any], Correlation]] = []
-    for report in _reports(run):
-        try:
-            done.append((report, both_sides(report, ((path.name, _lines(path)) for path in logs))))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise typer.BadParameter(f"{run} is no saved run: {type(error).__name__}; save one by: probe run -o json") from None
+    reports = _reports(run)
+    try:
+        runs = [keep.read_run(report) for report in reports]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise typer.BadParameter(f"{run} is no saved run: {type(error).__name__}; save one by: probe run -o json") from None
+    found = [keep.correlate(item, ((_called(path, logs), _lines(path)) for path in logs)) for item in runs]
+    done = list(zip(reports, found, strict=True))
     typer.echo(_json(done) if output == "json" else "\n".join(line for pair in done for line in _text(*pair)))
     return 1 if any(found.missing or not found.matched for _, found in done) else 0
 
@@ -59,6 +60,11 @@ def _reports(path: Path) -> list[dict[str, Any]]:
     if not isinstance(data, dict) or data.get("schema") != "submission-probe/run/1" or not isinstance(data.get("reports"), list):
         raise typer.BadParameter(f"{path} is no saved run (schema submission-probe/run/1); save one by: probe run -o json")
     return list(data["reports"])
+
+
+def _called(path: Path, logs: list[Path]) -> str:
+    """A log's name; the whole path where two bear one name, as those of Exchange's Front End and Transport do."""
+    return path.name if [other.name for other in logs].count(path.name) == 1 else str(path)
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -94,6 +100,8 @@ def _text(report: dict[str, Any], found: "Correlation") -> Iterator[str]:
     yield f"{safe(str(report.get('profile')))}  {safe(str(report.get('started')))}  {safe(str(report.get('verdict')))}"
     for item in found.matched:
         yield f"  {item.leg:<5} found: {safe(item.session.key)} in {safe(item.session.source)} by {', '.join(item.because)}"
+    if not found.matched and not found.missing:
+        yield "  no connection of this run reached a server: there is nothing to look for"
     for leg in found.missing:
         yield f"  {leg:<5} not found: give the log of that protocol and that time; is logging switched on?"
     for clock in found.clocks:

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from probe.judge._replies import explained
 from probe.record import Record
 from probe.report import Finding, Kind
 
@@ -35,7 +34,10 @@ def findings(record: Record, profile: "Profile") -> tuple[Finding, ...]:
     """What every check says of a record, in the order of the stages; a trouble that no check knows is kept as it is."""
     found = [finding for check in checks() for finding in check.judge(record, profile)]
     found += _unknown_troubles(record, found)
-    found = explained(record, found)
+    if found:
+        from probe.judge._replies import explained  # a run with nothing to say does not even load it
+
+        found = explained(record, found)
     order = {stage.name: index for index, stage in enumerate(record.stages)}
     return tuple(sorted(found, key=lambda finding: order.get(finding.stage, len(order))))
 

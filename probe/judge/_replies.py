@@ -6,7 +6,6 @@ failed, never for a run that went well. Codes: RFC 3463 (enhanced status codes),
 """
 
 import re
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,15 +16,16 @@ from probe.record import Record
 from probe.report import Finding
 
 _FILE = Path(__file__).with_name("_replies.toml")
-_CODE = re.compile(r"(?<!\S)([245]\d\d)[ -](?:([245]\.\d{1,3}\.\d{1,3})\b)?")
+# Patterns are compiled when they are needed, for the same reason.
+_CODE = r"(?<!\S)([245]\d\d)[ -](?:([245]\.\d{1,3}\.\d{1,3})\b)?"
 # Long texts are no replies; a pattern never runs over more.
 _MOST_CHARACTERS = 2_000
 
 _FAMILIES = (
-    ("exchange-online", re.compile(r"outlook\.com|office365\.com|office365\.us|partner\.outlook\.cn", re.IGNORECASE)),
-    ("exchange", re.compile(r"Microsoft ESMTP MAIL|Microsoft Exchange (Server|IMAP4|POP3)", re.IGNORECASE)),
-    ("postfix", re.compile(r"\bPostfix\b", re.IGNORECASE)),
-    ("dovecot", re.compile(r"\bDovecot\b", re.IGNORECASE)),
+    ("exchange-online", r"outlook\.com|office365\.com|office365\.us|partner\.outlook\.cn"),
+    ("exchange", r"Microsoft ESMTP MAIL|Microsoft Exchange (Server|IMAP4|POP3)"),
+    ("postfix", r"\bPostfix\b"),
+    ("dovecot", r"\bDovecot\b"),
 )
 
 
@@ -69,6 +69,8 @@ class Said:
 @cache
 def entries() -> tuple[Entry, ...]:
     """Every entry, in the order in which they are tried."""
+    import tomllib  # a run that goes well needs neither the file nor what reads it
+
     return tuple(_entry(row) for row in tomllib.loads(_FILE.read_text(encoding="utf-8"))["reply"])
 
 
@@ -83,7 +85,7 @@ def _entry(row: dict[str, Any]) -> Entry:
 def known(said: Said) -> Entry | None:
     """The first entry that holds for what was said, or None."""
     text = said.text[:_MOST_CHARACTERS]
-    codes = {part for match in _CODE.finditer(text) for part in match.groups() if part}
+    codes = {part for match in re.finditer(_CODE, text) for part in match.groups() if part}
     return next((entry for entry in entries() if _holds(entry, said, text, codes)), None)
 
 
@@ -115,7 +117,7 @@ def _of_family(entry: Entry, said: Said) -> bool:
 def family(record: Record, protocol: str) -> str | None:
     """What kind of server answered on this protocol, by its greeting; SMTP's where a reader's says nothing."""
     own = " ".join(_greetings(record, protocol))
-    found = next((name for name, pattern in _FAMILIES if pattern.search(own)), None)
+    found = next((name for name, pattern in _FAMILIES if re.search(pattern, own, re.IGNORECASE)), None)
     return found if found or protocol == "smtp" else _exchange_only(family(record, "smtp"))
 
 

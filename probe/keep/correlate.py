@@ -44,6 +44,14 @@ class Ours:
     stages: Mapping[str, tuple[float, float]]
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a saved run says of itself: when it began, and each leg that reached a server."""
+
+    started: datetime
+    legs: tuple[Ours, ...]
+
+
 @dataclass(slots=True)
 class Session:
     """One session of a server's log and the signs that it was ours, leg by leg."""
@@ -98,10 +106,14 @@ class Correlation:
     forgotten: int
 
 
-def correlate(report: Mapping[str, Any], logs: Iterable[tuple[str, Iterable[str]]]) -> Correlation:
-    """Find the report's sessions in the logs (name, lines). Raises KeyError, TypeError or ValueError for what is no report."""
-    started = datetime.fromisoformat(report["started"]).astimezone(UTC)
-    ours = tuple(_ours(report))
+def read_run(report: Mapping[str, Any]) -> Run:
+    """One report of a saved run. Raises KeyError, TypeError, ValueError or AttributeError for what is none."""
+    return Run(datetime.fromisoformat(report["started"]).astimezone(UTC), tuple(_ours(report)))
+
+
+def correlate(run: Run, logs: Iterable[tuple[str, Iterable[str]]]) -> Correlation:
+    """Find the run's sessions in the logs (name, lines)."""
+    started, ours = run.started, run.legs
     sessions = _Sessions(ours)
     for name, lines in logs:
         for entry in parse(lines, name, started):

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from probe.cli import entry
-from probe.keep.correlate import MOST_ENTRIES, Correlation, correlate
+from probe.keep.correlate import MOST_ENTRIES, Correlation, correlate, read_run
 from probe.keep.correlate_lines import parse
 
 STARTED = datetime(2026, 11, 24, 1, 2, 3, 250000, tzinfo=UTC)
@@ -120,7 +122,7 @@ def logs() -> list[tuple[str, list[str]]]:
 
 
 def found(more: list[tuple[str, list[str]]] | None = None) -> Correlation:
-    return correlate(run_json(), [*logs(), *(more or [])])
+    return correlate(read_run(run_json()), [*logs(), *(more or [])])
 
 
 def test_our_sessions_are_found_in_both_published_forms_of_the_logs() -> None:
@@ -158,19 +160,19 @@ def test_what_the_server_knew() -> None:
 def test_what_a_client_sent_to_log_on_is_not_shown() -> None:
     assert SECRET not in "".join(moment.text for moment in found().timeline)
     rows = smtp_rows("08DEAA0000000001", "10.0.0.9:40000", (0.1, "<", f"AUTH PLAIN {SECRET}", ""), (0.1, "<", "a PASS hunter2", ""))
-    shown = "".join(m.text for m in correlate(run_json(), [("R", [*head("SMTP Receive Protocol Log"), *rows])]).timeline)
+    shown = "".join(m.text for m in correlate(read_run(run_json()), [("R", [*head("SMTP Receive Protocol Log"), *rows])]).timeline)
     assert SECRET not in shown and "hunter2" not in shown and "AUTH PLAIN [hidden]" in shown
 
 
 def test_another_run_from_the_same_machine_is_not_taken_for_ours() -> None:
     only_earlier = [("RECV.LOG", [*head("SMTP Receive Protocol Log"), *EARLIER])]
-    correlation = correlate(run_json(), only_earlier)
+    correlation = correlate(read_run(run_json()), only_earlier)
     assert correlation.matched == () and correlation.missing == ("smtp", "imap", "pop3")
 
 
 def test_behind_an_address_translation_the_names_and_the_time_decide() -> None:
     rows = smtp_rows("08DEAA0000000009", "203.0.113.5:9", (0.045, "<", "EHLO probe.contoso.com", ""), (0.12, "*", "", USER))
-    correlation = correlate(run_json(), [("RECV.LOG", [*head("SMTP Receive Protocol Log"), *rows])])
+    correlation = correlate(read_run(run_json()), [("RECV.LOG", [*head("SMTP Receive Protocol Log"), *rows])])
     assert [item.because for item in correlation.matched] == [("EHLO name", "server endpoint", "user")]
 
 
@@ -206,7 +208,7 @@ def test_memory_is_bounded_and_ours_is_kept() -> None:
             yield f'{now},c,ONE,{number},10.0.0.1:587,10.9.9.9:5,<,"{"x" * 300}",\r\n'
 
     tracemalloc.start()
-    correlation = correlate(run_json(), [("RECV.LOG", flood())])
+    correlation = correlate(read_run(run_json()), [("RECV.LOG", flood())])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert [item.session.key for item in correlation.matched] == ["08DEAA0000000001"]
@@ -255,3 +257,30 @@ def test_a_line_without_a_year_is_of_the_year_that_lies_nearest() -> None:
     new_year = datetime(2027, 1, 1, 0, 0, 5, tzinfo=UTC)
     (item,) = parse(["Dec 31 23:59:59 mail postfix/smtpd[7]: connect from x"], "mail.log", new_year)
     assert item.at == datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC) and not item.zoned
+
+
+@given(st.lists(st.one_of(st.text(max_size=200), st.sampled_from([*OURS, *POP3, *HOSTILE])), max_size=20))
+@settings(max_examples=200, deadline=None)
+def test_whatever_a_log_holds_is_read_to_its_end(lines: list[str]) -> None:
+    correlation = correlate(read_run(run_json()), [("any.log", lines)])
+    assert all(moment.side in ("probe", "server") for moment in correlation.timeline)
+
+
+def test_a_run_that_reached_no_server_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, log = tmp_path / "run.json", tmp_path / "RECV.LOG"
+    run.write_text(json.dumps({"schema": "submission-probe/run/1", "reports": [{**run_json(), "stages": [], "transcript": []}]}))
+    log.write_text("".join(OURS))
+    assert entry(["correlate", str(run), str(log)]) == 1
+    assert "no connection of this run reached a server" in capsys.readouterr().out
+
+
+def test_logs_of_one_name_from_two_servers_are_two_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run.json"
+    run.write_text(json.dumps({"schema": "submission-probe/run/1", "reports": [run_json()]}))
+    for folder, rows in (("FrontEnd", OURS), ("Hub", HUB)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "RECV.LOG").write_text("".join([*head("SMTP Receive Protocol Log"), *rows]))
+    names = [str(tmp_path / folder / "RECV.LOG") for folder in ("FrontEnd", "Hub")]
+    assert entry(["correlate", str(run), *names, "-o", "json"]) == 1
+    (told,) = json.loads(capsys.readouterr().out)["reports"]
+    assert [item["source"] for item in told["matched"]] == names

@@ -215,9 +215,15 @@ def test_a_maker_of_replies_cannot_speak_through_the_remedy() -> None:
 
 def test_a_run_that_went_well_never_reads_the_file() -> None:
     code = (
-        "from tests.unit.test_replies import PROFILE, EXCHANGE_GREETING, _record\n"
-        "from probe.judge import _replies, findings\n"
-        "assert findings(_record(EXCHANGE_GREETING, None), PROFILE) == ()\n"
-        "assert _replies.entries.cache_info().currsize == 0\n"
+        "import sys\n"
+        "from probe.judge import findings\n"
+        "from probe.plan import plugins\n"
+        "from probe.profile import load_mapping\n"
+        "from probe.record import Record, StageRecord, Target\n"
+        "tables = {'submission': {'host': 'm.test'}, 'message': {'sender': 'a@b.test', 'recipient': 'a@b.test'}}\n"
+        "stages = (StageRecord('smtp.greeting', 'ok', facts={'lines': ['220 m.test']}),)\n"
+        "record = Record('0' * 16, 'p', Target('m.test', 587, 'starttls'), '2026-11-24T00:00:00Z', 1.0, stages)\n"
+        "assert findings(record, load_mapping(tables, plugins=plugins())) == ()\n"
+        "assert 'probe.judge._replies' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent.parent)
