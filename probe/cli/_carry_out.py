@@ -62,7 +62,7 @@ def carry_out(profiles: Sequence["Profile"], plans: Sequence["Plan"], wish: Wish
     attempts = 1 + len({report.started for report in before}) if before else 1
     _show.tell(
         reports, started, seconds, output=wish.output, files=wish.files, verbose=wish.verbose, quiet=wish.quiet,
-        comparison=compared, attempts=attempts,
+        comparison=compared, attempts=attempts, history=_past(reports, wish),
     )  # fmt: skip
     _keep([*before, *reports], wish)
     code = _exit_code(reports, compared, wish)
@@ -94,6 +94,15 @@ def _compared(reports: "Sequence[Report]", started: datetime, seconds: float, wi
 
     after = to_json(reports, started=started.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), seconds=seconds)
     return comparison(wish.against, after, wish.expected)  # type: ignore[no-any-return]
+
+
+def _past(reports: "Sequence[Report]", wish: Wish) -> list[dict[str, object]]:
+    """Earlier runs, for the one output that plots them."""
+    if wish.history is None or "html" not in (wish.output, *(name for name, _ in wish.files)):
+        return []
+    from probe.keep.history import plotted
+
+    return plotted(wish.history, [report.profile for report in reports])
 
 
 def _keep(reports: "Sequence[Report]", wish: Wish) -> None:

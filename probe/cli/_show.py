@@ -45,10 +45,13 @@ def tell(
     quiet: bool,
     comparison: "Comparison | None" = None,
     attempts: int = 1,
+    history: Sequence[dict[str, object]] = (),
 ) -> None:
     """Write what a command's own runs showed."""
     instant = started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    context = Context(instant, seconds, transcript=verbose, comparison=comparison, attempts=attempts)
+    context = Context(
+        instant, seconds, transcript=verbose, comparison=comparison, attempts=attempts, history=tuple(history)
+    )
     deliver(reports, context, output=output, files=files, quiet=quiet)
 
 

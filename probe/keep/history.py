@@ -108,6 +108,17 @@ def rows(file: Path, profile: str | None = None, *, last: int = 100) -> list[Row
     return [Row(*row) for row in reversed(found)]
 
 
+def plotted(file: Path, profiles: Sequence[str], *, last: int = 200) -> list[dict[str, object]]:
+    """The latest runs of these profiles as an output plots them (started, profile, verdict, seconds); empty where none can be had."""
+    try:
+        found = [row for row in rows(file, last=last) if row.profile in profiles]
+    except Unusable:
+        return []
+    return [
+        {"started": row.started, "profile": row.profile, "verdict": row.verdict, "seconds": row.delivery_seconds} for row in found
+    ]
+
+
 def reports(file: Path, profile: str | None = None, *, last: int = 100) -> Iterator[dict[str, Any]]:
     """The latest runs as JSON objects (contract section 5, one of `reports`), oldest first. Raises Unusable."""
     where, values = ("where profile = ?", [profile]) if profile else ("", [])

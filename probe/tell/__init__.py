@@ -1,6 +1,6 @@
 """One file an output: reports → text. The folder is the list; a file declares `tell(reports, context) -> str`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -25,6 +25,8 @@ class Context:
     attempts: int = 1
     version: str = __version__
     suffix: str = ""
+    # Past runs, oldest first: started, profile, verdict, seconds (of the delivery), for outputs that plot.
+    history: Sequence[Mapping[str, object]] = ()
 
 
 class Output(Protocol):

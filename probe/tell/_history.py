@@ -21,11 +21,11 @@ def page(rows: Sequence[Mapping[str, Any]], profile: str | None) -> str:
     """`rows`: started, profile, verdict, seconds (None where nothing was delivered), oldest first."""
     title = f"Delivery times: {profile or 'all profiles'}"
     failed = sum(row["verdict"] in ("critical", "unknown") for row in rows)
-    return _PAGE.format(title=escape(title), count=len(rows), failed=failed, plot=_plot(rows))
+    return _PAGE.format(title=escape(title), count=len(rows), failed=failed, plot=plot(rows))
 
 
-def _plot(rows: Sequence[Mapping[str, Any]]) -> str:
-    """One dot a run; a run without delivery stands on the upper edge."""
+def plot(rows: Sequence[Mapping[str, Any]]) -> str:
+    """SVG: one dot a run; a run without delivery stands on the upper edge."""
     most = max((row["seconds"] for row in rows if row["seconds"] is not None), default=1.0) or 1.0
     step = (_WIDTH - 2 * _EDGE) / max(1, len(rows) - 1)
     dots = []

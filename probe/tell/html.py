@@ -7,7 +7,7 @@ policy allows nothing but the page's own style sheet, by its hash, so that even 
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from probe.report import Change, Comparison, Report, exit_code, to_json, worst_verdict
 from probe.tell import Context
 from probe.tell._changes import as_report
+from probe.tell._history import plot
 from probe.tell._page import UNITS, matrix, view
 from probe.tell._words import safe
 
@@ -36,9 +37,22 @@ class Panel:
 
 def tell(reports: Sequence[Report], context: Context) -> str:
     """The whole page."""
-    if context.comparison is None:
-        return page(reports, context)
-    return page(reports or [as_report(context.comparison)], context, [_compared(context.comparison)])
+    panels = []
+    if context.comparison is not None:
+        panels.append(_compared(context.comparison))
+        reports = reports or [as_report(context.comparison)]
+    if context.history:
+        panels.append(_past(context.history))
+    return page(reports, context, panels)
+
+
+def _past(history: Sequence[Mapping[str, object]]) -> Panel:
+    """Delivery times of past runs."""
+    from markupsafe import Markup
+
+    text = Markup("<p>The last {} runs of the local store; a run without delivery stands on the upper edge.</p>")
+    # The plot escapes what it shows; it is drawn with attributes, which the page's policy allows.
+    return Panel("Past runs", text.format(len(history)) + Markup(plot(history)))  # noqa: S704
 
 
 def _compared(comparison: Comparison) -> Panel:

@@ -1,11 +1,15 @@
 """Before and after a change, against real Postfix and Dovecot: each change is found, and only it is named."""
 
+import asyncio
 import contextlib
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,7 @@ import pytest
 
 from probe.keep.compare import NotComparable, compare, median_shift
 from tests.scenarios.test_round_trip import ROOT, Bench, logged_since
+from tests.servers.discovery import names
 from tests.servers.pki import Authority
 
 
@@ -83,32 +88,59 @@ def test_a_keyword_taken_away_is_found_and_only_it(tmp_path: Path, mail_servers:
     assert swapped["ehlo_tls.DSN"] == ("warning", "offered", None)
 
 
-def test_a_second_address_is_found_and_only_it(tmp_path: Path, mail: Any) -> None:
+async def test_a_second_address_is_found_and_only_it(tmp_path: Path, mail: Any) -> None:
+    """A real DNS server, asked by the probe as a resolver of the profile, gives one address more."""
     bench = Bench(tmp_path, mail, user="addresses")
-    before = save(bench, bench.profile(), "before.json")
-    run = json.loads(before.read_text())
-    # The system's resolver cannot be told another answer here: the saved run gets one more address, as DNS would give it.
-    for name, addresses in (("before.json", ["10.0.0.11"]), ("after.json", ["10.0.0.11", "10.0.0.12"])):
-        stage = next(stage for stage in run["reports"][0]["stages"] if stage["name"] == "smtp.resolve")
-        stage["facts"]["addresses"] = addresses
-        (tmp_path / name).write_text(json.dumps(run))
-    assert changes(before, tmp_path / "after.json") == {"addresses": ("warning", "10.0.0.11", "10.0.0.11 10.0.0.12")}
+    zone = {("localhost.", "A"): ["127.0.0.1"]}
+    async with names(zone) as resolver:
+        here = {"host": "localhost", "connect": [], "family": "ipv4"}
+        profile = bench.profile(submission=here, readback__imap=None, readback__pop3=None)
+        profile.write_text(profile.read_text() + f'[dns.resolvers]\ninternal = "{resolver}"\n')
+        before = await asyncio.to_thread(save, bench, profile, "before.json")
+        zone["localhost.", "A"].append("127.0.0.2")
+        after = await asyncio.to_thread(save, bench, profile, "after.json")
+    assert changes(before, after) == {"addresses.internal": ("warning", "127.0.0.1", "127.0.0.1 127.0.0.2")}
 
 
-def test_a_slower_delivery_is_found_and_only_it(tmp_path: Path, mail: Any) -> None:
-    bench = Bench(tmp_path, mail, user="slower")
+def test_a_slower_delivery_is_found_and_only_it(tmp_path: Path, mail_servers: Callable[..., Any]) -> None:
+    """The way from Postfix to the mailbox is made 300 ms longer."""
+    way = SlowWay()
+    servers = mail_servers(extra_postfix={"virtual_transport": f"lmtp:inet:127.0.0.1:{way.port}"})
+    way.target = servers.ports["lmtp"]
+    bench = Bench(tmp_path, servers, user="slower")
     profile = bench.profile(readback__pop3=None)
     repeat = ("--repeat", "12", "--interval", "0")
     before = save(bench, profile, "before.json", *repeat)
-    run = json.loads(save(bench, profile, "after.json", *repeat).read_text())
-    slow = tmp_path / "slow.json"
-    for report in run["reports"]:
-        # What a queue that waits 300 ms does to the time at which the message is first seen.
-        report["delivery_seconds"] += 0.3
-    slow.write_text(json.dumps(run))
-    found = changes(before, slow)
+    way.seconds = 0.3
+    found = changes(before, save(bench, profile, "after.json", *repeat))
+    way.close()
     assert set(found) == {"latency.delivery"}, found
-    assert found["latency.delivery"][0] == "warning" and "median 0.3" in str(found["latency.delivery"][2])
+    assert found["latency.delivery"][0] == "warning" and "median 0.3" in str(found["latency.delivery"][2]), found
+
+
+class SlowWay:
+    """Passes connections on, each after some seconds."""
+
+    def __init__(self) -> None:
+        self.target, self.seconds = 0, 0.0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        time.sleep(self.seconds)  # the subject of the test, not a wait for something
+        server = socket.create_connection(("127.0.0.1", self.target))
+        threading.Thread(target=_copy, args=(client, server), daemon=True).start()
+        _copy(server, client)
+
+    def close(self) -> None:
+        self._listener.close()
 
 
 def test_an_unchanged_server_compares_clean_fifty_times(tmp_path: Path, mail: Any) -> None:
@@ -221,9 +253,6 @@ def test_history_exports_whole_runs_and_forgets_old_ones(tmp_path: Path, mail: A
 
 def test_wait_until_ok_shows_its_attempts(tmp_path: Path, mail: Any) -> None:
     """The server comes back while the probe waits: here, the port it is told is opened by a forwarder after two attempts."""
-    import socket
-    import threading
-
     bench = Bench(tmp_path, mail, user="restart")
     with socket.socket() as keeper:
         keeper.bind(("127.0.0.1", 0))
@@ -243,19 +272,17 @@ def test_wait_until_ok_shows_its_attempts(tmp_path: Path, mail: Any) -> None:
 
 
 def _forward(listener: Any, port: int) -> None:
-    import socket
-    import threading
-
-    def copy(source: Any, target: Any) -> None:
-        with contextlib.suppress(OSError):  # either side may hang up first
-            while data := source.recv(65536):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-
     client, _ = listener.accept()
     server = socket.create_connection(("127.0.0.1", port))
-    threading.Thread(target=copy, args=(client, server), daemon=True).start()
-    copy(server, client)
+    threading.Thread(target=_copy, args=(client, server), daemon=True).start()
+    _copy(server, client)
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # either side may hang up first
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
 
 
 def test_neither_waits_nor_repeats_with_a_refused_password(tmp_path: Path, mail: Any) -> None:
