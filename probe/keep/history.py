@@ -109,7 +109,7 @@ def rows(file: Path, profile: str | None = None, *, last: int = 100) -> list[Row
 
 
 def plotted(file: Path, profiles: Sequence[str], *, last: int = 200) -> list[dict[str, object]]:
-    """The latest runs of these profiles as an output plots them (started, profile, verdict, seconds); empty where there are none."""
+    """The latest runs of these profiles as an output plots them: started, profile, verdict, seconds. Empty without any."""
     try:
         found = [row for row in rows(file, last=last) if row.profile in profiles]
     except Unusable:
