@@ -136,10 +136,16 @@ def _between_ports(record: Record, profile: Profile) -> Iterator[Finding]:
             what = "another certificate" if chains[0][0] != chains[1][0] else "another chain"
             evidence = f"smtp: {first['thumbprint']} ({len(chains[0])} sent); {name}: {facts['thumbprint']} ({len(chains[1])} sent)"
             text = f"{name} shows {what} than the submission port"
-            # The same subject twice: one is likely the old one. Another subject is likely another service's, on purpose.
-            severity: Severity = "warning" if first["chain"][0]["subject"] == facts["chain"][0]["subject"] else "info"
+            # One subject and two ages: the older one was likely left behind by a renewal. Else it is likely so on purpose.
+            severity: Severity = "warning" if _is_renewal(first["chain"][0], facts["chain"][0]) else "info"
             stage = f"{name}.certificate"
             yield Finding("certificate.differs-between-ports", severity, stage, text, evidence, kind.cause, kind.remedy)
+
+
+def _is_renewal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    if one["subject"] != other["subject"] or "not_before" not in one or "not_before" not in other:
+        return False
+    return abs((_instant(one["not_before"]) - _instant(other["not_before"])).total_seconds()) > 86400
 
 
 def _tls_of(stage: str, profile: Profile) -> Tls:

@@ -84,9 +84,14 @@ def _dead(stage: StageRecord) -> Iterator[Finding]:
         if attempt["address"] == stage.facts.get("remote") or attempt["seconds"] is None:
             continue
         said = attempt["error"] or "no answer before another address had answered"
-        # Without a route from here, it is this machine that has no IPv6, and not the node that is dead.
-        severity: Severity = "info" if attempt["error"] and "unreachable" in attempt["error"] else "warning"
+        severity: Severity = "info" if _is_ours(attempt["address"], said) else "warning"
         yield _finding("connect.address-dead", severity, stage.name, f"{attempt['address']}: {said}", said)
+
+
+def _is_ours(address: str, said: str) -> bool:
+    """No node's fault: without a route it is this machine that has no IPv6; and a loopback name has two addresses, of which a
+    server may well listen on one."""
+    return "unreachable" in said or "no route" in said or (address.startswith(("127.", "[::1]")) and "refused" in said)
 
 
 def _finding(name: str, severity: Severity, stage: str, summary: str, evidence: str) -> Finding:

@@ -12,6 +12,7 @@ import pytest
 
 from probe.observe.dialect import exchange
 from probe.profile import load_mapping
+from probe.record import Record, StageRecord, Target
 from tests.scenarios.test_round_trip import ROOT, Bench
 from tests.servers.pki import Authority
 
@@ -114,6 +115,28 @@ def test_a_black_hole_costs_little_and_is_reported(tmp_path: Path, mail: Any) ->
     assert "127.0.0.4" in dead["address"] and alive["error"] is None
     # Not wall clock against a limit of ours, but of the dead attempt against the live one: the stagger that it cost.
     assert 0.2 <= dead["seconds"] - alive["seconds"] <= 0.3
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "severity"),
+    [
+        ("10.0.0.12:587", "connection refused: nothing listens there", "warning"),
+        ("10.0.0.12:587", None, "warning"),
+        ("[2001:db8::1]:587", "network unreachable", "info"),
+        ("[::1]:587", "connection refused: nothing listens there", "info"),
+    ],
+)
+def test_whose_fault_a_dead_address_is(address: str, error: str | None, severity: str) -> None:
+    from probe.judge.nodes import judge
+
+    attempts = [
+        {"address": address, "seconds": 0.25, "error": error},
+        {"address": "127.0.0.1:587", "seconds": 0.01, "error": None},
+    ]
+    stage = StageRecord("smtp.connect", "ok", facts={"remote": "127.0.0.1:587", "attempts": attempts})
+    record = Record("id", "p", Target("mail.contoso.com", 587, "starttls"), "2026-01-01T00:00:00Z", 0.0, (stage,))
+    found = judge(record, None)  # type: ignore[arg-type]  # the profile has no say in this
+    assert [(item.id, item.severity) for item in found] == [("connect.address-dead", severity)]
 
 
 def test_what_exchange_writes_at_the_end_of_its_greeting() -> None:
