@@ -17,8 +17,9 @@ from probe.report import Report
 from probe.roundtrip import judge, open_desk
 
 
-async def collect(plan: Plan, profile: Profile) -> Report:
-    """One report with the reader's stages. `plan` has its credentials. Raises ProfileError without an IMAP4 reader."""
+async def collect(plan: Plan, profile: Profile, *, older_than: timedelta = timedelta(0)) -> Report:
+    """One report with the reader's stages. `plan` has its credentials; younger messages than `older_than` are left to the runs
+    that sent them. Raises ProfileError without an IMAP4 reader."""
     reader = next((reader for reader in plan.readers if reader.side.leg == "imap"), None)
     if reader is None:
         raise ProfileError(Problem(None, None, "readback.imap", "missing; --collect reads the mailbox over IMAP4"))
@@ -26,8 +27,9 @@ async def collect(plan: Plan, profile: Profile) -> Report:
     journal, job = open_desk(plan)
     job.prove_key = installation_key(state)[0]
     started = datetime.now(UTC)
-    sent = [entry for entry in outbox.entries(state) if entry.profile == plan.profile]
-    found = await sweep(job, journal, reader.side, reader.settings, older_than=timedelta(0), dry_run=not plan.delete)
+    latest = (started - older_than).strftime("%Y-%m-%dT%H:%M:%SZ")
+    sent = [entry for entry in outbox.entries(state) if entry.profile == plan.profile and entry.sent <= latest]
+    found = await sweep(job, journal, reader.side, reader.settings, older_than=older_than, dry_run=not plan.delete)
     stages = journal.stages(reader.module.STAGES[:5])
     if stages[-1].status == "ok":
         lost_before = (started - timedelta(seconds=profile.limits.lost_after)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -78,7 +78,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Everything one run saw. `started` is RFC 3339 UTC; `error` is set only when the probe itself broke."""
+    """Everything one run saw. `started` is RFC 3339 UTC; `error` is set only when the probe itself broke, or could not begin."""
 
     id: str
     profile: str

@@ -110,7 +110,7 @@ async def observe(
     except Exception as bug:
         if raise_bugs:
             raise
-        error = journal.redacted("".join(traceback.format_exception_only(bug)).strip())
+        error = journal.redacted("internal error: " + "".join(traceback.format_exception_only(bug)).strip())
     await pace.turn()
     stages = journal.stages(plan.stages)
     lockout.remember(plan, stages)

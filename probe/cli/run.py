@@ -102,7 +102,7 @@ def _wish(options: dict[str, Any], files: list[tuple[str, Path]]) -> "Wish":
         jitter=_seconds("--jitter", options["jitter"]),
         ping=options["ping"],
         expected=wanted(options["expect_change"], options["expectations"]),
-        history=_history(options["history"]),
+        history=history_file(options["history"]),
     )
 
 
@@ -115,7 +115,7 @@ def _seconds(name: str, text: str) -> float:
         raise typer.BadParameter(f"{name}: {error}") from None
 
 
-def _history(wish: str | None) -> Path | None:
+def history_file(wish: str | None) -> Path | None:
     """Where to keep runs; None for `none`."""
     if wish == "none":
         return None

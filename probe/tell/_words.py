@@ -58,7 +58,7 @@ def told(finding: Finding) -> Iterator[str]:
 def unexplained(report: Report) -> str:
     """Why a run without a failed stage is unknown; empty for any other."""
     if report.error:
-        return f"internal error: {safe(report.error)}"
+        return safe(report.error)
     if report.interrupted:
         return "the run was interrupted"
     if report.verdict in ("unknown", "critical") and report.failed_stage is None:

@@ -85,7 +85,7 @@ def _matrix(nodes: Sequence[Report], color: bool) -> Iterator[str]:
 def _lines(report: Report, context: Context) -> Iterator[str]:
     yield headline(report, context.color)
     if report.error:
-        yield f"  internal error: {safe(report.error)}"
+        yield f"  {safe(report.error)}"
     yield ""
     for stage in report.stages:
         yield _stage(stage, context.color)

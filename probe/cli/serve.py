@@ -1,0 +1,121 @@
+"""`probe serve`: the exporter with a schedule of its own."""
+
+import asyncio
+import signal
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from probe.cli import _options as option
+
+if TYPE_CHECKING:
+    from probe.serve.http import Server
+    from probe.serve.service import Service, Settings
+
+_EXTRA = ("starlette", "uvicorn", "prometheus_client", "yaml", "bcrypt")
+
+
+def register(app: typer.Typer) -> None:
+    app.command("serve")(serve)
+
+
+def serve(
+    profiles: option.Profiles = None,
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0 takes a free one.")] = "127.0.0.1:9587",
+    interval: Annotated[str, typer.Option(metavar="DURATION|none", help="How often each profile runs by itself.")] = "5m",
+    web_config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TLS and basic authentication, as in every Prometheus exporter.")
+    ] = None,
+    concurrency: option.Concurrency = 10,
+    history: option.History = None,
+    set: option.Set = None,
+) -> int:
+    """Run each PROFILE every so often, and tell Prometheus and people how it goes. Without PROFILE: all of your own.
+
+    `/` is a status page, `/metrics` what came of the runs, `/probe?target=PROFILE` one run now. SIGHUP or a POST to
+    `/-/reload` reads profiles and web-config again. SIGTERM ends what is under way, its clean-up included.
+    """
+    require_extra()
+    from probe.cli.run import history_file
+    from probe.options import overlays
+    from probe.serve.service import Settings
+
+    host, port = _endpoint(listen)
+    every = None if interval == "none" else _seconds(interval)
+    settings = Settings(
+        tuple(profiles or ()), tuple(overlays({"set": set})), every, concurrency, history_file(history), web_config,
+    )  # fmt: skip
+    return asyncio.run(_serve(settings, host, port))
+
+
+def require_extra() -> None:
+    """Raises a usage error where the extra is not installed."""
+    missing = [name for name in _EXTRA if find_spec(name) is None]
+    if missing:
+        raise typer.BadParameter(f"probe serve needs {', '.join(missing)}: pip install 'submission-probe[serve]'")
+
+
+def _endpoint(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65535 or not host.strip("[]"):
+        raise typer.BadParameter(f"--listen: expected HOST:PORT, such as 127.0.0.1:9587 or [::1]:9587, got {text!r}")
+    return host.strip("[]"), int(port)
+
+
+def _seconds(text: str) -> float:
+    from probe.profile.values import seconds
+
+    try:
+        value = seconds(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--interval: {error}") from None
+    if value < 1:
+        raise typer.BadParameter("--interval: at least 1s, or none")
+    return value
+
+
+async def _serve(settings: "Settings", host: str, port: int) -> int:
+    from probe.serve.app import make_app
+    from probe.serve.http import CannotListen, make_server, serve
+    from probe.serve.service import Service
+    from probe.serve.webconfig import WebConfigError
+
+    try:
+        service = Service(settings)
+    except WebConfigError as error:
+        raise typer.BadParameter(f"--web-config: {error}") from None
+    server = make_server(make_app(service), host, port, lambda: service.web, lambda address: _say(address, service, settings))
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    _on_signals(loop, stopped, service)
+    ending = asyncio.create_task(_end(stopped, service, server))
+    try:
+        await serve(server)
+    except CannotListen as error:
+        raise typer.BadParameter(f"--listen: {error}") from None
+    finally:
+        stopped.set()
+        await ending
+    return 0
+
+
+def _say(address: str, service: "Service", settings: "Settings") -> None:
+    every = "when asked" if settings.interval is None else f"every {settings.interval:g} s"
+    print(f"probe serve: {address} ({len(service.targets)} profiles, {every})", file=sys.stderr, flush=True)
+
+
+def _on_signals(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event, service: "Service") -> None:
+    try:
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, stopped.set)
+        loop.add_signal_handler(signal.SIGHUP, service.reload)
+    except (NotImplementedError, AttributeError):  # Windows has neither the handlers nor SIGHUP
+        signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(stopped.set))
+
+
+async def _end(stopped: asyncio.Event, service: "Service", server: "Server") -> None:
+    await stopped.wait()
+    await service.finish()
+    server.should_exit = True

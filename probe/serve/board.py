@@ -1,0 +1,95 @@
+"""What came of the runs, as long as the program runs: the last reports of each profile, and how it went before."""
+
+import json
+import time
+import zlib
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from probe.report import Report, Verdict, to_json, worst_verdict
+from probe.serve.metrics import Metrics
+from probe.serve.targets import Target
+
+# Of each profile; packed, a run is about 5 KB.
+MOST_RUNS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that was carried out. `started` is RFC 3339 UTC, seconds are floats; `packed` the run object (contract section 5)."""
+
+    id: str
+    profile: str
+    started: str
+    verdict: Verdict
+    seconds: float
+    delivery_seconds: float | None
+    failed_stage: str | None
+    packed: bytes
+
+    def text(self) -> str:
+        """The run object as JSON."""
+        return zlib.decompress(self.packed).decode()
+
+
+@dataclass(slots=True)
+class State:
+    """One profile's: its last reports, its runs (oldest first), when it was last well and when it runs next (Unix time)."""
+
+    latest: tuple[Report, ...] = ()
+    runs: deque[Run] = field(default_factory=lambda: deque(maxlen=MOST_RUNS))
+    last_success: float | None = None
+    next_run: float | None = None
+
+
+class Board:
+    """Every profile's State by name, and the metrics that add up over time."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, State] = {}
+        self.metrics = Metrics()
+
+    def keep_only(self, names: Sequence[str]) -> None:
+        """The profiles that are served from now on; what is gone is forgotten, its series end."""
+        for name in [name for name in self.states if name not in names]:
+            del self.states[name]
+            self.metrics.forget(name)
+        for name in names:
+            self.states.setdefault(name, State())
+            self.metrics.begin(name)
+
+    def note(self, target: Target, reports: Sequence[Report]) -> None:
+        """A run is over. One of a profile that was taken off the list meanwhile is not kept."""
+        state = self.states.get(target.name)
+        if state is None or not reports:
+            return
+        verdict = worst_verdict(report.verdict for report in reports)
+        if verdict in ("ok", "warning"):
+            state.last_success = time.time()
+        state.latest = tuple(reports)
+        state.runs.append(_run(target.name, reports, verdict))
+        self.metrics.add(target.name, reports, verdict)
+
+    def expect(self, name: str, seconds: float) -> None:
+        """The next run begins in so many seconds."""
+        if name in self.states:
+            self.states[name].next_run = time.time() + seconds
+
+    def note_collected(self, target: Target, late: int, lost: int) -> None:
+        """Messages of earlier runs that were found only now, and those that are given up."""
+        if target.name in self.states:
+            self.metrics.add_collected(target.name, late, lost)
+
+    def find(self, id: str) -> Run | None:
+        """The run of that id, where it is still kept."""
+        return next((run for state in self.states.values() for run in state.runs if run.id == id), None)
+
+
+def _run(name: str, reports: Sequence[Report], verdict: Verdict) -> Run:
+    delivered = [report.delivery_seconds for report in reports if report.delivery_seconds is not None]
+    seconds = max(report.seconds for report in reports)
+    whole = to_json(reports, started=reports[0].started, seconds=seconds)
+    failed = next((report.failed_stage for report in reports if report.failed_stage), None)
+    packed = zlib.compress(json.dumps(whole).encode())
+    return Run(reports[0].id, name, reports[0].started, verdict, seconds, max(delivered, default=None), failed, packed)

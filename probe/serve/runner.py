@@ -1,0 +1,144 @@
+"""Runs on demand: one at a time for a mailbox, shared by all who ask for the same profile, bounded by the time of who asks."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from probe.collecting import collect
+from probe.keep import outbox
+from probe.keep.state import state_directory
+from probe.nodes import observe_each
+from probe.observe.connection import Pace
+from probe.plan import make_plan
+from probe.profile import Profile, ProfileError
+from probe.record import Record
+from probe.report import Report
+from probe.roundtrip import judge, observe, ready
+from probe.serve.targets import Target
+
+# Less than this is no time for a run: whoever asks for it is told so, and no message leaves.
+LEAST_SECONDS = 1.0
+
+Note = Callable[[Target, Sequence[Report]], None]
+NoteCollected = Callable[[Target, int, int], None]
+
+
+class Busy(Exception):
+    """The time of who asked was over before there was a result; the run, if one is under way, goes on."""
+
+
+class Runner:
+    """Carries out runs and gives each result to `note`, once, whoever asked.
+
+    `note_collected` hears of earlier messages: how many came late (found and deleted now), how many are given up as lost.
+    """
+
+    def __init__(self, note: Note, note_collected: NoteCollected, *, concurrency: int) -> None:
+        self._note, self._note_collected = note, note_collected
+        self._turns = asyncio.Semaphore(concurrency)
+        self._mailboxes: dict[str, asyncio.Lock] = {}
+        self._flights: dict[str, asyncio.Task[tuple[Report, ...]]] = {}
+        self._interrupt = asyncio.Event()
+        self._pace = Pace()
+
+    async def run(self, target: Target, seconds: float | None = None) -> tuple[Report, ...]:
+        """The run's reports (one, or one per node). `seconds`: how long whoever asks can wait. Raises Busy."""
+        deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
+        flight = self._flights.get(target.name)
+        if flight is None:
+            flight = asyncio.create_task(self._fly(target, deadline))
+            self._flights[target.name] = flight
+            flight.add_done_callback(lambda _: self._flights.pop(target.name))
+        try:
+            # Who goes away, or cannot wait, does not end a run that others share and whose message is on its way.
+            return await asyncio.wait_for(asyncio.shield(flight), seconds)
+        except TimeoutError:
+            raise Busy(f"{target.name}: no result within {seconds:g} s") from None
+
+    async def _fly(self, target: Target, deadline: float | None) -> tuple[Report, ...]:
+        async with AsyncExitStack() as held:
+            for mailbox in target.mailboxes:
+                await held.enter_async_context(self._mailboxes.setdefault(mailbox, asyncio.Lock()))
+            await held.enter_async_context(self._turns)
+            reports = tuple(await self._observe(target, _left(deadline)))
+        self._note(target, reports)
+        return reports
+
+    async def _observe(self, target: Target, left: float | None) -> Sequence[Report]:
+        if left is not None and left < LEAST_SECONDS:
+            raise Busy(f"{target.name}: another run had the mailbox until the time was over")
+        try:
+            plan = await ready(target.plan, target.profile)
+        except ProfileError as error:
+            # A password file that is gone now: the schedule goes on, and the page says why nothing is proven.
+            return [_unproven(target.profile, str(error))]
+        if left is not None:
+            plan = replace(plan, timeout=min(plan.timeout, left))
+        if plan.every_address != "off":
+            return await observe_each(plan, target.profile, interrupt=self._interrupt, pace=self._pace)
+        return [judge(await observe(plan, interrupt=self._interrupt, pace=self._pace), target.profile)]
+
+    async def collect(self, target: Target) -> None:
+        """Account for messages of earlier runs that were cut off or came too late: found and deleted, or lost after a while."""
+        waiting = leftovers([target])[target.name]
+        if not waiting:
+            return
+        if not any(reader.side.leg == "imap" for reader in target.plan.readers):
+            # POP3 alone cannot search; the message may lie there for ever, and is counted once.
+            self._note_collected(target, 0, _give_up(target, waiting))
+            return
+        async with AsyncExitStack() as held:
+            for mailbox in target.mailboxes:
+                await held.enter_async_context(self._mailboxes.setdefault(mailbox, asyncio.Lock()))
+            await held.enter_async_context(self._turns)
+            try:
+                plan = await ready(make_plan(target.profile, light=True), target.profile)
+            except ProfileError:
+                return  # the run itself says so
+            facts = _find_facts(await collect(plan, target.profile, older_than=_age(target)))
+        self._note_collected(target, len(facts.get("deleted", ())), len(facts.get("lost", ())))
+
+    async def finish(self) -> None:
+        """End the runs early, their clean-up included, and wait for them."""
+        self._interrupt.set()
+        await asyncio.gather(*self._flights.values(), return_exceptions=True)
+
+
+def leftovers(targets: Iterable[Target]) -> dict[str, list[outbox.Entry]]:
+    """By profile: messages whose run is over, and which are not known to be gone."""
+    known = outbox.entries(state_directory())
+    now = datetime.now(UTC)
+    latest = {target.name: (now - _age(target)).strftime("%Y-%m-%dT%H:%M:%SZ") for target in targets}
+    return {name: [entry for entry in known if entry.profile == name and entry.sent <= instant] for name, instant in latest.items()}
+
+
+def _give_up(target: Target, waiting: Sequence[outbox.Entry]) -> int:
+    """Forget the messages that are older than `limits.lost_after`; how many those were."""
+    latest = (datetime.now(UTC) - timedelta(seconds=target.profile.limits.lost_after)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    lost = [entry for entry in waiting if entry.sent <= latest]
+    for entry in lost:
+        outbox.remove(state_directory(), entry.marker)
+    return len(lost)
+
+
+def _find_facts(report: Report) -> Mapping[str, Any]:
+    return next((stage.record.facts for stage in report.stages if stage.name == "imap.find"), {})
+
+
+def _age(target: Target) -> timedelta:
+    """Whatever is older than a whole run belongs to no run that is under way, in this process or another."""
+    return timedelta(seconds=target.plan.timeout + 5)
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else deadline - asyncio.get_running_loop().time()
+
+
+def _unproven(profile: Profile, why: str) -> Report:
+    started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    target = make_plan(profile).target
+    return judge(Record(secrets.token_hex(8), profile.name, target, started, 0.0, (), (), error=why), profile)

@@ -1,0 +1,52 @@
+"""When each profile runs: every so often, each at moments of its own."""
+
+import asyncio
+import random
+from collections.abc import Iterable
+
+from probe.serve.board import Board
+from probe.serve.runner import Runner
+from probe.serve.targets import Target
+
+# After a start, runs begin one by one: no server is asked for fifty logons in one second.
+BETWEEN_STARTS_SECONDS = 1.0
+# Of the interval, either way: several machines with one schedule do not stay in step.
+JITTER = 0.1
+
+
+class Schedule:
+    """A task for each profile. `interval` in seconds; None runs nothing by itself."""
+
+    def __init__(self, runner: Runner, board: Board, interval: float | None) -> None:
+        self._runner, self._board, self._interval = runner, board, interval
+        self._watches: dict[str, tuple[Target, asyncio.Task[None]]] = {}
+
+    def set(self, targets: Iterable[Target]) -> None:
+        """Watch these from now on. A run that is under way goes on; a profile that did not change keeps its time."""
+        wanted = {target.name: target for target in targets}
+        for name, (target, task) in list(self._watches.items()):
+            if name not in wanted or wanted[name].profile != target.profile:
+                task.cancel()
+                del self._watches[name]
+        fresh = [target for name, target in wanted.items() if name not in self._watches]
+        for index, target in enumerate(fresh if self._interval is not None else ()):
+            delay = min(self._interval or 0.0, BETWEEN_STARTS_SECONDS) * index * random.uniform(0.5, 1.0)  # noqa: S311  spreads load
+            self._watches[target.name] = (target, asyncio.create_task(self._watch(target, delay)))
+
+    def stop(self) -> None:
+        """Begin no more runs."""
+        for _, task in self._watches.values():
+            task.cancel()
+        self._watches.clear()
+
+    async def _watch(self, target: Target, delay: float) -> None:
+        assert self._interval is not None
+        loop = asyncio.get_running_loop()
+        while True:
+            self._board.expect(target.name, delay)
+            await asyncio.sleep(delay)
+            begun = loop.time()
+            await self._runner.run(target)
+            await self._runner.collect(target)
+            pause = self._interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  spreads load
+            delay = max(0.0, pause - (loop.time() - begun))

@@ -1,0 +1,106 @@
+"""The parts together: what is served now, what happens on reload, and how it ends."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from probe.profile import Overlay, ProfileError
+from probe.report import Report
+from probe.serve import webconfig
+from probe.serve.board import Board
+from probe.serve.runner import Runner, leftovers
+from probe.serve.schedule import Schedule
+from probe.serve.targets import Target, load_targets
+from probe.tell import Context, prometheus
+from probe.tell._words import safe
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to serve. `profiles` empty: all of the user's own. `interval` in seconds, None: only when asked. `history` None: none."""
+
+    profiles: Sequence[str]
+    overlays: Sequence[Overlay] = ()
+    interval: float | None = 300.0
+    concurrency: int = 10
+    history: Path | None = None
+    web_config: Path | None = None
+
+
+class Service:
+    """The targets, their runs and their results. Made inside a running event loop. Raises ProfileError and WebConfigError."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.failure: str | None = None
+        self.board = Board()
+        self.runner = Runner(self._note, self.board.note_collected, concurrency=settings.concurrency)
+        self._schedule = Schedule(self.runner, self.board, settings.interval)
+        self._writes: set[asyncio.Task[None]] = set()
+        self.web = webconfig.read(settings.web_config)
+        self.targets: dict[str, Target] = {}
+        self._take(load_targets(settings.profiles, settings.overlays))
+
+    def reload(self) -> str | None:
+        """Read the profiles and the web-config file again. On a mistake all stays as it was; the mistake is returned, and shown."""
+        try:
+            targets, web = load_targets(self._settings.profiles, self._settings.overlays), webconfig.read(self._settings.web_config)
+        except (ProfileError, webconfig.WebConfigError) as error:
+            self.failure = str(error)
+            self.board.metrics.reloaded.set(0)
+            print(f"probe serve: reload failed, the profiles from before are kept:\n{safe_lines(self.failure)}", file=sys.stderr)
+            return self.failure
+        self.web = web
+        self._take(targets)
+        print(f"probe serve: reloaded, {len(targets)} profiles", file=sys.stderr, flush=True)
+        return None
+
+    def _take(self, targets: dict[str, Target]) -> None:
+        self.failure = None
+        self.targets = targets
+        self.board.keep_only(list(targets))
+        self.board.metrics.reloaded.set(1)
+        self.board.metrics.reloaded_at.set_to_current_time()
+        self._schedule.set(targets.values())
+
+    def _note(self, target: Target, reports: Sequence[Report]) -> None:
+        self.board.note(target, reports)
+        if self._settings.history is not None:
+            task = asyncio.create_task(self._write(self._settings.history, reports))
+            self._writes.add(task)
+            task.add_done_callback(self._writes.discard)
+
+    async def _write(self, history: Path, reports: Sequence[Report]) -> None:
+        from probe.keep.history import add
+
+        remark = await asyncio.to_thread(add, history, reports)
+        if remark:
+            print(f"probe serve: {remark}", file=sys.stderr, flush=True)
+
+    def leftovers(self) -> dict[str, int]:
+        """By profile, messages of runs that are over, which are not known to be gone."""
+        return {name: len(entries) for name, entries in leftovers(self.targets.values()).items()}
+
+    def metrics(self) -> str:
+        """What `/metrics` says: text format 0.0.4."""
+        metrics = self.board.metrics
+        for name, count in self.leftovers().items():
+            metrics.leftovers.labels(name).set(count)
+        for name, state in self.board.states.items():
+            if state.last_success is not None:
+                metrics.last_success.labels(name).set(state.last_success)
+        reports = [report for state in self.board.states.values() for report in state.latest]
+        return prometheus.tell(reports, Context(started="", seconds=0.0)) + metrics.text()
+
+    async def finish(self) -> None:
+        """Begin nothing more; end what is under way, its clean-up included."""
+        self._schedule.stop()
+        await self.runner.finish()
+        await asyncio.gather(*self._writes)
+
+
+def safe_lines(text: str) -> str:
+    """Each line without control characters."""
+    return "\n".join(f"  {safe(line)}" for line in text.splitlines())

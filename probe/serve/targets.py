@@ -1,0 +1,59 @@
+"""The allow-list: the profiles that may be run, and no other. A probe holds passwords; nobody names a server in a request."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from probe.plan import Plan, make_plan, plugins
+from probe.profile import Overlay, Problem, Profile, ProfileError, load, names
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A profile that may be run. `plan` holds no secret yet; `mailboxes` are those it reads (host and user), sorted."""
+
+    name: str
+    profile: Profile
+    plan: Plan
+    mailboxes: tuple[str, ...]
+
+
+def load_targets(wanted: Sequence[str], overlays: Sequence[Overlay] = ()) -> dict[str, Target]:
+    """By name, the profiles that were named; with none named, all of the user's own (never the shipped ones, which name no server).
+
+    Raises ProfileError with every mistake of every profile.
+    """
+    problems: list[Problem] = []
+    found: dict[str, Target] = {}
+    for name in wanted or _users_own():
+        try:
+            target = _target(load(name, list(overlays), plugins=plugins()))
+        except ProfileError as error:
+            problems += error.problems
+            continue
+        if target.name in found:
+            problems.append(Problem(name, None, "", f"there are two profiles named {target.name}; rename one file"))
+        found[target.name] = target
+    if not found and not problems:
+        problems.append(
+            Problem(None, None, "", "no profile to serve: name one, or put some into the folder `probe profiles` shows")
+        )
+    if problems:
+        raise ProfileError(problems)
+    return found
+
+
+def _users_own() -> list[str]:
+    return [str(path) for _, path, origin, _ in names(os.environ) if origin == "user"]
+
+
+def _target(profile: Profile) -> Target:
+    return Target(profile.name, profile, make_plan(profile), mailboxes(profile))
+
+
+def mailboxes(profile: Profile) -> tuple[str, ...]:
+    """Host and user of each mailbox that the profile reads, sorted, so that whoever needs two takes them in the same order."""
+    read: Mapping[str, object] = {
+        f"{profile.host_for(reader)} {profile.account_for(reader).username}".lower(): reader for reader in profile.readers.values()
+    }
+    return tuple(sorted(read))

@@ -1,0 +1,111 @@
+"""TLS and basic authentication by a web-config file, as every Prometheus exporter has it.
+
+https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md: the keys that are known here are those that an
+exporter needs; an unknown one is an error, since a misspelt `basic_auth_users` would leave the door open.
+"""
+
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
+_CLIENTS = {
+    "NoClientCert": ssl.CERT_NONE,
+    "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
+    "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
+}
+_KEYS: Mapping[str, Sequence[str]] = {
+    "tls_server_config": ("cert_file", "key_file", "client_ca_file", "client_auth_type", "min_version"),
+    "http_server_config": ("headers",),
+}
+_HEADERS = ("Strict-Transport-Security", "X-Frame-Options", "X-Content-Type-Options", "X-XSS-Protection", "Content-Security-Policy")
+
+
+class WebConfigError(ValueError):
+    """The file cannot be used; the message is one plain line that names file and key."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebConfig:
+    """What the file asks for. `users`: name → bcrypt hash; no users, no authentication. `context` None: plain HTTP."""
+
+    context: ssl.SSLContext | None = None
+    users: Mapping[str, bytes] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def read(path: Path | None) -> WebConfig:
+    """Read the file; without one, plain HTTP for everybody. Relative paths start at the file. Raises WebConfigError."""
+    if path is None:
+        return WebConfig()
+    data = _mapping(path, _parsed(path), "", (*_KEYS, "basic_auth_users"))
+    http = _mapping(path, data.get("http_server_config"), "http_server_config", _KEYS["http_server_config"])
+    headers = _mapping(path, http.get("headers"), "http_server_config.headers", _HEADERS)
+    return WebConfig(_context(path, data), _users(path, data.get("basic_auth_users")), {k: str(v) for k, v in headers.items()})
+
+
+def _parsed(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise WebConfigError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        # Only the place: the line itself may hold a hash.
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}" if mark else ""
+        raise WebConfigError(f"{path}{where}: this is no YAML") from None
+
+
+def _mapping(path: Path, value: Any, where: str, known: Sequence[str]) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise WebConfigError(f"{path}: {where or 'the file'}: expected keys with values")
+    for key in value:
+        if key not in known:
+            raise WebConfigError(f"{path}: {where + '.' if where else ''}{key}: unknown key (known: {', '.join(known)})")
+    return value
+
+
+def _context(path: Path, data: Mapping[str, Any]) -> ssl.SSLContext | None:
+    table = _mapping(path, data.get("tls_server_config"), "tls_server_config", _KEYS["tls_server_config"])
+    if not table:
+        return None
+    for key in ("cert_file", "key_file"):
+        if not isinstance(table.get(key), str):
+            raise WebConfigError(f"{path}: tls_server_config.{key}: missing; TLS needs a certificate and its key, as PEM files")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = _chosen(path, table, "min_version", _VERSIONS, "TLS12")
+    try:
+        context.load_cert_chain(path.parent / table["cert_file"], path.parent / table["key_file"])
+        if table.get("client_ca_file"):
+            context.load_verify_locations(path.parent / str(table["client_ca_file"]))
+    except OSError as error:  # ssl.SSLError is one
+        raise WebConfigError(f"{path}: tls_server_config: {error.strerror or error}") from None
+    context.verify_mode = _chosen(path, table, "client_auth_type", _CLIENTS, "NoClientCert")
+    if context.verify_mode != ssl.CERT_NONE and not table.get("client_ca_file"):
+        raise WebConfigError(f"{path}: tls_server_config.client_ca_file: missing; client_auth_type needs it")
+    return context
+
+
+def _chosen(path: Path, table: Mapping[str, Any], key: str, choices: Mapping[str, Any], default: str) -> Any:
+    name = table.get(key) or default
+    if name not in choices:
+        raise WebConfigError(f"{path}: tls_server_config.{key}: expected {' or '.join(choices)}")
+    return choices[name]
+
+
+def _users(path: Path, value: Any) -> Mapping[str, bytes]:
+    if value is not None and (not isinstance(value, dict) or not value):
+        # A key without users would mean: nobody has to say who they are.
+        raise WebConfigError(f"{path}: basic_auth_users: expected user names with bcrypt hashes (htpasswd -nBC 10 NAME)")
+    users = {}
+    for name, mark in (value or {}).items():
+        if not isinstance(mark, str) or not mark.startswith(("$2a$", "$2b$", "$2y$")) or len(mark) != 60:
+            raise WebConfigError(f"{path}: basic_auth_users.{name}: expected a bcrypt hash (htpasswd -nBC 10 NAME)")
+        users[str(name)] = mark.encode()
+    return users
