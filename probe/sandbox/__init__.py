@@ -34,7 +34,7 @@ class Address:
 class Sandbox:
     """The server; an async context manager. `addresses` has submission, submissions, imap, imaps, pop3 and pop3s.
 
-    `tarpit`: seconds that a failed logon is held back; Exchange's 5 for its personality.
+    `tarpit`: seconds that a failed logon is held back; Exchange's 5 for its personality. `others`: further users, same password.
     """
 
     fqdn = "mail.sandbox.test"
@@ -49,6 +49,7 @@ class Sandbox:
         ports: Mapping[str, int] | None = None,
         mechanisms: Sequence[str] | None = None,
         tarpit: float | None = None,
+        others: Sequence[str] = (),
     ) -> None:
         if personality not in PERSONALITIES:
             raise ValueError(f"no personality {personality!r}")
@@ -59,7 +60,7 @@ class Sandbox:
         if fault == "administrator":
             self.username = "administrator@sandbox.test"
         self._host, self._ports = host, ports or {}
-        self._world = World(self.fqdn, personality, fault, {self.username: self.password})
+        self._world = World(self.fqdn, personality, fault, dict.fromkeys((self.username, *others), self.password))
         self._world.tarpit = (5.0 if personality == "exchange-2016" else 0.0) if tarpit is None else tarpit
         self.token = secrets.token_urlsafe(120)
         self._world.tokens[self.username] = self.token
@@ -141,8 +142,8 @@ class Sandbox:
 
         return serve
 
-    def profile(self) -> str:
-        """A profile, in TOML, that `probe run` takes as it is."""
+    def profile(self, username: str | None = None) -> str:
+        """A profile, in TOML, that `probe run` takes as it is; for one of the `others` too."""
         port = {name: address.port for name, address in self.addresses.items()}
         connect = f'connect = ["{self._host}"]  # the name is not in DNS'
         return f"""# A profile for the sandbox, for as long as it runs.
@@ -152,7 +153,7 @@ port = {port["submission"]}
 {connect}
 
 [account]
-username = "{self.username}"
+username = "{username or self.username}"
 password = {{ file = "{self.password_file}" }}
 
 [readback.imap]
