@@ -90,14 +90,14 @@ class Browser:
                 self.complaints.append(json.dumps(parameters))
         return event
 
-    def open(self, path: Path, *, width: int = 1100, scheme: str = "light", media: str = "screen") -> None:
-        """Show a file as a reader would see it: the window's width, their colour scheme, screen or paper."""
+    def open(self, page: Path | str, *, width: int = 1100, scheme: str = "light", media: str = "screen") -> None:
+        """Show a file (or what an address gives) as a reader would see it: window's width, colour scheme, screen or paper."""
         self.requests.clear()
         self.complaints.clear()
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", media=media, features=features)
-        self.call("Page.navigate", url=path.as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         while self._receive().get("method") != "Page.loadEventFired":
             pass
 
