@@ -18,15 +18,15 @@ WAIT_SECONDS = 30.0
 class Serving:
     """An async context manager. `state` is its state directory; `said` what it wrote to stderr so far."""
 
-    def __init__(self, folder: Path, *arguments: str, environ: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, *arguments: str, environ: dict[str, str] | None = None, listen: str = "127.0.0.1:0") -> None:
         self.state = folder / "serve-state"
-        self._arguments = arguments
+        self._arguments, self._listen = arguments, listen
         self._environ = {**os.environ, "SUBMISSION_PROBE_STATE": str(self.state), "PYTHONUNBUFFERED": "1", **(environ or {})}
         self.said = ""
         self.url = ""
 
     async def __aenter__(self) -> "Serving":
-        command = [sys.executable, "-m", "probe", "serve", *self._arguments, "--listen", "127.0.0.1:0"]
+        command = [sys.executable, "-m", "probe", "serve", *self._arguments, "--listen", self._listen]
         self.process = await asyncio.create_subprocess_exec(*command, env=self._environ, stderr=asyncio.subprocess.PIPE, cwd=ROOT)
         self._reading = asyncio.create_task(self._read())
         found = await self.until(lambda: re.search(r"https?://\S+", self.said) or self.process.returncode is not None)
