@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from probe.keep import outbox
-from probe.keep.state import installation_key, state_directory
+from probe.keep.place import Place, files
 from probe.observe.leftovers import sweep
 from probe.plan import Plan
 from probe.profile import Problem, Profile, ProfileError
@@ -17,18 +17,20 @@ from probe.report import Report
 from probe.roundtrip import judge, open_desk
 
 
-async def collect(plan: Plan, profile: Profile, *, older_than: timedelta = timedelta(0)) -> Report:
+async def collect(
+    plan: Plan, profile: Profile, *, older_than: timedelta = timedelta(0), place: Place | None = None
+) -> Report:
     """One report with the reader's stages. `plan` has its credentials; younger messages than `older_than` are left to the runs
     that sent them. Raises ProfileError without an IMAP4 reader."""
     reader = next((reader for reader in plan.readers if reader.side.leg == "imap"), None)
     if reader is None:
         raise ProfileError(Problem(None, None, "readback.imap", "missing; --collect reads the mailbox over IMAP4"))
-    state = state_directory()
-    journal, job = open_desk(plan)
-    job.prove_key = installation_key(state)[0]
+    place = place or files()
+    journal, job = open_desk(plan, place)
+    job.prove_key = place.key()[0]
     started = datetime.now(UTC)
     latest = (started - older_than).strftime("%Y-%m-%dT%H:%M:%SZ")
-    sent = [entry for entry in outbox.entries(state) if entry.profile == plan.profile and entry.sent <= latest]
+    sent = [entry for entry in place.entries() if entry.profile == plan.profile and entry.sent <= latest]
     found = await sweep(job, journal, reader.side, reader.settings, older_than=older_than, dry_run=not plan.delete)
     stages = journal.stages(reader.module.STAGES[:5])
     if stages[-1].status == "ok":
@@ -38,7 +40,7 @@ async def collect(plan: Plan, profile: Profile, *, older_than: timedelta = timed
         stages = (*stages[:-1], _with(stages[-1], waiting, lost))
         for marker in (*found.deleted, *(entry.marker for entry in lost)):
             # A lost message is said once; should it come after all, the next collection deletes it.
-            outbox.remove(state, marker)
+            place.remove(marker)
     text = started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     record = Record(secrets.token_hex(8), plan.profile, plan.target, text, journal.now, stages, journal.lines)
     return judge(record, profile)

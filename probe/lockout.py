@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from probe.keep.refusals import fingerprint, forget, note_refused, suspended_until
-from probe.keep.state import installation_key, state_directory
+from probe.keep.place import Place, files
+from probe.keep.refusals import fingerprint
 from probe.observe.job import Side
 from probe.plan import Plan
 from probe.record import StageRecord
@@ -13,17 +13,18 @@ from probe.record import StageRecord
 _LOGONS = ("auth", "login")
 
 
-def with_backoff(plan: Plan) -> Plan:
+def with_backoff(plan: Plan, place: Place | None = None) -> Plan:
     """The plan (credentials in it) with every side suspended whose secret was refused lately."""
-    readers = tuple(replace(reader, side=_suspended(reader.side)) for reader in plan.readers)
-    return replace(plan, submission=_suspended(plan.submission), readers=readers)
+    place = place or files()
+    readers = tuple(replace(reader, side=_suspended(reader.side, place)) for reader in plan.readers)
+    return replace(plan, submission=_suspended(plan.submission, place), readers=readers)
 
 
-def _suspended(side: Side) -> Side:
+def _suspended(side: Side, place: Place) -> Side:
     if side.credentials is None or not side.credentials.secret:
         return side
     user = side.credentials.username
-    until = suspended_until(state_directory(), _whose(side), user, _mark(side.credentials.secret))
+    until = place.suspended_until(_whose(side), user, _mark(side.credentials.secret, place))
     if until is None:
         return side
     when = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -31,15 +32,16 @@ def _suspended(side: Side) -> Side:
     return replace(side, suspended=f"{text}, unless it changes or --try-again is given")
 
 
-def remember(plan: Plan, stages: tuple[StageRecord, ...]) -> None:
+def remember(plan: Plan, stages: tuple[StageRecord, ...], place: Place | None = None) -> None:
     """Note each logon's outcome for later runs. Never raises: without a state directory there is nothing to remember."""
+    place = place or files()
     try:
         for side, stage in _tried(plan, stages):
             assert side.credentials is not None
             if stage.status == "ok":
-                forget(state_directory(), _whose(side), side.credentials.username)
+                place.forget_refused(_whose(side), side.credentials.username)
             elif stage.trouble is not None and stage.trouble.id == "auth.refused":
-                note_refused(state_directory(), _whose(side), side.credentials.username, _mark(side.credentials.secret))
+                place.note_refused(_whose(side), side.credentials.username, _mark(side.credentials.secret, place))
     except OSError:
         pass
 
@@ -59,6 +61,6 @@ def _whose(side: Side) -> str:
     return f"{side.leg}://{side.host}:{side.port} {' '.join(side.connect)}"
 
 
-def _mark(secret: str) -> str:
-    key, _ = installation_key(state_directory())
+def _mark(secret: str, place: Place) -> str:
+    key, _ = place.key()
     return fingerprint(key, secret)

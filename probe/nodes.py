@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from probe.keep.place import Place
 from probe.observe import reach
 from probe.observe.connection import Pace
 from probe.observe.connection.resolve import Address
@@ -27,20 +28,21 @@ AT_A_TIME = 5
 
 
 async def observe_each(
-    plan: Plan, profile: Profile, *, interrupt: asyncio.Event | None = None, watch: Watch | None = None, pace: Pace | None = None
-) -> list[Report]:
+    plan: Plan, profile: Profile, *, interrupt: asyncio.Event | None = None, watch: Watch | None = None, pace: Pace | None = None,
+    place: Place | None = None,
+) -> list[Report]:  # fmt: skip
     """A report for each address, in the resolver's order; where there is one address, or none, that of a plain run."""
     found = await _addresses(plan)
     if len(found) < 2:
-        return [judge(await observe(plan, interrupt=interrupt, watch=watch, pace=pace), profile)]
+        return [judge(await observe(plan, interrupt=interrupt, watch=watch, pace=pace, place=place), profile)]
     pace = pace or Pace()
-    first = await observe(_at(plan, found[0]), interrupt=interrupt, watch=watch, pace=pace)
+    first = await observe(_at(plan, found[0]), interrupt=interrupt, watch=watch, pace=pace, place=place)
     turns = asyncio.Semaphore(AT_A_TIME)
     follow = _following(plan, first)
 
     async def one(address: Address) -> Record:
         async with turns:
-            return await observe(_at(follow, address), interrupt=interrupt, pace=pace)
+            return await observe(_at(follow, address), interrupt=interrupt, pace=pace, place=place)
 
     others = await asyncio.gather(*(one(address) for address in found[1:]))
     return [judge(record, profile) for record in compared([first, *others])]

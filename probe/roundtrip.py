@@ -19,8 +19,8 @@ from typing import Any
 from probe import lockout
 from probe.judge import findings
 from probe.keep import outbox
-from probe.keep.lease import Held, lease
-from probe.keep.state import installation_key, state_directory
+from probe.keep.lease import Held
+from probe.keep.place import Place, files
 from probe.message import compose, new_marker
 from probe.observe.connection import Deadline, Pace
 from probe.observe.job import Job, Milestone, Side
@@ -49,6 +49,7 @@ async def run(
     raise_bugs: bool = False,
     pace: Pace | None = None,
     try_again: bool = False,
+    place: Place | None = None,
     **options: Any,
 ) -> Report:
     """Carry out one run and judge it.
@@ -58,23 +59,25 @@ async def run(
     ca_file, trust_any_certificate, timeout, set). `light` logs on everywhere and sends nothing; `delete=False` leaves
     the message; `pipelining=False` is for servers that lie about it. Setting `interrupt` ends the run early, clean-up
     included. `watch` is told of each stage. Runs that share an event loop should share a `pace`. A secret that was
-    refused is not tried again before the back-off has passed (keep/refusals.py), unless `try_again`.
+    refused is not tried again before the back-off has passed (keep/refusals.py), unless `try_again`. `place` is where the
+    installation's state is; by default, files.
 
     Raises ProfileError for a mistake of the caller's; whatever a server or the network does is in the Report.
     """
     loaded = load_profile(profile, options)
-    plan = await ready(make_plan(loaded, light=light, delete=delete, pipelining=pipelining), loaded, try_again=try_again)
-    record = await observe(plan, interrupt=interrupt, watch=watch, raise_bugs=raise_bugs, pace=pace)
+    plan = make_plan(loaded, light=light, delete=delete, pipelining=pipelining)
+    plan = await ready(plan, loaded, try_again=try_again, place=place)
+    record = await observe(plan, interrupt=interrupt, watch=watch, raise_bugs=raise_bugs, pace=pace, place=place)
     return judge(record, loaded)
 
 
-async def ready(plan: Plan, profile: Profile, *, try_again: bool = False) -> Plan:
+async def ready(plan: Plan, profile: Profile, *, try_again: bool = False, place: Place | None = None) -> Plan:
     """The plan with its credentials, fetched beside the event loop where that takes time. Raises ProfileError."""
     if is_slow(profile):
         plan = await asyncio.to_thread(with_credentials, plan, profile)
     else:
         plan = with_credentials(plan, profile)
-    return plan if try_again else lockout.with_backoff(plan)
+    return plan if try_again else lockout.with_backoff(plan, place)
 
 
 def load_profile(profile: Profile | str | PathLike[str] | Mapping[str, Any], options: Mapping[str, Any]) -> Profile:
@@ -96,14 +99,15 @@ async def observe(
     watch: Watch | None = None,
     raise_bugs: bool = False,
     pace: Pace | None = None,
+    place: Place | None = None,
 ) -> Record:
     """Carry out a plan (credentials in it) and return the record. Never raises, except for bugs with `raise_bugs`."""
     loop = asyncio.get_running_loop()
-    pace = pace or Pace()
+    pace, place = pace or Pace(), place or files()
     await pace.turn()
     started = datetime.now(UTC)
     journal = Journal(loop.time, Redactor(secrets_of(plan)), watch)
-    job = _job(plan, journal, lambda: datetime.now(UTC), pace)
+    job = _job(plan, journal, lambda: datetime.now(UTC), pace, place)
     error: str | None = None
     try:
         await _legs(plan, job, journal, interrupt)
@@ -113,9 +117,9 @@ async def observe(
         error = journal.redacted("internal error: " + "".join(traceback.format_exception_only(bug)).strip())
     await pace.turn()
     stages = journal.stages(plan.stages)
-    lockout.remember(plan, stages)
+    lockout.remember(plan, stages, place)
     if job.draft is not None and _is_gone(stages, job):
-        outbox.remove(state_directory(), job.draft.marker)
+        place.remove(job.draft.marker)
     return Record(
         id=secrets.token_hex(8),
         profile=plan.profile,
@@ -134,10 +138,10 @@ def secrets_of(plan: Plan) -> list[str]:
     return [side.credentials.secret for side in sides if side.credentials is not None]
 
 
-def _job(plan: Plan, journal: Journal, utc_now: Callable[[], datetime], pace: Pace) -> Job:
+def _job(plan: Plan, journal: Journal, utc_now: Callable[[], datetime], pace: Pace, place: Place) -> Job:
     key, draft = b"", None
     if plan.sender is not None and plan.recipient is not None:
-        key, remark = installation_key(state_directory())
+        key, remark = place.key()
         if remark:
             journal.line("probe", "*", remark)
         marker = new_marker(secrets.token_bytes(16))
@@ -157,8 +161,8 @@ def _job(plan: Plan, journal: Journal, utc_now: Callable[[], datetime], pace: Pa
         delivery_critical=plan.delivery_critical,
         delete=plan.delete,
         pipelining=plan.pipelining,
-        before_message=lambda: _remember(plan, draft.marker, draft.sent, journal) if remembered and draft else None,
-        hold=lambda mailbox, until: _held(plan.profile, mailbox, until),
+        before_message=lambda: _remember(plan, draft.marker, draft.sent, journal, place) if remembered and draft else None,
+        hold=lambda mailbox, until: _held(place, plan.profile, mailbox, until),
         pace=pace,
         utc_now=utc_now,
         reserve=min(2.0, plan.timeout / 5),
@@ -235,20 +239,20 @@ async def _listen(job: Job, interrupt: asyncio.Event) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _held(profile: str, mailbox: str, until: float) -> AsyncIterator[None]:
+async def _held(place: Place, profile: str, mailbox: str, until: float) -> AsyncIterator[None]:
     """The lease on a maildrop, its refusal as a trouble."""
     holder = f"process {os.getpid()} on {platform.node()}, profile {profile}"
     try:
-        async with lease(state_directory(), mailbox, holder, until):
+        async with place.lease(mailbox, holder, until):
             yield
     except Held as error:
         raise stop("lease.held", f"the maildrop is in use by another run: {error}") from None
 
 
-def open_desk(plan: Plan) -> tuple[Journal, Job]:
+def open_desk(plan: Plan, place: Place | None = None) -> tuple[Journal, Job]:
     """A journal and a job of their own for one piece of work on a plan's servers, outside a run."""
     journal = Journal(asyncio.get_running_loop().time, Redactor(secrets_of(plan)))
-    return journal, _job(plan, journal, lambda: datetime.now(UTC), Pace())
+    return journal, _job(plan, journal, lambda: datetime.now(UTC), Pace(), place or files())
 
 
 def _is_gone(stages: tuple[StageRecord, ...], job: Job) -> bool:
@@ -258,10 +262,10 @@ def _is_gone(stages: tuple[StageRecord, ...], job: Job) -> bool:
     return not job.content_sent or refused or any(ended.get(f"{leg}.delete") == "ok" for leg in job.read)
 
 
-def _remember(plan: Plan, marker: str, sent: str, journal: Journal) -> None:
+def _remember(plan: Plan, marker: str, sent: str, journal: Journal, place: Place) -> None:
     entry = outbox.Entry(marker, plan.profile, sent, plan.recipient or "", plan.target.host)
     try:
-        outbox.put(state_directory(), entry)
+        place.put(entry)
     except OSError as error:
         text = f"the message cannot be remembered ({error.strerror}): if this run is killed, no sweep misses it"
         journal.line("probe", "*", text)

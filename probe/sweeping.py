@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from probe.keep import outbox
-from probe.keep.state import installation_key, state_directory
+from probe.keep.place import Place, files
 from probe.lockout import with_backoff
 from probe.observe.leftovers import Leftovers
 from probe.observe.leftovers import sweep as sweep_mailbox
@@ -25,18 +25,18 @@ class Swept:
     missing: tuple[outbox.Entry, ...]
 
 
-async def sweep(profile: Profile, *, older_than: timedelta, dry_run: bool) -> Swept:
+async def sweep(profile: Profile, *, older_than: timedelta, dry_run: bool, place: Place | None = None) -> Swept:
     """Delete this installation's leftovers from the profile's IMAP4 mailbox, and account for every message it knows of.
 
     Raises ProfileError when the profile has no IMAP4 reader.
     """
-    plan = with_backoff(with_credentials(make_plan(profile, light=True), profile))
+    place = place or files()
+    plan = with_backoff(with_credentials(make_plan(profile, light=True), profile), place)
     reader = next((reader for reader in plan.readers if reader.side.leg == "imap"), None)
     if reader is None:
         raise ProfileError(Problem(None, None, "readback.imap", "missing; a sweep needs to read the mailbox over IMAP4"))
-    state = state_directory()
-    journal, job = open_desk(plan)
-    job.prove_key = installation_key(state)[0]
+    journal, job = open_desk(plan, place)
+    job.prove_key = place.key()[0]
     started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     found = await sweep_mailbox(job, journal, reader.side, reader.settings, older_than=older_than, dry_run=dry_run)
     stages = journal.stages(reader.module.STAGES[:5])
@@ -44,9 +44,9 @@ async def sweep(profile: Profile, *, older_than: timedelta, dry_run: bool) -> Sw
     report = judge(record, profile)
     # Younger ones may belong to a run that is still under way.
     latest = (job.utc_now() - older_than).strftime("%Y-%m-%dT%H:%M:%SZ")
-    mine = [entry for entry in outbox.entries(state) if entry.profile == plan.profile and entry.sent <= latest]
+    mine = [entry for entry in place.entries() if entry.profile == plan.profile and entry.sent <= latest]
     missing = tuple(entry for entry in mine if entry.marker not in found.seen) if report.verdict != "critical" else ()
     for marker in () if dry_run else (*found.deleted, *(entry.marker for entry in missing)):
         # A message that is missing is said once; it may still arrive, and is then found by its header.
-        outbox.remove(state, marker)
+        place.remove(marker)
     return Swept(report, found, missing)

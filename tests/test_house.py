@@ -33,7 +33,7 @@ ALLOWED = {
     "roundtrip": GROUND | {"observe", "judge", "tell", "keep", "plan", "options", "lockout"},
     "repeating": {"report"},
     "collecting": GROUND | {"observe", "keep", "plan", "roundtrip"},
-    "nodes": GROUND | {"observe", "plan", "roundtrip"},
+    "nodes": GROUND | {"observe", "keep", "plan", "roundtrip"},
     "auditing": GROUND | {"observe", "plan", "roundtrip", "lockout"},
     "sweeping": GROUND | {"observe", "keep", "plan", "roundtrip", "lockout"},
     "discovering": GROUND | {"observe", "plan", "roundtrip"},

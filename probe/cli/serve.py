@@ -3,6 +3,8 @@
 import asyncio
 import signal
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +14,13 @@ import typer
 from probe.cli import _options as option
 
 if TYPE_CHECKING:
+    from probe.report import Report
     from probe.serve.http import Server
     from probe.serve.service import Service, Settings
 
-_EXTRA = ("starlette", "uvicorn", "prometheus_client", "yaml", "bcrypt")
+    Store = Callable[[Sequence[Report]], str | None]
+
+EXTRA = ("starlette", "uvicorn", "prometheus_client", "yaml", "bcrypt")
 
 
 def register(app: typer.Typer) -> None:
@@ -43,53 +48,75 @@ def serve(
     from probe.options import overlays
     from probe.serve.service import Settings
 
-    host, port = _endpoint(listen)
-    every = None if interval == "none" else _seconds(interval)
+    host, port = endpoint(listen)
+    every = None if interval == "none" else positive("--interval", interval)
     settings = Settings(
-        tuple(profiles or ()), tuple(overlays({"set": set})), every, concurrency, history_file(history), web_config,
+        tuple(profiles or ()), tuple(overlays({"set": set})), every, concurrency,
+        store=_kept_in(history_file(history)), web_config=web_config,
     )  # fmt: skip
     return asyncio.run(_serve(settings, host, port))
 
 
-def require_extra() -> None:
+def _kept_in(history: Path | None) -> "Store | None":
+    if history is None:
+        return None
+    from probe.keep.history import add
+
+    return partial(add, history)
+
+
+def require_extra(extra: str = "serve", modules: Sequence[str] = EXTRA) -> None:
     """Raises a usage error where the extra is not installed."""
-    missing = [name for name in _EXTRA if find_spec(name) is None]
+    missing = [name for name in modules if find_spec(name) is None]
     if missing:
-        raise typer.BadParameter(f"probe serve needs {', '.join(missing)}: pip install 'submission-probe[serve]'")
+        command = {"queue": "worker"}.get(extra, extra)
+        raise typer.BadParameter(f"probe {command} needs {', '.join(missing)}: pip install 'submission-probe[{extra}]'")
 
 
-def _endpoint(text: str) -> tuple[str, int]:
+def endpoint(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65535 or not host.strip("[]"):
         raise typer.BadParameter(f"--listen: expected HOST:PORT, such as 127.0.0.1:9587 or [::1]:9587, got {text!r}")
     return host.strip("[]"), int(port)
 
 
-def _seconds(text: str) -> float:
+def positive(name: str, text: str) -> float:
+    """At least a second. Raises a usage error."""
     from probe.profile.values import seconds
 
     try:
         value = seconds(text)
     except ValueError as error:
-        raise typer.BadParameter(f"--interval: {error}") from None
+        raise typer.BadParameter(f"{name}: {error}") from None
     if value < 1:
-        raise typer.BadParameter("--interval: at least 1s, or none")
+        raise typer.BadParameter(f"{name}: at least 1s")
     return value
 
 
 async def _serve(settings: "Settings", host: str, port: int) -> int:
-    from probe.serve.app import make_app
-    from probe.serve.http import CannotListen, make_server, serve
+    service = open_service(settings)
+    await answer(service, host, port, asyncio.Event(), f"every {settings.interval:g} s" if settings.interval else "when asked")
+    return 0
+
+
+def open_service(settings: "Settings") -> "Service":
+    """Raises a usage error for a web-config file that is wrong, ProfileError for profiles."""
     from probe.serve.service import Service
     from probe.serve.webconfig import WebConfigError
 
     try:
-        service = Service(settings)
+        return Service(settings)
     except WebConfigError as error:
         raise typer.BadParameter(f"--web-config: {error}") from None
-    server = make_server(make_app(service), host, port, lambda: service.web, lambda address: _say(address, service, settings))
-    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-    _on_signals(loop, stopped, service)
+
+
+async def answer(service: "Service", host: str, port: int, stopped: asyncio.Event, how: str) -> None:
+    """Answer over HTTP until a signal, or whoever else sets `stopped`; then end what is under way."""
+    from probe.serve.app import make_app
+    from probe.serve.http import CannotListen, make_server, serve
+
+    server = make_server(make_app(service), host, port, lambda: service.web, lambda address: _say(address, service, how))
+    _on_signals(asyncio.get_running_loop(), stopped, service)
     ending = asyncio.create_task(_end(stopped, service, server))
     try:
         await serve(server)
@@ -98,12 +125,10 @@ async def _serve(settings: "Settings", host: str, port: int) -> int:
     finally:
         stopped.set()
         await ending
-    return 0
 
 
-def _say(address: str, service: "Service", settings: "Settings") -> None:
-    every = "when asked" if settings.interval is None else f"every {settings.interval:g} s"
-    print(f"probe serve: {address} ({len(service.targets)} profiles, {every})", file=sys.stderr, flush=True)
+def _say(address: str, service: "Service", how: str) -> None:
+    print(f"probe serve: {address} ({len(service.targets)} profiles, {how})", file=sys.stderr, flush=True)
 
 
 def _on_signals(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event, service: "Service") -> None:

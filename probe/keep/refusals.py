@@ -41,20 +41,29 @@ def fingerprint(key: bytes, secret: str) -> str:
 
 def suspended_until(directory: Path, host: str, username: str, mark: str) -> float | None:
     """Until when this secret is not to be tried; None when it may be. A file that cannot be read says nothing."""
-    refusal = _read(_path(directory, host, username))
+    return still_suspended(_read(_path(directory, host, username)), mark)
+
+
+def still_suspended(refusal: Refusal | None, mark: str) -> float | None:
+    """Until when the refusal suspends the secret of this mark; None when it does not."""
     if refusal is None or refusal.fingerprint != mark:
         return None
     # A clock that was set back must not suspend for longer than the back-off itself.
     return refusal.until if refusal.at <= time.time() + 60 and time.time() < refusal.until else None
 
 
+def once_more(before: Refusal | None, mark: str) -> Refusal:
+    """The refusal after one more."""
+    times = before.times + 1 if before is not None and before.fingerprint == mark else 1
+    return Refusal(mark, times, time.time())
+
+
 def note_refused(directory: Path, host: str, username: str, mark: str) -> None:
     """Remember one more refusal. Raises OSError when it cannot be written."""
     path = _path(directory, host, username)
-    before = _read(path)
-    times = before.times + 1 if before is not None and before.fingerprint == mark else 1
+    refusal = once_more(_read(path), mark)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(asdict(Refusal(mark, times, time.time()))), mode=0o600)
+    write_atomically(path, json.dumps(asdict(refusal)), mode=0o600)
 
 
 def forget(directory: Path, host: str, username: str) -> None:

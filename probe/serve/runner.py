@@ -10,7 +10,7 @@ from typing import Any
 
 from probe.collecting import collect
 from probe.keep import outbox
-from probe.keep.state import state_directory
+from probe.keep.place import Place, files
 from probe.nodes import observe_each
 from probe.observe.connection import Pace
 from probe.plan import make_plan
@@ -37,11 +37,12 @@ class Runner:
     `note_collected` hears of earlier messages: how many came late (found and deleted now), how many are given up as lost.
     """
 
-    def __init__(self, note: Note, note_collected: NoteCollected, *, concurrency: int) -> None:
+    def __init__(self, note: Note, note_collected: NoteCollected, *, concurrency: int, place: Place | None = None) -> None:
         self._note, self._note_collected = note, note_collected
         self._turns = asyncio.Semaphore(concurrency)
         self._mailboxes: dict[str, asyncio.Lock] = {}
         self._flights: dict[str, asyncio.Task[tuple[Report, ...]]] = {}
+        self._place = place or files()
         self._interrupt = asyncio.Event()
         self._pace = Pace()
 
@@ -72,57 +73,58 @@ class Runner:
         if left is not None and left < LEAST_SECONDS:
             raise Busy(f"{target.name}: another run had the mailbox until the time was over")
         try:
-            plan = await ready(target.plan, target.profile)
+            plan = await ready(target.plan, target.profile, place=self._place)
         except ProfileError as error:
             # A password file that is gone now: the schedule goes on, and the page says why nothing is proven.
             return [_unproven(target.profile, str(error))]
         if left is not None:
             plan = replace(plan, timeout=min(plan.timeout, left))
         if plan.every_address != "off":
-            return await observe_each(plan, target.profile, interrupt=self._interrupt, pace=self._pace)
-        return [judge(await observe(plan, interrupt=self._interrupt, pace=self._pace), target.profile)]
+            return await observe_each(plan, target.profile, interrupt=self._interrupt, pace=self._pace, place=self._place)
+        record = await observe(plan, interrupt=self._interrupt, pace=self._pace, place=self._place)
+        return [judge(record, target.profile)]
 
     async def collect(self, target: Target) -> None:
         """Account for messages of earlier runs that were cut off or came too late: found and deleted, or lost after a while."""
-        waiting = leftovers([target])[target.name]
+        waiting = self.leftovers([target])[target.name]
         if not waiting:
             return
         if not any(reader.side.leg == "imap" for reader in target.plan.readers):
             # POP3 alone cannot search; the message may lie there for ever, and is counted once.
-            self._note_collected(target, 0, _give_up(target, waiting))
+            self._note_collected(target, 0, self._give_up(target, waiting))
             return
         async with AsyncExitStack() as held:
             for mailbox in target.mailboxes:
                 await held.enter_async_context(self._mailboxes.setdefault(mailbox, asyncio.Lock()))
             await held.enter_async_context(self._turns)
             try:
-                plan = await ready(make_plan(target.profile, light=True), target.profile)
+                plan = await ready(make_plan(target.profile, light=True), target.profile, place=self._place)
             except ProfileError:
                 return  # the run itself says so
-            facts = _find_facts(await collect(plan, target.profile, older_than=_age(target)))
+            facts = _find_facts(await collect(plan, target.profile, older_than=_age(target), place=self._place))
         self._note_collected(target, len(facts.get("deleted", ())), len(facts.get("lost", ())))
+
+    def leftovers(self, targets: Iterable[Target]) -> dict[str, list[outbox.Entry]]:
+        """By profile: messages whose run is over, and which are not known to be gone."""
+        known = self._place.entries()
+        now = datetime.now(UTC)
+        latest = {target.name: (now - _age(target)).strftime("%Y-%m-%dT%H:%M:%SZ") for target in targets}
+        return {
+            name: [entry for entry in known if entry.profile == name and entry.sent <= instant] for name, instant in latest.items()
+        }
+
+    def _give_up(self, target: Target, waiting: Sequence[outbox.Entry]) -> int:
+        """Forget the messages that are older than `limits.lost_after`; how many those were."""
+        latest = (datetime.now(UTC) - timedelta(seconds=target.profile.limits.lost_after)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        lost = [entry for entry in waiting if entry.sent <= latest]
+        for entry in lost:
+            self._place.remove(entry.marker)
+        return len(lost)
 
     async def finish(self) -> None:
         """End the runs early, their clean-up included, and wait for them."""
         self._interrupt.set()
         await asyncio.gather(*self._flights.values(), return_exceptions=True)
-
-
-def leftovers(targets: Iterable[Target]) -> dict[str, list[outbox.Entry]]:
-    """By profile: messages whose run is over, and which are not known to be gone."""
-    known = outbox.entries(state_directory())
-    now = datetime.now(UTC)
-    latest = {target.name: (now - _age(target)).strftime("%Y-%m-%dT%H:%M:%SZ") for target in targets}
-    return {name: [entry for entry in known if entry.profile == name and entry.sent <= instant] for name, instant in latest.items()}
-
-
-def _give_up(target: Target, waiting: Sequence[outbox.Entry]) -> int:
-    """Forget the messages that are older than `limits.lost_after`; how many those were."""
-    latest = (datetime.now(UTC) - timedelta(seconds=target.profile.limits.lost_after)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    lost = [entry for entry in waiting if entry.sent <= latest]
-    for entry in lost:
-        outbox.remove(state_directory(), entry.marker)
-    return len(lost)
 
 
 def _find_facts(report: Report) -> Mapping[str, Any]:

@@ -2,15 +2,16 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from probe.keep.place import Place
 from probe.profile import Overlay, ProfileError
 from probe.report import Report
 from probe.serve import webconfig
 from probe.serve.board import Board
-from probe.serve.runner import Runner, leftovers
+from probe.serve.runner import Runner
 from probe.serve.schedule import Schedule
 from probe.serve.targets import Target, load_targets
 from probe.tell import Context, prometheus
@@ -19,13 +20,18 @@ from probe.tell._words import safe
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to serve. `profiles` empty: all of the user's own. `interval` in seconds, None: only when asked. `history` None: none."""
+    """How to serve. `profiles` empty: all of the user's own. `interval` in seconds, None: only when asked.
+
+    `place` is where the installation's state is (default: files). `store` keeps each result, and returns a remark where it could
+    not; it may take its time.
+    """
 
     profiles: Sequence[str]
     overlays: Sequence[Overlay] = ()
     interval: float | None = 300.0
     concurrency: int = 10
-    history: Path | None = None
+    place: Place | None = None
+    store: Callable[[Sequence[Report]], str | None] | None = None
     web_config: Path | None = None
 
 
@@ -36,7 +42,7 @@ class Service:
         self._settings = settings
         self.failure: str | None = None
         self.board = Board()
-        self.runner = Runner(self._note, self.board.note_collected, concurrency=settings.concurrency)
+        self.runner = Runner(self._note, self.board.note_collected, concurrency=settings.concurrency, place=settings.place)
         self._schedule = Schedule(self.runner, self.board, settings.interval)
         self._writes: set[asyncio.Task[None]] = set()
         self.web = webconfig.read(settings.web_config)
@@ -67,21 +73,14 @@ class Service:
 
     def _note(self, target: Target, reports: Sequence[Report]) -> None:
         self.board.note(target, reports)
-        if self._settings.history is not None:
-            task = asyncio.create_task(self._write(self._settings.history, reports))
+        if self._settings.store is not None:
+            task = asyncio.create_task(_write(self._settings.store, reports))
             self._writes.add(task)
             task.add_done_callback(self._writes.discard)
 
-    async def _write(self, history: Path, reports: Sequence[Report]) -> None:
-        from probe.keep.history import add
-
-        remark = await asyncio.to_thread(add, history, reports)
-        if remark:
-            print(f"probe serve: {remark}", file=sys.stderr, flush=True)
-
     def leftovers(self) -> dict[str, int]:
         """By profile, messages of runs that are over, which are not known to be gone."""
-        return {name: len(entries) for name, entries in leftovers(self.targets.values()).items()}
+        return {name: len(entries) for name, entries in self.runner.leftovers(self.targets.values()).items()}
 
     def metrics(self) -> str:
         """What `/metrics` says: text format 0.0.4."""
@@ -99,6 +98,12 @@ class Service:
         self._schedule.stop()
         await self.runner.finish()
         await asyncio.gather(*self._writes)
+
+
+async def _write(store: Callable[[Sequence[Report]], str | None], reports: Sequence[Report]) -> None:
+    remark = await asyncio.to_thread(store, reports)
+    if remark:
+        print(f"probe serve: {remark}", file=sys.stderr, flush=True)
 
 
 def safe_lines(text: str) -> str:

@@ -18,6 +18,8 @@ WAIT_SECONDS = 30.0
 class Serving:
     """An async context manager. `state` is its state directory; `said` what it wrote to stderr so far."""
 
+    COMMAND = "serve"
+
     def __init__(self, folder: Path, *arguments: str, environ: dict[str, str] | None = None, listen: str = "127.0.0.1:0") -> None:
         self.state = folder / "serve-state"
         self._arguments, self._listen = arguments, listen
@@ -26,7 +28,7 @@ class Serving:
         self.url = ""
 
     async def __aenter__(self) -> "Serving":
-        command = [sys.executable, "-m", "probe", "serve", *self._arguments, "--listen", self._listen]
+        command = [sys.executable, "-m", "probe", self.COMMAND, *self._arguments, "--listen", self._listen]
         self.process = await asyncio.create_subprocess_exec(*command, env=self._environ, stderr=asyncio.subprocess.PIPE, cwd=ROOT)
         self._reading = asyncio.create_task(self._read())
         found = await self.until(lambda: re.search(r"https?://\S+", self.said) or self.process.returncode is not None)

@@ -1,0 +1,125 @@
+"""`probe worker`: scheduled runs from a queue that many machines share."""
+
+import asyncio
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from probe.cli import _options as option
+
+if TYPE_CHECKING:
+    from probe.serve.queue import Settings
+    from probe.serve.service import Service
+
+
+def register(app: typer.Typer) -> None:
+    app.command("worker")(worker)
+
+
+def worker(
+    profiles: option.Profiles = None,
+    database_env: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Environment variable with the connection string (else PGHOST, PGSERVICE, …)."),
+    ] = None,
+    init: Annotated[bool, typer.Option("--init", help="Create the tables that are missing, and end.")] = False,
+    interval: Annotated[str, typer.Option(metavar="DURATION", help="How often each profile runs.")] = "5m",
+    vantage: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The place it is seen from (default: this host's name).")
+    ] = None,
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where /metrics and the status page are.")] = "127.0.0.1:9588",
+    web_config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TLS and basic authentication, as in every Prometheus exporter.")
+    ] = None,
+    concurrency: option.Concurrency = 10,
+    keep_days: Annotated[int, typer.Option(min=1, metavar="DAYS", help="How long runs are kept in the database.")] = 30,
+    stalled_after: Annotated[str, typer.Option(metavar="DURATION", help="A worker silent for so long is dead.")] = "1m",
+    once: Annotated[bool, typer.Option("--once", help="Work off what is queued, and end.")] = False,
+) -> int:
+    """Run PROFILEs from a queue in PostgreSQL, together with other workers: one lock per mailbox, no double probing.
+
+    Each worker of one vantage point is given the same profiles. SIGTERM ends the runs that are under way, their clean-up included;
+    the jobs of a worker that was killed are taken up by the others.
+    """
+    from probe.cli.serve import EXTRA, endpoint, positive, require_extra
+
+    require_extra("queue", (*EXTRA, "procrastinate", "psycopg"))
+    from probe.keep.postgres import Unreachable, make_schema
+    from probe.serve.queue import Settings, WrongInterval, crontab, prepare
+
+    conninfo = _conninfo(database_env)
+    try:
+        if init:
+            make_schema(conninfo)
+            asyncio.run(prepare(conninfo))
+            print("probe worker: the tables are there", file=sys.stderr)
+            return 0
+        settings = Settings(
+            conninfo, vantage or platform.node(), positive("--interval", interval), concurrency,
+            positive("--stalled-after", stalled_after), once,
+        )  # fmt: skip
+        crontab(settings.interval, "")
+        return asyncio.run(_work(list(profiles or ()), settings, endpoint(listen), web_config, keep_days))
+    except Unreachable as error:
+        raise typer.BadParameter(f"{error} (which database: --database-env, PGHOST, PGSERVICE)") from None
+    except WrongInterval as error:
+        raise typer.BadParameter(f"--interval: {error}") from None
+
+
+def _conninfo(variable: str | None) -> str:
+    if variable is None:
+        return ""
+    if not os.environ.get(variable):
+        raise typer.BadParameter(f"--database-env: the environment has no {variable}")
+    return os.environ[variable]
+
+
+async def _work(profiles: list[str], settings: "Settings", where: tuple[str, int], web_config: Path | None, keep_days: int) -> int:
+    from procrastinate import exceptions
+
+    from probe.cli.serve import answer, open_service
+    from probe.keep.postgres import Postgres, Unreachable
+    from probe.report import Report
+    from probe.serve import service as serving
+    from probe.serve.queue import make_app, work
+
+    place = Postgres(settings.conninfo)
+    if not place.has_tables("submission_probe_run", "procrastinate_jobs"):
+        raise typer.BadParameter("the database has not our tables: run `probe worker --init` once")
+    # Results are written from a thread of their own, so over a connection of their own.
+    results = Postgres(settings.conninfo)
+
+    def store(reports: Sequence[Report]) -> str | None:
+        try:
+            results.add_runs(reports, settings.vantage, keep_days)
+        except Unreachable as error:
+            return f"this run is not in the database: {error}"
+        return None
+
+    service = open_service(
+        serving.Settings(profiles, interval=None, concurrency=settings.concurrency, place=place, store=store, web_config=web_config)
+    )
+    stopped = asyncio.Event()
+    app = make_app(settings, service.targets.values(), lambda name: _run(service, name))
+    answering = asyncio.create_task(answer(service, *where, stopped, f"vantage point {settings.vantage}"))
+    try:
+        await work(app, settings, stopped)
+    except exceptions.ConnectorException as error:
+        raise Unreachable(f"PostgreSQL: {error}") from None
+    finally:
+        stopped.set()
+        await answering
+    return 0
+
+
+async def _run(service: "Service", name: str) -> None:
+    """One job: account for what an earlier, killed run left, then run."""
+    target = service.targets.get(name)
+    if target is not None:
+        await service.runner.collect(target)
+        await service.runner.run(target)

@@ -1,0 +1,221 @@
+"""An installation's state in PostgreSQL, for workers on many machines; and the runs they carried out.
+
+The key by which we know our own messages lies in the database too: whoever can read that table can forge messages that a
+sweep would delete, and can do no more with it. No password is ever written here; of a refused one, a keyed fingerprint.
+
+Every call is short and bounded (connect, statement and network time-outs), since it may stand in the way of a run's deadline.
+"""
+
+import asyncio
+import hashlib
+import json
+import secrets
+import zlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from probe.keep.lease import Held
+from probe.keep.outbox import MOST_ENTRIES, Entry
+from probe.keep.refusals import Refusal, once_more, still_suspended
+from probe.report import Report, report_to_json
+
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 5
+LOOK_SECONDS = 0.2
+# A dead machine's connection, and with it its lease, is gone after about half a minute.
+_NETWORK = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 10_000}
+
+SCHEMA = """
+create table if not exists submission_probe_key (one boolean primary key default true check (one), key bytea not null);
+create table if not exists submission_probe_outbox (
+    marker text primary key, profile text not null, sent text not null, recipient text not null, host text not null);
+create table if not exists submission_probe_refusal (
+    whose text, username text, fingerprint text not null, times integer not null, at double precision not null,
+    primary key (whose, username));
+create table if not exists submission_probe_run (
+    id text primary key, profile text not null, vantage text not null, started timestamptz not null, verdict text not null,
+    failed_stage text, seconds double precision not null, delivery_seconds double precision, report bytea not null);
+create index if not exists submission_probe_run_started on submission_probe_run (started);
+create index if not exists submission_probe_run_profile on submission_probe_run (profile, started desc);
+"""
+
+
+class Unreachable(OSError):
+    """The database cannot be used; one plain line, without the connection string."""
+
+
+def make_schema(conninfo: str) -> None:
+    """Create what is missing, the key included. Raises Unreachable."""
+    place = Postgres(conninfo)
+    place.execute(SCHEMA)
+    place.execute("insert into submission_probe_key (key) values (%s) on conflict do nothing", [secrets.token_bytes(32)])
+
+
+class Postgres:
+    """A Place. `conninfo` may be empty: libpq's own variables (PGHOST, PGSERVICE, …) then say where."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._connection: psycopg.Connection[Any] | None = None
+        self._key: bytes | None = None
+
+    def execute(self, statement: str, values: Sequence[Any] | None = None) -> list[Any]:
+        """The rows. One reconnection when the connection was lost meanwhile. Raises Unreachable."""
+        for last in (False, True):
+            try:
+                cursor = self._connected().execute(statement, values)
+                return cursor.fetchall() if cursor.description else []
+            except psycopg.OperationalError as error:
+                self._close()
+                if last:
+                    raise Unreachable(f"PostgreSQL: {_words(error)}") from None
+            except psycopg.Error as error:
+                raise Unreachable(f"PostgreSQL: {_words(error)}") from None
+        raise AssertionError
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self._conninfo, autocommit=True, **_settings("submission-probe"))
+        return self._connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def has_tables(self, *names: str) -> bool:
+        """Whether every table is there. Raises Unreachable."""
+        return all(self.execute("select to_regclass(%s) is not null", [name])[0][0] for name in names)
+
+    def key(self) -> tuple[bytes, str | None]:
+        if self._key is None:
+            try:
+                rows = self.execute("select key from submission_probe_key")
+            except Unreachable as error:
+                return secrets.token_bytes(32), f"the key cannot be had ({error}): this run's message is known to this run only"
+            if not rows:
+                return secrets.token_bytes(32), "the database has no key: run `probe worker --init`"
+            self._key = bytes(rows[0][0])
+        return self._key, None
+
+    def lease(self, mailbox: str, holder: str, until: float) -> AbstractAsyncContextManager[None]:
+        return self._leased(mailbox, holder, until)
+
+    @asynccontextmanager
+    async def _leased(self, mailbox: str, holder: str, until: float) -> AsyncIterator[None]:
+        """An advisory lock of a session: the server frees it when the connection ends, however the holder ends.
+
+        https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+        """
+        number = int.from_bytes(hashlib.sha256(f"submission-probe {mailbox}".encode()).digest()[:8], "big", signed=True)
+        try:
+            # The name by which others see who holds it.
+            connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True, **_settings(holder))
+        except psycopg.Error as error:
+            raise Held(f"nobody can say: PostgreSQL: {_words(error)}") from None
+        async with connection:
+            while not await _got(connection, number):
+                if asyncio.get_running_loop().time() >= until:
+                    raise Held(await _holder(connection, number) or "another run")
+                await asyncio.sleep(LOOK_SECONDS)
+            yield
+
+    def put(self, entry: Entry) -> None:
+        columns = asdict(entry)
+        self.execute(
+            "insert into submission_probe_outbox (marker, profile, sent, recipient, host) values (%s, %s, %s, %s, %s)"
+            " on conflict do nothing",
+            [columns[name] for name in ("marker", "profile", "sent", "recipient", "host")],
+        )
+
+    def remove(self, marker: str) -> None:
+        try:
+            self.execute("delete from submission_probe_outbox where marker = %s", [marker])
+        except Unreachable:
+            return  # an entry too many is found to be gone by the next sweep
+
+    def entries(self) -> list[Entry]:
+        try:
+            found = self.execute(
+                "select marker, profile, sent, recipient, host from submission_probe_outbox order by sent limit %s", [MOST_ENTRIES]
+            )
+        except Unreachable:
+            return []
+        return [Entry(*row) for row in found]
+
+    def suspended_until(self, whose: str, username: str, mark: str) -> float | None:
+        try:
+            return still_suspended(self._refusal(whose, username), mark)
+        except Unreachable:
+            return None
+
+    def _refusal(self, whose: str, username: str) -> Refusal | None:
+        rows = self.execute(
+            "select fingerprint, times, at from submission_probe_refusal where whose = %s and username = %s",
+            _account(whose, username),
+        )
+        return Refusal(*rows[0]) if rows else None
+
+    def note_refused(self, whose: str, username: str, mark: str) -> None:
+        refusal = once_more(self._refusal(whose, username), mark)
+        self.execute(
+            "insert into submission_probe_refusal values (%s, %s, %s, %s, %s) on conflict (whose, username)"
+            " do update set fingerprint = excluded.fingerprint, times = excluded.times, at = excluded.at",
+            [*_account(whose, username), refusal.fingerprint, refusal.times, refusal.at],
+        )
+
+    def forget_refused(self, whose: str, username: str) -> None:
+        self.execute("delete from submission_probe_refusal where whose = %s and username = %s", _account(whose, username))
+
+    def add_runs(self, reports: Sequence[Report], vantage: str, keep_days: int) -> None:
+        """Keep the runs, forget old ones. Raises Unreachable."""
+        for report in reports:
+            data = report_to_json(report)
+            if report.verdict == "ok":
+                data["transcript"] = []
+            packed = zlib.compress(json.dumps(data).encode())
+            self.execute(
+                "insert into submission_probe_run values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+                [
+                    report.id, report.profile, vantage, report.started, report.verdict, report.failed_stage, report.seconds,
+                    report.delivery_seconds, packed,
+                ],
+            )  # fmt: skip
+        oldest = datetime.now(UTC) - timedelta(days=keep_days)
+        self.execute("delete from submission_probe_run where started < %s", [oldest])
+
+
+def _settings(name: str) -> dict[str, Any]:
+    options = f"-c statement_timeout={STATEMENT_SECONDS * 1000}"
+    return {"connect_timeout": CONNECT_SECONDS, "application_name": name[:63], "options": options, **_NETWORK}
+
+
+def _account(whose: str, username: str) -> list[str]:
+    return [whose.lower(), username.lower()]
+
+
+async def _got(connection: psycopg.AsyncConnection[Any], number: int) -> bool:
+    row = await (await connection.execute("select pg_try_advisory_lock(%s)", [number])).fetchone()
+    return bool(row and row[0])
+
+
+async def _holder(connection: psycopg.AsyncConnection[Any], number: int) -> str | None:
+    """The application name of the session that has the lock: a 64-bit key is shown in two halves (view pg_locks)."""
+    high, low = (number >> 32) & 0xFFFFFFFF, number & 0xFFFFFFFF
+    found = await connection.execute(
+        "select application_name from pg_locks join pg_stat_activity using (pid)"
+        " where locktype = 'advisory' and granted and classid::bigint = %s and objid::bigint = %s and objsubid = 1",
+        [high, low],
+    )
+    row = await found.fetchone()
+    return str(row[0]) if row and row[0] else None
+
+
+def _words(error: psycopg.Error) -> str:
+    """The first line of what libpq says: it names host and database, never a password."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,135 @@
+"""Runs from a queue that many workers share: procrastinate on PostgreSQL says who runs what, and when.
+
+A periodic job per profile and vantage point; whichever worker is first defers it, once. `lock` is the mailbox: no two workers
+use one at a time. `queueing_lock` is profile and vantage point: a queue that nobody works off does not pile up. A worker that
+dies sends no heartbeat; its job is taken up by another. https://procrastinate.readthedocs.io/
+"""
+
+import asyncio
+import contextlib
+import logging
+import zlib
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+import procrastinate
+from procrastinate import exceptions
+
+from probe.serve.targets import Target
+
+_STEPS = {60: "seconds", 3600: "minutes", 86400: "hours"}
+_TASK = "submission_probe.run"
+
+
+class WrongInterval(ValueError):
+    """The interval is none that a calendar has: it must divide a minute, an hour or a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a worker works. Seconds are floats; `stalled` is how long a worker may be silent before its jobs are taken up."""
+
+    conninfo: str
+    vantage: str
+    interval: float
+    concurrency: int = 10
+    stalled: float = 60.0
+    once: bool = False
+
+
+def crontab(interval: float, name: str) -> str:
+    """Six fields, seconds last, as croniter reads them; each profile at moments of its own. Raises WrongInterval."""
+    for whole, unit in _STEPS.items():
+        if interval == int(interval) and interval < whole and whole % interval == 0 and _fits(interval, whole):
+            offset = zlib.crc32(name.encode()) % int(interval)
+            return _fields(unit, int(interval), offset)
+    raise WrongInterval(f"{interval:g} s: expected what divides a minute, an hour or a day, such as 30s, 5m or 1h")
+
+
+def _fits(interval: float, whole: int) -> bool:
+    return interval % (whole // 60 if whole < 86400 else 3600) == 0
+
+
+def _fields(unit: str, interval: int, offset: int) -> str:
+    second, minute, hour = offset % 60, offset // 60 % 60, offset // 3600
+    if unit == "seconds":
+        return f"* * * * * {offset}-59/{interval}"
+    if unit == "minutes":
+        return f"{minute}-59/{interval // 60} * * * * {second}"
+    return f"{minute} {hour}-23/{interval // 3600} * * * {second}"
+
+
+def make_app(settings: Settings, targets: Iterable[Target], run: Callable[[str], Awaitable[None]]) -> procrastinate.App:
+    """The application: one periodic job a target, and the sweep of stalled jobs. Raises WrongInterval."""
+    connector = procrastinate.PsycopgConnector(conninfo=settings.conninfo, kwargs={"application_name": "submission-probe worker"})
+    app = procrastinate.App(connector=connector)
+
+    @app.task(name=_TASK, pass_context=False)
+    async def job(timestamp: int, profile: str) -> None:
+        await run(profile)
+
+    for target in targets:
+        app.periodic(
+            cron=crontab(settings.interval, target.name),
+            periodic_id=f"{target.name}@{settings.vantage}",
+            queue=settings.vantage,
+            lock=f"mailbox {target.mailboxes[0]}" if target.mailboxes else f"profile {target.name}",
+            queueing_lock=f"{target.name}@{settings.vantage}",
+            task_kwargs={"profile": target.name},
+        )(job)
+    return app
+
+
+async def prepare(conninfo: str) -> None:
+    """procrastinate's own tables, where they are missing."""
+    app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=conninfo))
+    async with app.open_async():
+        if not await app.check_connection_async():
+            await app.schema_manager.apply_schema_async()
+
+
+async def work(app: procrastinate.App, settings: Settings, stopped: asyncio.Event) -> None:
+    """Take jobs until `stopped` (with `once`: until the queue is empty). Raises exceptions.ConnectorException."""
+    logging.getLogger("procrastinate").setLevel(logging.ERROR)
+    beat = max(0.5, settings.stalled / 4)
+    async with app.open_async():
+        working = asyncio.create_task(
+            app.run_worker_async(
+                queues=[settings.vantage],
+                concurrency=settings.concurrency,
+                wait=not settings.once,
+                install_signal_handlers=False,
+                delete_jobs=procrastinate.jobs.DeleteJobCondition.ALWAYS,
+                update_heartbeat_interval=beat,
+                stalled_worker_timeout=settings.stalled * 10,
+                fetch_job_polling_interval=1.0,
+            )
+        )
+        sweeping = asyncio.create_task(_sweep(app, settings, beat))
+        stopping = asyncio.create_task(stopped.wait())
+        try:
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                working.cancel()  # procrastinate's way to stop: running jobs are waited for
+            with contextlib.suppress(asyncio.CancelledError):
+                await working
+        finally:
+            for task in (sweeping, stopping):
+                task.cancel()
+
+
+async def _sweep(app: procrastinate.App, settings: Settings, beat: float) -> None:
+    """Put the jobs of dead workers back into the queue: their locks would keep the mailbox for ever."""
+    while True:
+        with contextlib.suppress(exceptions.ProcrastinateException):
+            for job in await app.job_manager.get_stalled_jobs(queue=settings.vantage, seconds_since_heartbeat=settings.stalled):
+                await _again(app, job)
+        await asyncio.sleep(beat)
+
+
+async def _again(app: procrastinate.App, job: procrastinate.jobs.Job) -> None:
+    """Once more; where the next one of the same profile is queued already, that one is enough."""
+    try:
+        await app.job_manager.retry_job(job)
+    except (exceptions.AlreadyEnqueued, exceptions.UniqueViolation):
+        await app.job_manager.finish_job(job, procrastinate.jobs.Status.FAILED, delete_job=True)

@@ -1,0 +1,64 @@
+"""A real PostgreSQL in a temporary directory: its own user, a high port of loopback, ended by its process id."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+
+from tests.servers.mail import free_port
+
+START_SECONDS = 30.0
+
+
+def programs() -> Path:
+    """The folder of Debian's newest server."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    assert found, "not installed: postgresql (run make test)"
+    return found[-1]
+
+
+class PostgreSQL:
+    """A context manager; `conninfo` is what libpq takes."""
+
+    def __enter__(self) -> "PostgreSQL":
+        self.directory = Path(tempfile.mkdtemp(prefix="probe-postgresql-"))
+        account = pwd.getpwnam("postgres")
+        os.chown(self.directory, account.pw_uid, account.pw_gid)
+        self.port = free_port()
+        who = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "cwd": self.directory}
+        data = self.directory / "data"
+        made = subprocess.run(
+            [programs() / "initdb", "-D", data, "-A", "trust", "-U", "probe", "--no-sync"], capture_output=True, text=True, **who
+        )
+        assert made.returncode == 0, made.stderr
+        options = ["-c", f"port={self.port}", "-c", f"unix_socket_directories={self.directory}", "-c", "fsync=off"]
+        with (self.directory / "log").open("wb") as log:
+            self.process = subprocess.Popen([programs() / "postgres", "-D", data, *options], stdout=log, stderr=log, **who)
+        self.conninfo = f"host=127.0.0.1 port={self.port} user=probe dbname=postgres"
+        self._await()
+        return self
+
+    def _await(self) -> None:
+        until = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                psycopg.connect(self.conninfo, connect_timeout=2).close()
+                return
+            except psycopg.OperationalError:
+                assert self.process.poll() is None and time.monotonic() < until, (self.directory / "log").read_text()
+                time.sleep(0.05)
+
+    def __exit__(self, *_: object) -> None:
+        self.process.send_signal(signal.SIGINT)  # "fast": connections are ended
+        self.process.wait(30)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def ask(self, question: str, *values: object) -> list[tuple[object, ...]]:
+        with psycopg.connect(self.conninfo, autocommit=True) as connection:
+            return connection.execute(question, values).fetchall()  # type: ignore[arg-type]
