@@ -80,6 +80,8 @@ class Report:
     interrupted: bool = False
     # `delivery_seconds` (at most) and `certificate_days` (at least): graphs draw them, and a saved run keeps its own.
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
+    # By metric, the ranges (warning, critical) of a monitoring plugin's -w and -c, as they were given.
+    ranges: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:

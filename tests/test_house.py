@@ -37,8 +37,10 @@ ALLOWED = {
     "auditing": GROUND | {"observe", "plan", "roundtrip", "lockout"},
     "sweeping": GROUND | {"observe", "keep", "plan", "roundtrip", "lockout"},
     "discovering": GROUND | {"observe", "plan", "roundtrip"},
+    "ranges": {"report"},
+    "telemetry": {"report", "version"},
     "serve": GROUND | {"observe", "tell", "keep", "plan", "roundtrip", "nodes", "collecting", "saved"},
-    "cli": GROUND | STORIES | {"serve"} | {"observe", "judge", "tell", "keep", "plan", "options", "sandbox"},
+    "cli": GROUND | STORIES | {"serve", "telemetry", "ranges"} | {"observe", "judge", "tell", "keep", "plan", "options", "sandbox"},
     "__main__": {"cli", "version"},
 }
 # The face of the library names its homes for type checkers only; at run time it imports nothing of ours but the version.

@@ -4,7 +4,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +40,8 @@ class Wish:
     send_only: bool = False
     jitter: float = 0.0
     ping: str | None = None
+    otel: bool = False
+    ranges: Mapping[str, Any] = field(default_factory=dict)
 
 
 def carry_out(profiles: Sequence["Profile"], plans: Sequence["Plan"], wish: Wish) -> int:
@@ -57,6 +59,7 @@ def carry_out(profiles: Sequence["Profile"], plans: Sequence["Plan"], wish: Wish
     started = datetime.now(UTC)
     with _live.progress([plan.profile for plan in ready], shown=not wish.quiet) as watches:
         reports, before = asyncio.run(_run(ready, profiles, watches, wish))
+    reports = _within(reports, wish)
     seconds = (datetime.now(UTC) - started).total_seconds()
     compared = _compared(reports, started, seconds, wish)
     attempts = 1 + len({report.started for report in before}) if before else 1
@@ -65,9 +68,26 @@ def carry_out(profiles: Sequence["Profile"], plans: Sequence["Plan"], wish: Wish
         comparison=compared, attempts=attempts, history=_past(reports, wish),
     )  # fmt: skip
     _keep([*before, *reports], wish)
+    if wish.otel:
+        _export([*before, *reports])
     code = _exit_code(reports, compared, wish)
     _ping(wish, "" if code in (0, 1) else "/fail")
     return code
+
+
+def _within(reports: "list[Report]", wish: Wish) -> "list[Report]":
+    """The reports, judged by the ranges of -w and -c too."""
+    if not wish.ranges:
+        return reports
+    from probe.ranges import judged
+    from probe.tell._words import certificate_days
+
+    def values(report: "Report") -> dict[str, float]:
+        days = [left for stage in report.stages if (left := certificate_days(stage)) is not None]
+        known = {"delivery": report.delivery_seconds, "total": report.seconds, "certificate": min(days, default=None)}
+        return {name: value for name, value in known.items() if value is not None}
+
+    return [judged(report, wish.ranges, values(report)) for report in reports]
 
 
 def _ping(wish: Wish, end: str) -> None:
@@ -113,6 +133,14 @@ def _keep(reports: "Sequence[Report]", wish: Wish) -> None:
     remark = add(wish.history, reports)
     if remark:
         print(f"probe: {remark}; the verdict stands", file=sys.stderr)
+
+
+def _export(reports: "Sequence[Report]") -> None:
+    """To OpenTelemetry. It never changes a verdict."""
+    from probe.telemetry import export_over_http
+
+    if not export_over_http(reports):
+        print("probe: --otel: the trace was not exported: the collector did not take it; the verdict stands", file=sys.stderr)
 
 
 def _exit_code(reports: "Sequence[Report]", compared: "Comparison | None", wish: Wish) -> int:

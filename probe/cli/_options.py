@@ -8,8 +8,8 @@ import typer
 Profiles = Annotated[list[str] | None, typer.Argument(help="A profile's name, or a path to a TOML file.", show_default=False)]
 OneProfile = Annotated[str, typer.Argument(help="A profile's name, or a path to a TOML file.", show_default=False)]
 Format = Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="What stdout carries.")]
-Host = Annotated[str | None, typer.Option(help="The FQDN users type (submission.host).")]
-Port = Annotated[int | None, typer.Option(help="The submission port (submission.port).")]
+Host = Annotated[str | None, typer.Option("-H", "--host", help="The FQDN users type (submission.host).")]
+Port = Annotated[int | None, typer.Option("-p", "--port", help="The submission port (submission.port).")]
 Security = Annotated[str | None, typer.Option(metavar="starttls|tls|plaintext", help="How the submission is secured.")]
 User = Annotated[str | None, typer.Option(help="The account's user name.")]
 PasswordEnv = Annotated[str | None, typer.Option(metavar="NAME", help="Environment variable with the password.")]
@@ -21,7 +21,7 @@ CaFile = Annotated[Path | None, typer.Option(metavar="FILE", help="PEM file with
 TrustAny = Annotated[
     bool, typer.Option("--trust-any-certificate", help="Go on with any certificate; every finding is still reported.")
 ]
-Timeout = Annotated[str | None, typer.Option(metavar="DURATION", help="The whole run's limit, such as 50s.")]
+Timeout = Annotated[str | None, typer.Option("-t", "--timeout", metavar="DURATION", help="The whole run's limit, such as 50s.")]
 TryAgain = Annotated[
     bool, typer.Option("--try-again", help="Log on even with a password that was refused lately (each refusal counts).")
 ]
@@ -41,6 +41,13 @@ Collect = Annotated[bool, typer.Option("--collect", help="Look for what earlier 
 Blame = Annotated[str | None, typer.Option(metavar="send|read|all", help="Whose failure is critical; the other's is unknown.")]
 Jitter = Annotated[str, typer.Option(metavar="DURATION", help="Wait a random time first, at most so long.")]
 Ping = Annotated[str | None, typer.Option(metavar="URL", help="Tell a dead-man's switch: URL/start, then URL or URL/fail.")]
+RangeWarning = Annotated[
+    str | None, typer.Option("-w", "--warning", metavar="RANGES", help="For -o nagios: delivery=10,total=30,certificate=21:")
+]
+RangeCritical = Annotated[
+    str | None, typer.Option("-c", "--critical", metavar="RANGES", help="For -o nagios, as -w; they override the profile's limits.")
+]
+Otel = Annotated[bool, typer.Option("--otel", help="Export each run as a trace (extra otel; OTEL_* variables say where).")]
 Repeat = Annotated[int, typer.Option(min=1, max=10_000, help="Run so often, and show latency and loss.")]
 Interval = Annotated[str, typer.Option(metavar="DURATION", help="Between two runs of --repeat or --wait-until-ok.")]
 WaitUntilOk = Annotated[

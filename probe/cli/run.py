@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from probe.cli.compare import saved, wanted
 if TYPE_CHECKING:
     from probe.cli._carry_out import Wish
     from probe.profile import Profile
+    from probe.ranges import Limits
 
 
 def register(app: typer.Typer) -> None:
@@ -60,6 +62,9 @@ def run(
     concurrency: option.Concurrency = 10,
     jitter: option.Jitter = "0",
     ping: option.Ping = None,
+    warning: option.RangeWarning = None,
+    critical: option.RangeCritical = None,
+    otel: option.Otel = False,
     allow_warnings: option.AllowWarnings = False,
     dry_run: option.DryRun = False,
     verbose: option.Verbose = False,
@@ -75,6 +80,8 @@ def run(
     loaded = load_all(_names(profiles, host), option.given(**{name: options[name] for name in _SETTINGS}))
     how = {"light": light or (collect and not send_only), "delete": not no_delete, "pipelining": not no_pipelining}
     plans = [make_plan(profile, send_only=send_only and not collect, **how) for profile in loaded]
+    if otel and find_spec("opentelemetry.exporter.otlp") is None:
+        raise typer.BadParameter("--otel needs opentelemetry: pip install 'submission-probe[otel]'")
     if dry_run:
         sys.stdout.write(_show.plans(plans, output))
         return 0
@@ -90,7 +97,7 @@ def _wish(options: dict[str, Any], files: list[tuple[str, Path]]) -> "Wish":
     if options["repeat"] > 1 and options["wait_until_ok"] is not None:
         raise typer.BadParameter("--repeat and --wait-until-ok do not go together")
     waits = options["wait_until_ok"]
-    same = ("output", "concurrency", "allow_warnings", "try_again", "verbose", "quiet", "repeat")
+    same = ("output", "concurrency", "allow_warnings", "try_again", "verbose", "quiet", "repeat", "otel")
     return Wish(
         **{name: options[name] for name in same},
         files=files,
@@ -103,7 +110,20 @@ def _wish(options: dict[str, Any], files: list[tuple[str, Path]]) -> "Wish":
         ping=options["ping"],
         expected=wanted(options["expect_change"], options["expectations"]),
         history=history_file(options["history"]),
+        ranges=_ranges(options),
     )
+
+
+def _ranges(options: dict[str, Any]) -> "dict[str, Limits]":
+    """-w and -c. Raises a usage error."""
+    from probe.ranges import NotARange, limits
+
+    if options["output"] != "nagios" and (options["warning"], options["critical"]) != (None, None):
+        raise typer.BadParameter("-w and -c go with -o nagios; a profile has [limits] and [tls] for the other outputs")
+    try:
+        return limits(options["warning"], options["critical"])
+    except NotARange as error:
+        raise typer.BadParameter(f"-w, -c: {error}") from None
 
 
 def _seconds(name: str, text: str) -> float:

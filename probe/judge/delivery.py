@@ -9,6 +9,12 @@ from probe.record import Record, StageRecord
 from probe.report import Finding, Kind, Severity
 
 FINDINGS = {
+    # Raised by ranges.py, for monitoring plugins' -w and -c.
+    "threshold.exceeded": Kind(
+        "a value is outside of the range that -w or -c gives",
+        "The server is slower than the check allows, or its certificate ends sooner; or the range is too narrow.",
+        ("Compare with earlier runs: probe history; then mend the server, or widen the range.",),
+    ),
     "delivery.missing": Kind(
         "the message was accepted, but did not arrive",
         "It is likely still queued, was filtered, bounced, or delivered to another mailbox.",

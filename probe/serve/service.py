@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,8 @@ class Service:
         self.runner = Runner(self._note, self.board.note_collected, concurrency=settings.concurrency, place=settings.place)
         self._schedule = Schedule(self.runner, self.board, settings.interval)
         self._writes: set[asyncio.Task[None]] = set()
+        # One thread: writers do not wait for each other's locks, and the allocator keeps one more arena, not one a thread.
+        self._writer = ThreadPoolExecutor(1, "store")
         self.web = webconfig.read(settings.web_config)
         self.targets: dict[str, Target] = {}
         self._take(load_targets(settings.profiles, settings.overlays))
@@ -74,9 +77,14 @@ class Service:
     def _note(self, target: Target, reports: Sequence[Report]) -> None:
         self.board.note(target, reports)
         if self._settings.store is not None:
-            task = asyncio.create_task(_write(self._settings.store, reports))
+            task = asyncio.create_task(self._write(self._settings.store, reports))
             self._writes.add(task)
             task.add_done_callback(self._writes.discard)
+
+    async def _write(self, store: Callable[[Sequence[Report]], str | None], reports: Sequence[Report]) -> None:
+        remark = await asyncio.get_running_loop().run_in_executor(self._writer, store, reports)
+        if remark:
+            print(f"probe serve: {remark}", file=sys.stderr, flush=True)
 
     def leftovers(self) -> dict[str, int]:
         """By profile, messages of runs that are over, which are not known to be gone."""
@@ -98,12 +106,6 @@ class Service:
         self._schedule.stop()
         await self.runner.finish()
         await asyncio.gather(*self._writes)
-
-
-async def _write(store: Callable[[Sequence[Report]], str | None], reports: Sequence[Report]) -> None:
-    remark = await asyncio.to_thread(store, reports)
-    if remark:
-        print(f"probe serve: {remark}", file=sys.stderr, flush=True)
 
 
 def safe_lines(text: str) -> str:

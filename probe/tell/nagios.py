@@ -69,14 +69,16 @@ def _perfdata(reports: Sequence[Report]) -> Iterator[str]:
     for prefix, report in zip(prefixes, reports, strict=True):
         if report.delivery_seconds is not None:
             line = report.thresholds.get("delivery_seconds", _NONE)
-            yield _metric(f"{prefix}delivery", f"{report.delivery_seconds:.6f}s", _number(line.warning), _number(line.critical))
-        yield _metric(f"{prefix}total", f"{report.seconds:.6f}s")
+            drawn = report.ranges.get("delivery", (_number(line.warning), _number(line.critical)))
+            yield _metric(f"{prefix}delivery", f"{report.delivery_seconds:.6f}s", *drawn)
+        yield _metric(f"{prefix}total", f"{report.seconds:.6f}s", *report.ranges.get("total", ("", "")))
         days = [left for stage in report.stages if (left := certificate_days(stage)) is not None]
         if days:
             line = report.thresholds.get("certificate_days", _NONE)
             # `21:` alerts below 21 (guidelines, "Threshold and ranges").
             warning, critical = (f"{number}:" if number else "" for number in map(_number, (line.warning, line.critical)))
-            yield _metric(f"{prefix}certificate_days", f"{min(days):.2f}", warning, critical, least="")
+            drawn = report.ranges.get("certificate", (warning, critical))
+            yield _metric(f"{prefix}certificate_days", f"{min(days):.2f}", *drawn, least="")
     for prefix, report in zip(prefixes, reports, strict=True):
         for stage in report.stages:
             if stage.status != "skipped":

@@ -1,0 +1,100 @@
+"""Thresholds as monitoring plugins take them (-w, -c), in the guidelines' range syntax.
+
+https://www.monitoring-plugins.org/doc/guidelines.html#THRESHOLDFORMAT: `10` alerts below 0 or above 10, `10:` below 10,
+`~:10` above 10, `10:20` outside of both, `@10:20` inside.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import inf
+
+from probe.report import Finding, Report, Severity, Verdict, worst_verdict
+
+METRICS = ("delivery", "total", "certificate")
+_NUMBER = r"-?(?:\d+\.?\d*|\.\d+)"
+_RANGE = re.compile(rf"(@?)(?:(~|{_NUMBER})?:)?({_NUMBER})?")
+
+
+class NotARange(ValueError):
+    """The text is no range; the message says what is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """`text` as it was given; alerts outside of low..high, or with `inside` within them, ends included."""
+
+    text: str
+    low: float
+    high: float
+    inside: bool
+
+    def alerts(self, value: float) -> bool:
+        return (self.low <= value <= self.high) == self.inside
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one metric."""
+
+    warning: Range | None = None
+    critical: Range | None = None
+
+
+def parse(text: str) -> Range:
+    """Raises NotARange."""
+    found = _RANGE.fullmatch(text.strip())
+    if found is None or (found[2] is None and found[3] is None):
+        raise NotARange(f"expected a range such as 10, 10:, ~:10, 10:20 or @10:20, got {text!r}")
+    low = -inf if found[2] == "~" else float(found[2] or 0)
+    high = inf if found[3] is None else float(found[3])
+    if low > high:
+        raise NotARange(f"the range {text!r} begins above its end")
+    return Range(text.strip(), low, high, bool(found[1]))
+
+
+def limits(warning: str | None, critical: str | None) -> dict[str, Limits]:
+    """`delivery=10,total=30,certificate=21:`; a range alone is the delivery's, in seconds. Raises NotARange."""
+    given = _named(warning), _named(critical)
+    return {name: Limits(given[0].get(name), given[1].get(name)) for name in METRICS if name in given[0] or name in given[1]}
+
+
+def _named(text: str | None) -> dict[str, Range]:
+    found = {}
+    for part in (text or "").split(",") if text is not None else ():
+        name, equals, words = part.partition("=")
+        name, words = (name.strip(), words) if equals else ("delivery", part)
+        if name not in METRICS:
+            raise NotARange(f"no metric {name!r}; there are {', '.join(METRICS)}")
+        found[name] = parse(words)
+    return found
+
+
+def judged(report: Report, wanted: Mapping[str, Limits], values: Mapping[str, float]) -> Report:
+    """The report with a finding for each value that its range refuses. `values` by metric: seconds, and days of the certificate."""
+    found = list(report.findings)
+    verdicts: list[Verdict] = [report.verdict]
+    for name, limit in wanted.items():
+        value = values.get(name)
+        severity = None if value is None else _severity(limit, value)
+        if severity is not None:
+            words = limit.critical if severity == "critical" else limit.warning
+            assert words is not None
+            text = f"{name} is {value:.2f}, outside of the {severity} range {words.text}"
+            found.append(Finding("threshold.exceeded", severity, _STAGES[name], text))
+            verdicts.append("critical" if severity == "critical" else "warning")
+    told = {name: (_text(limit.warning), _text(limit.critical)) for name, limit in wanted.items()}
+    return replace(report, findings=tuple(found), verdict=worst_verdict(verdicts), ranges=told)
+
+
+_STAGES = {"delivery": "imap.find", "total": "smtp.submit", "certificate": "smtp.certificate"}
+
+
+def _severity(limit: Limits, value: float) -> Severity | None:
+    if limit.critical is not None and limit.critical.alerts(value):
+        return "critical"
+    return "warning" if limit.warning is not None and limit.warning.alerts(value) else None
+
+
+def _text(given: Range | None) -> str:
+    return "" if given is None else given.text
