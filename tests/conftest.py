@@ -10,6 +10,8 @@ from tests.servers.mail import MailServers, available
 from tests.servers.pki import Authority
 
 _SERVER_FIXTURES = {"mail", "mail_servers", "everything"}
+# Whole folders that start programs of Debian's: monitors, PostgreSQL, Prometheus.
+_SERVER_FOLDERS = {"deploy", "fleet", "monitors", "serve"}
 _SKIPPED: list[str] = []
 
 
@@ -30,7 +32,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def _needs_servers(item: pytest.Item) -> bool:
-    return bool(_SERVER_FIXTURES & set(getattr(item, "fixturenames", ())))
+    return item.path.parent.name in _SERVER_FOLDERS or bool(_SERVER_FIXTURES & set(getattr(item, "fixturenames", ())))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # the last word, behind pytest's own summary

@@ -29,6 +29,10 @@ SERVICES = ("submission", "submissions", "smtp25", "imap", "imaps", "pop3", "pop
 _INNER = ("lmtp", "auth", "quota")
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _POSTFIX_MASTER = Path("/usr/lib/postfix/sbin/master")
+_PROGRAMS = (
+    "dovecot", "krb5kdc", "kadmin.local", "kinit", "nagios4", "icinga2", "prometheus", "promtool", "prometheus-alertmanager", "amtool",
+    "ansible-playbook", "systemd-analyze", "crontab",
+)  # fmt: skip
 _START_SECONDS = 20.0
 _STOP_SECONDS = 0.5
 _RELOAD_SECONDS = 10.0
@@ -39,7 +43,7 @@ def available() -> str | None:
     files = [_POSTFIX_MASTER, *(Path("/usr/lib/dovecot") / name for name in ("imap", "pop3", "lmtp"))]
     files.append(Path("/usr/lib/dovecot/modules/auth/libmech_gssapi.so"))
     missing = [str(path) for path in files if not path.exists()]
-    missing += [name for name in ("dovecot", "krb5kdc", "kadmin.local", "kinit") if not shutil.which(name, path=_PATH)]
+    missing += [name for name in _PROGRAMS if not shutil.which(name, path=_PATH)]
     missing += [f"Python's {name}" for name in ("gssapi", "krb5") if find_spec(name) is None]
     if missing:
         return f"not installed: {', '.join(missing)} (run make test)"
