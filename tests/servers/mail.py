@@ -30,8 +30,8 @@ _INNER = ("lmtp", "auth", "quota")
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _POSTFIX_MASTER = Path("/usr/lib/postfix/sbin/master")
 _PROGRAMS = (
-    "dovecot", "krb5kdc", "kadmin.local", "kinit", "nagios4", "icinga2", "prometheus", "promtool", "prometheus-alertmanager", "amtool",
-    "ansible-playbook", "systemd-analyze", "crontab",
+    "dovecot", "krb5kdc", "kadmin.local", "kinit", "nagios4", "icinga2", "prometheus", "promtool", "prometheus-alertmanager",
+    "amtool", "ansible-playbook", "systemd-analyze", "crontab",
 )  # fmt: skip
 _START_SECONDS = 20.0
 _STOP_SECONDS = 0.5
