@@ -37,6 +37,41 @@ def crontab(job: Job) -> str:
     return "".join(f"{line}\n" for line in (*lines, f"*/5 * * * * {command}"))
 
 
+# As in deploy/systemd/submission-probe@.service; homes can be read, since the profile may lie in one.
+_HARDENING = """\
+UMask=0077
+CapabilityBoundingSet=
+AmbientCapabilities=
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=read-only
+ProtectProc=invisible
+ProcSubset=pid
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+PrivateTmp=yes
+PrivateDevices=yes
+PrivateUsers=yes
+DevicePolicy=closed
+RemoveIPC=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
+MemoryMax=256M
+"""
+
+
 def service(job: Job) -> str:
     """A oneshot unit with a user of its own. The password is a credential: not in the environment, for this unit alone."""
     source = job.password_file or Path(f"/etc/submission-probe/{job.unit}.password")
@@ -59,12 +94,7 @@ TimeoutStartSec=5min
 DynamicUser=yes
 StateDirectory=submission-probe
 Environment=SUBMISSION_PROBE_STATE=%S/submission-probe
-ProtectSystem=strict
-ProtectHome=read-only
-PrivateTmp=yes
-PrivateDevices=yes
-NoNewPrivileges=yes
-"""
+{_HARDENING}"""
 
 
 def timer(job: Job) -> str:

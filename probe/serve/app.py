@@ -80,7 +80,7 @@ async def _probe(request: Request) -> Response:
     """One run, now, within the time that the scrape has."""
     service = _service(request)
     name = request.query_params.get("target", "")
-    target = service.targets.get(name)
+    target = service.find(name)
     if target is None:
         return PlainTextResponse("target: no such profile is served here; `/` lists those that are\n", status_code=400)
     seconds = _time(request.headers.get(TIMEOUT_HEADER))

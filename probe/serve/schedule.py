@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import sys
+import traceback
 from collections.abc import Iterable
 
 from probe.serve.board import Board
@@ -39,6 +41,15 @@ class Schedule:
             task.cancel()
         self._watches.clear()
 
+    async def _once(self, target: Target) -> None:
+        """A bug of ours in one run must not end the watch: a profile that nobody probes any more looks like health."""
+        try:
+            await self._runner.run(target)
+            await self._runner.collect(target)
+        except Exception as bug:
+            said = "".join(traceback.format_exception_only(bug)).strip()
+            print(f"probe serve: {target.name}: internal error: {said}; it runs again next time", file=sys.stderr, flush=True)
+
     async def _watch(self, target: Target, delay: float) -> None:
         assert self._interval is not None
         loop = asyncio.get_running_loop()
@@ -46,7 +57,6 @@ class Schedule:
             self._board.expect(target.name, delay)
             await asyncio.sleep(delay)
             begun = loop.time()
-            await self._runner.run(target)
-            await self._runner.collect(target)
+            await self._once(target)
             pause = self._interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  spreads load
             delay = max(0.0, pause - (loop.time() - begun))

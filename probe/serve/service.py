@@ -52,6 +52,13 @@ class Service:
         self.targets: dict[str, Target] = {}
         self._take(load_targets(settings.profiles, settings.overlays))
 
+    def find(self, name: str) -> Target | None:
+        """The profile of that name, or the one that was given by this very word (a path) when the program was started."""
+        found = self.targets.get(name)
+        if found is None and name in self._settings.profiles:
+            found = next((target for target in self.targets.values() if target.given == name), None)
+        return found
+
     def reload(self) -> str | None:
         """Read the profiles and the web-config file again. On a mistake all stays as it was; the mistake is returned, and shown."""
         try:

@@ -10,9 +10,11 @@ from probe.profile import Overlay, Problem, Profile, ProfileError, load, names
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A profile that may be run. `plan` holds no secret yet; `mailboxes` are those it reads (host and user), sorted."""
+    """A profile that may be run. `given` is how it was named; `plan` holds no secret yet; `mailboxes` are those it reads (host and
+    user), sorted."""
 
     name: str
+    given: str
     profile: Profile
     plan: Plan
     mailboxes: tuple[str, ...]
@@ -27,7 +29,7 @@ def load_targets(wanted: Sequence[str], overlays: Sequence[Overlay] = ()) -> dic
     found: dict[str, Target] = {}
     for name in wanted or _users_own():
         try:
-            target = _target(load(name, list(overlays), plugins=plugins()))
+            target = _target(name, load(name, list(overlays), plugins=plugins()))
         except ProfileError as error:
             problems += error.problems
             continue
@@ -47,8 +49,8 @@ def _users_own() -> list[str]:
     return [str(path) for _, path, origin, _ in names(os.environ) if origin == "user"]
 
 
-def _target(profile: Profile) -> Target:
-    return Target(profile.name, profile, make_plan(profile), mailboxes(profile))
+def _target(given: str, profile: Profile) -> Target:
+    return Target(profile.name, given, profile, make_plan(profile), mailboxes(profile))
 
 
 def mailboxes(profile: Profile) -> tuple[str, ...]:

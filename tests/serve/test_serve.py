@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from probe.sandbox import Sandbox
+from probe.serve.service import Service, Settings
+from probe.serve.targets import Target
 from tests.canary import leaks
 from tests.serve.serving import Serving, values
 from tests.servers.pki import Authority
@@ -66,8 +68,27 @@ async def test_a_probe_gives_the_names_that_dashboards_know(tmp_path: Path) -> N
         assert {"probe_duration_seconds", "probe_dns_lookup_time_seconds", "probe_ssl_last_chain_info"} <= told.keys()
         assert told["submission_probe_stage_success"][("imap.verify", "office")] == 1
         assert sandbox.addresses["submission"].host not in text  # no address is a label
+        assert (await serving.get("/probe", params={"target": str(tmp_path / "office.toml")})).status_code == 200
         debug = await serving.get("/probe", params={"target": "office", "debug": "true"})
         assert "EHLO" in debug.text and not leaks([text, debug.text], sandbox.password, sandbox.username)
+
+
+async def test_a_bug_in_one_run_does_not_end_the_watch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with Sandbox() as sandbox:
+        service = Service(Settings((profile(tmp_path, sandbox),), interval=0.05))
+        ran = asyncio.Event()
+
+        async def run(target: Target) -> None:
+            if ran.is_set():
+                again.set()
+            ran.set()
+            raise ZeroDivisionError
+
+        again = asyncio.Event()
+        service.runner.run = run  # type: ignore[assignment, method-assign]
+        await asyncio.wait_for(again.wait(), 20)
+        await service.finish()
+        assert "office: internal error: ZeroDivisionError; it runs again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("target", ["", "elsewhere", "../office", "office.toml", "127.0.0.1:25"])
