@@ -194,11 +194,7 @@ async def test_icinga(folder: Path) -> None:
         (folder / "submission-probe.conf").write_text(ours)
         services = [SERVICE.format(name=name, path=path) for name, path in profiles(folder, well, full, soon).items()]
         (folder / "icinga.conf").write_text(ICINGA.format(folder) + "".join(services))
-        places = [f"-D{name}Dir={folder}/{name.lower()}" for name in ("Data", "Log", "Cache", "Spool", "InitRun")]
-        for place in places:
-            Path(place.partition("=")[2]).mkdir()
-        users = {"ICINGA2_USER": "root", "ICINGA2_GROUP": "root", "SUBMISSION_PROBE_STATE": str(folder / "state")}
-        command = ["/usr/sbin/icinga2", "daemon", "-c", str(folder / "icinga.conf"), *places]
+        command, users = _icinga(folder)
         checked = subprocess.run([*command, "-C"], capture_output=True, text=True, env={**_environ(), **users})
         assert checked.returncode == 0, checked.stdout + checked.stderr
         log = folder / "out.log"
@@ -208,6 +204,38 @@ async def test_icinga(folder: Path) -> None:
                 state, output, perfdata = file
                 assert state == name and output.startswith(f"SUBMISSION {name} - ") and "|" not in output
                 assert re.search(r"\btotal=[\d.]+s", perfdata) and "certificate_days=" in perfdata
+
+
+async def test_icinga_kills_a_check_and_its_message_is_accounted_for(folder: Path) -> None:
+    """Icinga sends SIGTERM after the command's time-out and SIGKILL soon after: the trace of the message stays."""
+    async with Sandbox(fault="never-delivers") as never:
+        ours = (DEPLOY / "icinga" / "submission-probe.conf").read_text().replace("/usr/bin/probe", str(PROGRAM))
+        (folder / "submission-probe.conf").write_text(ours.replace("timeout = 60s", "timeout = 2s"))
+        (folder / "slow.toml").write_text(never.profile())
+        (folder / "icinga.conf").write_text(ICINGA.format(folder) + SERVICE.format(name="slow", path=folder / "slow.toml"))
+        command, users = _icinga(folder)
+        log = folder / "out.log"
+        async with running(*command, log=log, **users):
+            state, output, _ = await told(folder, "slow", log)
+            assert state == "UNKNOWN" or "imeout" in output, (state, output)
+        environ = {**_environ(), **users}
+        swept = await asyncio.to_thread(
+            subprocess.run,
+            [PROGRAM, "sweep", folder / "slow.toml", "--older-than", "0s"],
+            capture_output=True,
+            text=True,
+            env=environ,
+        )
+        assert swept.returncode == 1 and "missing submission-probe-" in swept.stdout, swept.stdout + swept.stderr
+
+
+def _icinga(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """The command line and the environment of a daemon that keeps everything in the folder."""
+    places = [f"-D{name}Dir={folder}/{name.lower()}" for name in ("Data", "Log", "Cache", "Spool", "InitRun")]
+    for place in places:
+        Path(place.partition("=")[2]).mkdir()
+    users = {"ICINGA2_USER": "root", "ICINGA2_GROUP": "root", "SUBMISSION_PROBE_STATE": str(folder / "state")}
+    return ["/usr/sbin/icinga2", "daemon", "-c", str(folder / "icinga.conf"), *places], users
 
 
 def _environ() -> dict[str, str]:
