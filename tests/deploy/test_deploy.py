@@ -48,6 +48,14 @@ def test_units_are_sound_and_hardened(tmp_path: Path, unit: str) -> None:
     assert exposure and float(exposure[1]) <= 1.5
 
 
+def test_what_init_writes_is_as_hardened() -> None:
+    from probe.cli._schedule import _HARDENING
+
+    for unit in ("submission-probe@.service", "submission-probe-serve.service"):
+        shipped = (DEPLOY / "systemd" / unit).read_text().replace("ProtectHome=yes", "ProtectHome=read-only")
+        assert _HARDENING in shipped
+
+
 def test_the_timer_is_sound(tmp_path: Path) -> None:
     calendar = re.search(r"OnCalendar=(.*)", (DEPLOY / "systemd" / "submission-probe@.timer").read_text())
     assert calendar and "Next elapse" in told("systemd-analyze", "calendar", calendar[1])
