@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from probe.sandbox import Sandbox
-from tests.serve.serving import ROOT
+from tests.serve.serving import ROOT, values
+from tests.servers.mail import free_port
 
 DEPLOY = ROOT / "deploy"
 PROGRAM = Path(sys.executable).parent / "probe"
@@ -253,3 +255,69 @@ async def told(folder: Path, name: str, log: Path) -> list[str]:
                     if line.startswith(f"{name}\t"):
                         return line.split("\t")[1:]
             await asyncio.sleep(0.2)
+
+
+async def test_node_exporter_takes_the_textfile(folder: Path) -> None:
+    """The textfile collector refuses a whole folder for one file that it cannot parse, and says so in a metric of its own."""
+    port = free_port()
+    command = [
+        "/usr/bin/prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{port}", "--collector.disable-defaults",
+        "--collector.textfile", f"--collector.textfile.directory={folder}",
+    ]  # fmt: skip
+    async with Sandbox() as well, Sandbox(fault="mailbox-full") as full:
+        for name, sandbox in (("well", well), ("full", full)):
+            (folder / f"{name}.toml").write_text(sandbox.profile())
+            arguments = ["run", str(folder / f"{name}.toml"), "-q", "--report", f"prometheus={folder}/{name}.prom"]
+            environ = {**_environ(), "SUBMISSION_PROBE_STATE": str(folder / "state")}
+            ran = await asyncio.to_thread(subprocess.run, [PROGRAM, *arguments], capture_output=True, env=environ)
+            assert ran.returncode == (2 if name == "full" else 0)
+        async with running(*command, log=folder / "out.log"), httpx.AsyncClient() as client:
+            found = values(await _scraped(client, f"http://127.0.0.1:{port}/metrics"))
+        assert found["node_textfile_scrape_error"] == {(): 0}
+        assert found["submission_probe_success"] == {("well",): 1, ("full",): 0}
+
+
+async def _scraped(client: httpx.AsyncClient, url: str) -> str:
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            try:
+                return (await client.get(url)).text
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
+
+
+CRON = """
+mount --bind {0}/cron.d /etc/cron.d
+mount --bind {0}/crontab /etc/crontab
+mount --bind {0}/spool /var/spool/cron
+mount --bind {0}/run /run
+mount --bind {0}/sendmail {1}
+exec /usr/sbin/cron -f
+"""
+
+
+async def test_cron_mails_what_is_wrong_and_nothing_else(folder: Path) -> None:
+    """Debian's cron in a mount namespace of its own: what it hands to sendmail is kept in a file."""
+    async with Sandbox() as well, Sandbox(fault="mailbox-full") as full:
+        for name in ("cron.d", "spool", "spool/crontabs", "run", "mails"):
+            (folder / name).mkdir()
+        (folder / "crontab").touch()
+        (folder / "sendmail").write_text(f"#!/bin/sh\nexec cat > {folder}/mails/$$\n")
+        (folder / "sendmail").chmod(0o755)
+        shipped = (DEPLOY / "cron" / "submission-probe").read_text()
+        for name, sandbox in (("well", well), ("full", full)):
+            (folder / f"{name}.toml").write_text(sandbox.profile())
+            # Every minute, at once; the state beside it. The rest is as shipped.
+            text = shipped.replace("*/5 * * * * submission-probe probe run", f"* * * * * root {PROGRAM} run").replace(
+                "--jitter 30s", ""
+            )
+            text = text.replace("/etc/submission-probe/profiles/office.toml", f"{folder}/{name}.toml; touch {folder}/ran-{name}")
+            (folder / "cron.d" / name).write_text(f"SUBMISSION_PROBE_STATE={folder}/state\n{text}")
+        script = CRON.format(folder, Path("/usr/sbin/sendmail").resolve())
+        async with running("unshare", "--mount", "sh", "-ec", script, log=folder / "out.log"):
+            async with asyncio.timeout(WAIT_SECONDS + 30):
+                while not ((folder / "ran-well").exists() and list((folder / "mails").iterdir())):  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+        mails = [path.read_text() for path in (folder / "mails").iterdir()]
+        assert all("To: postmaster@example.org" in mail and "552" in mail and "smtp.submit" in mail for mail in mails), mails
+        assert not any("well" in mail.partition("\n\n")[2] for mail in mails)

@@ -31,7 +31,7 @@ _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _POSTFIX_MASTER = Path("/usr/lib/postfix/sbin/master")
 _PROGRAMS = (
     "dovecot", "krb5kdc", "kadmin.local", "kinit", "nagios4", "icinga2", "prometheus", "promtool", "prometheus-alertmanager",
-    "amtool", "ansible-playbook", "systemd-analyze", "crontab",
+    "prometheus-node-exporter", "amtool", "ansible-playbook", "cron", "systemd-analyze", "crontab",
 )  # fmt: skip
 _START_SECONDS = 20.0
 _STOP_SECONDS = 0.5
