@@ -128,7 +128,7 @@ async def answer(service: "Service", host: str, port: int, stopped: asyncio.Even
 
 
 def _say(address: str, service: "Service", how: str) -> None:
-    print(f"probe serve: {address} ({len(service.targets)} profiles, {how})", file=sys.stderr, flush=True)
+    print(f"probe: {address} ({len(service.targets)} profiles, {how})", file=sys.stderr, flush=True)
 
 
 def _on_signals(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event, service: "Service") -> None:

@@ -39,7 +39,6 @@ def worker(
     concurrency: option.Concurrency = 10,
     keep_days: Annotated[int, typer.Option(min=1, metavar="DAYS", help="How long runs are kept in the database.")] = 30,
     stalled_after: Annotated[str, typer.Option(metavar="DURATION", help="A worker silent for so long is dead.")] = "1m",
-    once: Annotated[bool, typer.Option("--once", help="Work off what is queued, and end.")] = False,
 ) -> int:
     """Run PROFILEs from a queue in PostgreSQL, together with other workers: one lock per mailbox, no double probing.
 
@@ -61,7 +60,7 @@ def worker(
             return 0
         settings = Settings(
             conninfo, vantage or platform.node(), positive("--interval", interval), concurrency,
-            positive("--stalled-after", stalled_after), once,
+            positive("--stalled-after", stalled_after),
         )  # fmt: skip
         crontab(settings.interval, "")
         return asyncio.run(_work(list(profiles or ()), settings, endpoint(listen), web_config, keep_days))

@@ -34,7 +34,6 @@ class Settings:
     interval: float
     concurrency: int = 10
     stalled: float = 60.0
-    once: bool = False
 
 
 def crontab(interval: float, name: str) -> str:
@@ -89,7 +88,7 @@ async def prepare(conninfo: str) -> None:
 
 
 async def work(app: procrastinate.App, settings: Settings, stopped: asyncio.Event) -> None:
-    """Take jobs until `stopped` (with `once`: until the queue is empty). Raises exceptions.ConnectorException."""
+    """Take jobs until `stopped`. Raises exceptions.ConnectorException."""
     logging.getLogger("procrastinate").setLevel(logging.ERROR)
     beat = max(0.5, settings.stalled / 4)
     async with app.open_async():
@@ -97,7 +96,6 @@ async def work(app: procrastinate.App, settings: Settings, stopped: asyncio.Even
             app.run_worker_async(
                 queues=[settings.vantage],
                 concurrency=settings.concurrency,
-                wait=not settings.once,
                 install_signal_handlers=False,
                 delete_jobs=procrastinate.jobs.DeleteJobCondition.ALWAYS,
                 update_heartbeat_interval=beat,

@@ -48,7 +48,7 @@ class Schedule:
             await self._runner.collect(target)
         except Exception as bug:
             said = "".join(traceback.format_exception_only(bug)).strip()
-            print(f"probe serve: {target.name}: internal error: {said}; it runs again next time", file=sys.stderr, flush=True)
+            print(f"probe: {target.name}: internal error: {said}; it runs again next time", file=sys.stderr, flush=True)
 
     async def _watch(self, target: Target, delay: float) -> None:
         assert self._interval is not None

@@ -66,11 +66,11 @@ class Service:
         except (ProfileError, webconfig.WebConfigError) as error:
             self.failure = str(error)
             self.board.metrics.reloaded.set(0)
-            print(f"probe serve: reload failed, the profiles from before are kept:\n{safe_lines(self.failure)}", file=sys.stderr)
+            print(f"probe: reload failed, the profiles from before are kept:\n{safe_lines(self.failure)}", file=sys.stderr)
             return self.failure
         self.web = web
         self._take(targets)
-        print(f"probe serve: reloaded, {len(targets)} profiles", file=sys.stderr, flush=True)
+        print(f"probe: reloaded, {len(targets)} profiles", file=sys.stderr, flush=True)
         return None
 
     def _take(self, targets: dict[str, Target]) -> None:
@@ -91,7 +91,7 @@ class Service:
     async def _write(self, store: Callable[[Sequence[Report]], str | None], reports: Sequence[Report]) -> None:
         remark = await asyncio.get_running_loop().run_in_executor(self._writer, store, reports)
         if remark:
-            print(f"probe serve: {remark}", file=sys.stderr, flush=True)
+            print(f"probe: {remark}", file=sys.stderr, flush=True)
 
     def leftovers(self) -> dict[str, int]:
         """By profile, messages of runs that are over, which are not known to be gone."""
