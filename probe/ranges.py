@@ -71,7 +71,7 @@ def _named(text: str | None) -> dict[str, Range]:
 
 
 def judged(report: Report, wanted: Mapping[str, Limits], values: Mapping[str, float]) -> Report:
-    """The report with a finding for each value that its range refuses. `values` by metric: seconds, and days of the certificate."""
+    """The report with a finding for each value on which its range alerts. `values` by metric: seconds; days of the certificate."""
     found = list(report.findings)
     verdicts: list[Verdict] = [report.verdict]
     for name, limit in wanted.items():
@@ -80,7 +80,7 @@ def judged(report: Report, wanted: Mapping[str, Limits], values: Mapping[str, fl
         if severity is not None:
             words = limit.critical if severity == "critical" else limit.warning
             assert words is not None
-            text = f"{name} is {value:.2f}, outside of the {severity} range {words.text}"
+            text = f"{name} is {value:.2f}, on which the {severity} range {words.text} alerts"
             found.append(Finding("threshold.exceeded", severity, _STAGES[name], text))
             verdicts.append("critical" if severity == "critical" else "warning")
     told = {name: (_text(limit.warning), _text(limit.critical)) for name, limit in wanted.items()}

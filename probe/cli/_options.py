@@ -1,5 +1,7 @@
 """Options that several commands share."""
 
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,7 +47,8 @@ RangeWarning = Annotated[
     str | None, typer.Option("-w", "--warning", metavar="RANGES", help="For -o nagios: delivery=10,total=30,certificate=21:")
 ]
 RangeCritical = Annotated[
-    str | None, typer.Option("-c", "--critical", metavar="RANGES", help="For -o nagios, as -w; they override the profile's limits.")
+    str | None,
+    typer.Option("-c", "--critical", metavar="RANGES", help="For -o nagios, as -w; judged besides the profile's limits."),
 ]
 Otel = Annotated[bool, typer.Option("--otel", help="Export each run as a trace (extra otel; OTEL_* variables say where).")]
 Repeat = Annotated[int, typer.Option(min=1, max=10_000, help="Run so often, and show latency and loss.")]
@@ -62,6 +65,31 @@ History = Annotated[str | None, typer.Option(metavar="FILE|none", help="Where ru
 Concurrency = Annotated[int, typer.Option(min=1, help="How many targets at a time.")]
 AllowWarnings = Annotated[bool, typer.Option("--allow-warnings", help="Exit 0 when there are only warnings.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan; not one packet.")]
+
+
+def require_extra(what: str, extra: str, modules: Sequence[str]) -> None:
+    """Say plainly what is missing for `what`. Raises a usage error."""
+    missing = [name for name in modules if not _is_there(name)]
+    if missing:
+        text = f"{what} needs {' and '.join(missing)}, not installed here; install: pip install 'submission-probe[{extra}]'"
+        raise typer.BadParameter(text)
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it would be a part of is missing
+        return False
+
+
+def duration(name: str, text: str) -> float:
+    """Seconds of an option's value such as `5m`. Raises a usage error that names the option."""
+    from probe.profile.values import seconds
+
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{name}: {error}") from None
 
 
 def given(**options: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,11 +77,7 @@ def ask(address: str, *, verify: bool, login: "Login | None", timeout: str, **wa
 
 def require_extra() -> None:
     """Say plainly what is missing. Raises a usage error."""
-    missing = [name for name in NEEDS if find_spec(name) is None]
-    if missing:
-        raise typer.BadParameter(
-            f"discovery needs {' and '.join(missing)}, not installed here; install: pip install 'submission-probe[discover]'"
-        )
+    option.require_extra("discovery", "discover", NEEDS)
 
 
 def _login(address: str, user: str | None, env: str | None, file: Path | None, consent: list[str]) -> "Login | None":

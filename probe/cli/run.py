@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,8 +79,8 @@ def run(
     loaded = load_all(_names(profiles, host), option.given(**{name: options[name] for name in _SETTINGS}))
     how = {"light": light or (collect and not send_only), "delete": not no_delete, "pipelining": not no_pipelining}
     plans = [make_plan(profile, send_only=send_only and not collect, **how) for profile in loaded]
-    if otel and find_spec("opentelemetry.exporter.otlp") is None:
-        raise typer.BadParameter("--otel needs opentelemetry: pip install 'submission-probe[otel]'")
+    if otel:
+        option.require_extra("--otel", "otel", ("opentelemetry.exporter.otlp",))
     if dry_run:
         sys.stdout.write(_show.plans(plans, output))
         return 0
@@ -101,12 +100,12 @@ def _wish(options: dict[str, Any], files: list[tuple[str, Path]]) -> "Wish":
     return Wish(
         **{name: options[name] for name in same},
         files=files,
-        interval=_seconds("--interval", options["interval"]),
-        wait_seconds=None if waits is None else _seconds("--wait-until-ok", waits),
+        interval=option.duration("--interval", options["interval"]),
+        wait_seconds=None if waits is None else option.duration("--wait-until-ok", waits),
         against=None if options["against"] is None else saved(options["against"]),
         collect=options["collect"],
         send_only=options["send_only"],
-        jitter=_seconds("--jitter", options["jitter"]),
+        jitter=option.duration("--jitter", options["jitter"]),
         ping=options["ping"],
         expected=wanted(options["expect_change"], options["expectations"]),
         history=history_file(options["history"]),
@@ -124,15 +123,6 @@ def _ranges(options: dict[str, Any]) -> "dict[str, Limits]":
         return limits(options["warning"], options["critical"])
     except NotARange as error:
         raise typer.BadParameter(f"-w, -c: {error}") from None
-
-
-def _seconds(name: str, text: str) -> float:
-    from probe.profile.values import seconds
-
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{name}: {error}") from None
 
 
 def history_file(wish: str | None) -> Path | None:

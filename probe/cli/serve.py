@@ -5,7 +5,6 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,7 +42,7 @@ def serve(
     `/` is a status page, `/metrics` what came of the runs, `/probe?target=PROFILE` one run now. SIGHUP or a POST to
     `/-/reload` reads profiles and web-config again. SIGTERM ends what is under way, its clean-up included.
     """
-    require_extra()
+    option.require_extra("probe serve", "serve", EXTRA)
     from probe.cli.run import history_file
     from probe.options import overlays
     from probe.serve.service import Settings
@@ -65,15 +64,8 @@ def _kept_in(history: Path | None) -> "Store | None":
     return partial(add, history)
 
 
-def require_extra(extra: str = "serve", modules: Sequence[str] = EXTRA) -> None:
-    """Raises a usage error where the extra is not installed."""
-    missing = [name for name in modules if find_spec(name) is None]
-    if missing:
-        command = {"queue": "worker"}.get(extra, extra)
-        raise typer.BadParameter(f"probe {command} needs {', '.join(missing)}: pip install 'submission-probe[{extra}]'")
-
-
 def endpoint(text: str) -> tuple[str, int]:
+    """Host and port to listen on; unlike a profile's endpoint, port 0 is one. Raises a usage error."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65535 or not host.strip("[]"):
         raise typer.BadParameter(f"--listen: expected HOST:PORT, such as 127.0.0.1:9587 or [::1]:9587, got {text!r}")
@@ -82,12 +74,7 @@ def endpoint(text: str) -> tuple[str, int]:
 
 def positive(name: str, text: str) -> float:
     """At least a second. Raises a usage error."""
-    from probe.profile.values import seconds
-
-    try:
-        value = seconds(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{name}: {error}") from None
+    value = option.duration(name, text)
     if value < 1:
         raise typer.BadParameter(f"{name}: at least 1s")
     return value

@@ -34,15 +34,11 @@ def sweep(
     cannot be read.
     """
     from probe import sweeping
-    from probe.profile.values import seconds
     from probe.roundtrip import load_profile
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"no output format {output!r} here; there are text, json")
-    try:
-        age = timedelta(seconds=seconds(older_than))
-    except ValueError as error:
-        raise typer.BadParameter(f"--older-than: {error}") from None
+    age = timedelta(seconds=option.duration("--older-than", older_than))
     settings = option.given(host=host, user=user, password_env=password_env, password_file=password_file, set=set)
     loaded = load_profile(profile, settings)
     swept = asyncio.run(sweeping.sweep(loaded, older_than=age, dry_run=dry_run))

@@ -45,9 +45,9 @@ def worker(
     Each worker of one vantage point is given the same profiles. SIGTERM ends the runs that are under way, their clean-up included;
     the jobs of a worker that was killed are taken up by the others.
     """
-    from probe.cli.serve import EXTRA, endpoint, positive, require_extra
+    from probe.cli.serve import EXTRA, endpoint, positive
 
-    require_extra("queue", (*EXTRA, "procrastinate", "psycopg"))
+    option.require_extra("probe worker", "queue", (*EXTRA, "procrastinate", "psycopg"))
     from probe.keep.postgres import Unreachable, make_schema
     from probe.serve.queue import Settings, WrongInterval, crontab, prepare
 
@@ -62,7 +62,7 @@ def worker(
             conninfo, vantage or platform.node(), positive("--interval", interval), concurrency,
             positive("--stalled-after", stalled_after),
         )  # fmt: skip
-        crontab(settings.interval, "")
+        crontab(settings.interval, "")  # a wrong interval is told before the database is asked anything
         return asyncio.run(_work(list(profiles or ()), settings, endpoint(listen), web_config, keep_days))
     except Unreachable as error:
         raise typer.BadParameter(f"{error} (which database: --database-env, PGHOST, PGSERVICE)") from None

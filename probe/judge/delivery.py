@@ -11,7 +11,7 @@ from probe.report import Finding, Kind, Severity
 FINDINGS = {
     # Raised by ranges.py, for monitoring plugins' -w and -c.
     "threshold.exceeded": Kind(
-        "a value is outside of the range that -w or -c gives",
+        "a value is one on which the range of -w or -c alerts",
         "The server is slower than the check allows, or its certificate ends sooner; or the range is too narrow.",
         ("Compare with earlier runs: probe history; then mend the server, or widen the range.",),
     ),

@@ -12,6 +12,8 @@ from probe.sandbox import Sandbox
 from probe.telemetry import export, make_provider
 from tests.canary import leaks
 
+_ACCOUNT = ("--host", "mail.example.test", "--user", "u@example.test", "--password-env", "HOME", "--readback", "none")
+
 
 async def test_a_run_is_a_trace_and_a_stage_a_span(tmp_path: Path) -> None:
     import probe
@@ -37,6 +39,14 @@ async def test_a_run_is_a_trace_and_a_stage_a_span(tmp_path: Path) -> None:
         assert broken.attributes["submission_probe.findings"]
         text = "".join(span.to_json() for span in spans)
         assert not leaks([text], well.password, well.username) and well.username not in text
+
+
+def test_without_the_extra_one_line_says_so() -> None:
+    """`opentelemetry` is hidden from the process: a part of it cannot even be looked for then."""
+    code = "import sys; sys.modules['opentelemetry'] = None; from probe.cli import entry; sys.exit(entry(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "run", "--otel", "--dry-run", *_ACCOUNT]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 3 and "submission-probe[otel]" in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 
 async def test_the_command_line_tells_a_collector(tmp_path: Path) -> None:
