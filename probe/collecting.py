@@ -29,14 +29,12 @@ async def collect(
     journal, job = open_desk(plan, place)
     job.prove_key = place.key()[0]
     started = datetime.now(UTC)
-    latest = (started - older_than).strftime("%Y-%m-%dT%H:%M:%SZ")
-    sent = [entry for entry in place.entries() if entry.profile == plan.profile and entry.sent <= latest]
+    sent = [entry for entry in outbox.older(place.entries(), started, older_than) if entry.profile == plan.profile]
     found = await sweep(job, journal, reader.side, reader.settings, older_than=older_than, dry_run=not plan.delete)
     stages = journal.stages(reader.module.STAGES[:5])
     if stages[-1].status == "ok":
-        lost_before = (started - timedelta(seconds=profile.limits.lost_after)).strftime("%Y-%m-%dT%H:%M:%SZ")
         waiting = [entry for entry in sent if entry.marker not in found.seen]
-        lost = [entry for entry in waiting if entry.sent <= lost_before]
+        lost = outbox.older(waiting, started, timedelta(seconds=profile.limits.lost_after))
         stages = (*stages[:-1], _with(stages[-1], waiting, lost))
         for marker in (*found.deleted, *(entry.marker for entry in lost)):
             # A lost message is said once; should it come after all, the next collection deletes it.

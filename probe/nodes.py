@@ -31,8 +31,9 @@ async def observe_each(
     plan: Plan, profile: Profile, *, interrupt: asyncio.Event | None = None, watch: Watch | None = None, pace: Pace | None = None,
     place: Place | None = None,
 ) -> list[Report]:  # fmt: skip
-    """A report for each address, in the resolver's order; where there is one address, or none, that of a plain run."""
-    found = await _addresses(plan)
+    """A report for each address, in the resolver's order. That of a plain run, where the plan does not ask for each, or where there
+    are not two."""
+    found = await _addresses(plan) if plan.every_address != "off" else ()
     if len(found) < 2:
         return [judge(await observe(plan, interrupt=interrupt, watch=watch, pace=pace, place=place), profile)]
     pace = pace or Pace()

@@ -43,8 +43,7 @@ async def sweep(profile: Profile, *, older_than: timedelta, dry_run: bool, place
     record = Record(secrets.token_hex(8), plan.profile, plan.target, started, journal.now, stages, journal.lines)
     report = judge(record, profile)
     # Younger ones may belong to a run that is still under way.
-    latest = (job.utc_now() - older_than).strftime("%Y-%m-%dT%H:%M:%SZ")
-    mine = [entry for entry in place.entries() if entry.profile == plan.profile and entry.sent <= latest]
+    mine = [entry for entry in outbox.older(place.entries(), job.utc_now(), older_than) if entry.profile == plan.profile]
     missing = tuple(entry for entry in mine if entry.marker not in found.seen) if report.verdict != "critical" else ()
     for marker in () if dry_run else (*found.deleted, *(entry.marker for entry in missing)):
         # A message that is missing is said once; it may still arrive, and is then found by its header.

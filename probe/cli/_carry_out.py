@@ -80,11 +80,11 @@ def _within(reports: "list[Report]", wish: Wish) -> "list[Report]":
     if not wish.ranges:
         return reports
     from probe.ranges import judged
-    from probe.tell._words import certificate_days
+    from probe.tell._words import least_certificate_days
 
     def values(report: "Report") -> dict[str, float]:
-        days = [left for stage in report.stages if (left := certificate_days(stage)) is not None]
-        known = {"delivery": report.delivery_seconds, "total": report.seconds, "certificate": min(days, default=None)}
+        days = least_certificate_days(report)
+        known = {"delivery": report.delivery_seconds, "total": report.seconds, "certificate": days}
         return {name: value for name, value in known.items() if value is not None}
 
     return [judged(report, wish.ranges, values(report)) for report in reports]
@@ -201,11 +201,8 @@ async def _all_once(
     wish: Wish,
     interrupt: asyncio.Event,
 ) -> list["Report"]:
+    from probe.nodes import observe_each
     from probe.observe.connection import Pace
-    from probe.roundtrip import judge, observe
-
-    if any(plan.every_address != "off" for plan in plans):
-        from probe.nodes import observe_each
 
     turns, pace = asyncio.Semaphore(wish.concurrency), Pace()
 
@@ -213,9 +210,7 @@ async def _all_once(
         async with turns:
             if wish.collect:
                 return await _collected(plan, profile, wish, interrupt, pace)
-            if plan.every_address != "off":
-                return await observe_each(plan, profile, interrupt=interrupt, watch=watch, pace=pace)
-            return [judge(await observe(plan, interrupt=interrupt, watch=watch, pace=pace), profile)]
+            return await observe_each(plan, profile, interrupt=interrupt, watch=watch, pace=pace)
 
     each = await asyncio.gather(*(map(one, plans, profiles, watches)))
     return [report for reports in each for report in reports]

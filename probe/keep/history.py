@@ -87,16 +87,20 @@ def _opened(file: Path) -> Iterator[sqlite3.Connection]:
         database.close()
 
 
-def _row(report: Report) -> tuple[Any, ...]:
+def packed(report: Report) -> bytes:
+    """The report's JSON, compressed: what a store keeps of a run."""
     data = report_to_json(report)
     if report.verdict == "ok":
         # What went well is kept for its times; the words of both sides would be most of the file.
         data["transcript"] = []
+    return zlib.compress(json.dumps(data).encode())
+
+
+def _row(report: Report) -> tuple[Any, ...]:
     target = report.target
-    packed = zlib.compress(json.dumps(data).encode())
     return (
         report.id, report.profile, report.started, report.verdict, report.failed_stage, report.seconds,
-        report.delivery_seconds, target.host, target.address, packed,
+        report.delivery_seconds, target.host, target.address, packed(report),
     )  # fmt: skip
 
 

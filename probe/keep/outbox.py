@@ -6,8 +6,9 @@ A run that is killed leaves its file; `probe sweep` then looks for the message, 
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from probe.keep.files import write_atomically
@@ -54,6 +55,12 @@ def entries(state: Path) -> list[Entry]:
         if entry is not None:
             found.append(entry)
     return sorted(found, key=lambda entry: entry.sent)
+
+
+def older(entries: Iterable[Entry], now: datetime, age: timedelta) -> list[Entry]:
+    """Those that were sent so long before, or longer."""
+    latest = (now - age).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return [entry for entry in entries if entry.sent <= latest]
 
 
 def _read(path: Path) -> Entry | None:

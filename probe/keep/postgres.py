@@ -8,21 +8,19 @@ Every call is short and bounded (connect, statement and network time-outs), sinc
 
 import asyncio
 import hashlib
-import json
 import secrets
-import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 
+from probe.keep.history import packed
 from probe.keep.lease import Held
 from probe.keep.outbox import MOST_ENTRIES, Entry
 from probe.keep.refusals import Refusal, once_more, still_suspended
-from probe.report import Report, report_to_json
+from probe.report import Report
 
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 5
@@ -126,11 +124,10 @@ class Postgres:
             yield
 
     def put(self, entry: Entry) -> None:
-        columns = asdict(entry)
         self.execute(
             "insert into submission_probe_outbox (marker, profile, sent, recipient, host) values (%s, %s, %s, %s, %s)"
             " on conflict do nothing",
-            [columns[name] for name in ("marker", "profile", "sent", "recipient", "host")],
+            [entry.marker, entry.profile, entry.sent, entry.recipient, entry.host],
         )
 
     def remove(self, marker: str) -> None:
@@ -175,15 +172,11 @@ class Postgres:
     def add_runs(self, reports: Sequence[Report], vantage: str, keep_days: int) -> None:
         """Keep the runs, forget old ones. Raises Unreachable."""
         for report in reports:
-            data = report_to_json(report)
-            if report.verdict == "ok":
-                data["transcript"] = []
-            packed = zlib.compress(json.dumps(data).encode())
             self.execute(
                 "insert into submission_probe_run values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
                 [
                     report.id, report.profile, vantage, report.started, report.verdict, report.failed_stage, report.seconds,
-                    report.delivery_seconds, packed,
+                    report.delivery_seconds, packed(report),
                 ],
             )  # fmt: skip
         oldest = datetime.now(UTC) - timedelta(days=keep_days)

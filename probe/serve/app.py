@@ -144,11 +144,9 @@ class _Door:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in {**_HEADERS, **self._service.web.headers}.items():
-                    if name in self._service.web.headers:
-                        headers[name] = value
-                    else:
-                        headers.setdefault(name, value)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.update(self._service.web.headers)
             await send(message)
 
         if self._service.web.users and not await self._may_enter(Request(scope)):

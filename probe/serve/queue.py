@@ -17,7 +17,8 @@ from procrastinate import exceptions
 
 from probe.serve.targets import Target
 
-_STEPS = {60: "seconds", 3600: "minutes", 86400: "hours"}
+# A field of the calendar and the seconds of one of its steps; the cycle that it counts through.
+_FIELDS = (("seconds", 1, 60), ("minutes", 60, 3600), ("hours", 3600, 86400))
 _TASK = "submission_probe.run"
 
 
@@ -38,22 +39,18 @@ class Settings:
 
 def crontab(interval: float, name: str) -> str:
     """Six fields, seconds last, as croniter reads them; each profile at moments of its own. Raises WrongInterval."""
-    for whole, unit in _STEPS.items():
-        if interval == int(interval) and interval < whole and whole % interval == 0 and _fits(interval, whole):
+    for field, step, cycle in _FIELDS:
+        if interval < cycle and interval % step == 0 and cycle % interval == 0:
             offset = zlib.crc32(name.encode()) % int(interval)
-            return _fields(unit, int(interval), offset)
+            return _fields(field, int(interval), offset)
     raise WrongInterval(f"{interval:g} s: expected what divides a minute, an hour or a day, such as 30s, 5m or 1h")
 
 
-def _fits(interval: float, whole: int) -> bool:
-    return interval % (whole // 60 if whole < 86400 else 3600) == 0
-
-
-def _fields(unit: str, interval: int, offset: int) -> str:
+def _fields(field: str, interval: int, offset: int) -> str:
     second, minute, hour = offset % 60, offset // 60 % 60, offset // 3600
-    if unit == "seconds":
+    if field == "seconds":
         return f"* * * * * {offset}-59/{interval}"
-    if unit == "minutes":
+    if field == "minutes":
         return f"{minute}-59/{interval // 60} * * * * {second}"
     return f"{minute} {hour}-23/{interval // 3600} * * * {second}"
 

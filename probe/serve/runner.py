@@ -2,8 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,10 +14,10 @@ from probe.keep.place import Place, files
 from probe.nodes import observe_each
 from probe.observe.connection import Pace
 from probe.plan import make_plan
-from probe.profile import Profile, ProfileError
+from probe.profile import ProfileError
 from probe.record import Record
 from probe.report import Report
-from probe.roundtrip import judge, observe, ready
+from probe.roundtrip import judge, ready
 from probe.serve.targets import Target
 
 # Less than this is no time for a run: whoever asks for it is told so, and no message leaves.
@@ -61,13 +61,19 @@ class Runner:
             raise Busy(f"{target.name}: no result within {seconds:g} s") from None
 
     async def _fly(self, target: Target, deadline: float | None) -> tuple[Report, ...]:
+        async with self._held(target):
+            reports = tuple(await self._observe(target, _left(deadline)))
+        self._note(target, reports)
+        return reports
+
+    @asynccontextmanager
+    async def _held(self, target: Target) -> AsyncIterator[None]:
+        """The target's mailboxes, and a turn. All take mailboxes in one order (they are sorted), so nobody waits in a circle."""
         async with AsyncExitStack() as held:
             for mailbox in target.mailboxes:
                 await held.enter_async_context(self._mailboxes.setdefault(mailbox, asyncio.Lock()))
             await held.enter_async_context(self._turns)
-            reports = tuple(await self._observe(target, _left(deadline)))
-        self._note(target, reports)
-        return reports
+            yield
 
     async def _observe(self, target: Target, left: float | None) -> Sequence[Report]:
         if left is not None and left < LEAST_SECONDS:
@@ -76,13 +82,10 @@ class Runner:
             plan = await ready(target.plan, target.profile, place=self._place)
         except ProfileError as error:
             # A password file that is gone now: the schedule goes on, and the page says why nothing is proven.
-            return [_unproven(target.profile, str(error))]
+            return [_unproven(target, str(error))]
         if left is not None:
             plan = replace(plan, timeout=min(plan.timeout, left))
-        if plan.every_address != "off":
-            return await observe_each(plan, target.profile, interrupt=self._interrupt, pace=self._pace, place=self._place)
-        record = await observe(plan, interrupt=self._interrupt, pace=self._pace, place=self._place)
-        return [judge(record, target.profile)]
+        return await observe_each(plan, target.profile, interrupt=self._interrupt, pace=self._pace, place=self._place)
 
     async def collect(self, target: Target) -> None:
         """Account for messages of earlier runs that were cut off or came too late: found and deleted, or lost after a while."""
@@ -93,10 +96,7 @@ class Runner:
             # POP3 alone cannot search; the message may lie there for ever, and is counted once.
             self._note_collected(target, 0, self._give_up(target, waiting))
             return
-        async with AsyncExitStack() as held:
-            for mailbox in target.mailboxes:
-                await held.enter_async_context(self._mailboxes.setdefault(mailbox, asyncio.Lock()))
-            await held.enter_async_context(self._turns)
+        async with self._held(target):
             try:
                 plan = await ready(make_plan(target.profile, light=True), target.profile, place=self._place)
             except ProfileError:
@@ -108,15 +108,14 @@ class Runner:
         """By profile: messages whose run is over, and which are not known to be gone."""
         known = self._place.entries()
         now = datetime.now(UTC)
-        latest = {target.name: (now - _age(target)).strftime("%Y-%m-%dT%H:%M:%SZ") for target in targets}
         return {
-            name: [entry for entry in known if entry.profile == name and entry.sent <= instant] for name, instant in latest.items()
+            target.name: outbox.older([entry for entry in known if entry.profile == target.name], now, _age(target))
+            for target in targets
         }
 
     def _give_up(self, target: Target, waiting: Sequence[outbox.Entry]) -> int:
         """Forget the messages that are older than `limits.lost_after`; how many those were."""
-        latest = (datetime.now(UTC) - timedelta(seconds=target.profile.limits.lost_after)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        lost = [entry for entry in waiting if entry.sent <= latest]
+        lost = outbox.older(waiting, datetime.now(UTC), timedelta(seconds=target.profile.limits.lost_after))
         for entry in lost:
             self._place.remove(entry.marker)
         return len(lost)
@@ -140,7 +139,6 @@ def _left(deadline: float | None) -> float | None:
     return None if deadline is None else deadline - asyncio.get_running_loop().time()
 
 
-def _unproven(profile: Profile, why: str) -> Report:
+def _unproven(target: Target, why: str) -> Report:
     started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    target = make_plan(profile).target
-    return judge(Record(secrets.token_hex(8), profile.name, target, started, 0.0, (), (), error=why), profile)
+    return judge(Record(secrets.token_hex(8), target.name, target.plan.target, started, 0.0, (), (), error=why), target.profile)

@@ -1,7 +1,7 @@
 """The allow-list: the profiles that may be run, and no other. A probe holds passwords; nobody names a server in a request."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from probe.plan import Plan, make_plan, plugins
@@ -55,7 +55,5 @@ def _target(given: str, profile: Profile) -> Target:
 
 def mailboxes(profile: Profile) -> tuple[str, ...]:
     """Host and user of each mailbox that the profile reads, sorted, so that whoever needs two takes them in the same order."""
-    read: Mapping[str, object] = {
-        f"{profile.host_for(reader)} {profile.account_for(reader).username}".lower(): reader for reader in profile.readers.values()
-    }
-    return tuple(sorted(read))
+    readers = profile.readers.values()
+    return tuple(sorted({f"{profile.host_for(reader)} {profile.account_for(reader).username}".lower() for reader in readers}))

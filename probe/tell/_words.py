@@ -90,6 +90,12 @@ def certificate_days(stage: Stage) -> float | None:
     return None if ended is None or at is None else (ended - at) / 86400
 
 
+def least_certificate_days(report: Report) -> float | None:
+    """Of all certificates that the run saw, the days of the one that ends first; None where it saw none."""
+    days = [left for stage in report.stages if (left := certificate_days(stage)) is not None]
+    return min(days, default=None)
+
+
 def instant(text: object) -> float | None:
     """Seconds since 1970 of an RFC 3339 instant, None when it is none."""
     try:

@@ -86,10 +86,10 @@ def page(reports: Sequence[Report], context: Context, panels: Sequence[Panel] = 
     style = (Path(__file__).parent / "_page.css").read_text(encoding="utf-8")
     run = to_json(reports, started=context.started, seconds=context.seconds, version=context.version)
     stages, rows = matrix(reports)
-    template = _environment().get_template("_page.html")
+    template = environment(Path(__file__).parent).get_template("_page.html")
     text = template.render(
         panels=panels,
-        policy=_policy(style),
+        policy=policy(style),
         style=_verbatim(style),
         run=run,
         json=_verbatim(_embedded(run)),
@@ -105,11 +105,12 @@ def page(reports: Sequence[Report], context: Context, panels: Sequence[Panel] = 
     return text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
 
 
-def _environment() -> "Environment":
+def environment(folder: Path) -> "Environment":
+    """Templates of a folder: every expression escaped, after its control characters were made visible."""
     from jinja2 import Environment, FileSystemLoader
 
     made = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         finalize=_finalize,
         trim_blocks=True,
@@ -141,7 +142,8 @@ def _verbatim(text: str) -> "Markup":
     return Markup(text)  # noqa: S704
 
 
-def _policy(style: str) -> str:
+def policy(style: str) -> str:
+    """The content-security policy of a page: its own style sheet by its hash, and nothing else."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 

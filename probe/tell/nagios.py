@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from probe.report import Finding, Report, Threshold, worst_verdict
 from probe.tell import Context
-from probe.tell._words import by_severity, certificate_days, distinct, outcome, plain_label, safe, unexplained
+from probe.tell._words import by_severity, distinct, least_certificate_days, outcome, plain_label, safe, unexplained
 
 _MOST_OCTETS = 4000
 _MOST_TEXT = 1500
@@ -72,13 +72,13 @@ def _perfdata(reports: Sequence[Report]) -> Iterator[str]:
             drawn = report.ranges.get("delivery", (_number(line.warning), _number(line.critical)))
             yield _metric(f"{prefix}delivery", f"{report.delivery_seconds:.6f}s", *drawn)
         yield _metric(f"{prefix}total", f"{report.seconds:.6f}s", *report.ranges.get("total", ("", "")))
-        days = [left for stage in report.stages if (left := certificate_days(stage)) is not None]
-        if days:
+        days = least_certificate_days(report)
+        if days is not None:
             line = report.thresholds.get("certificate_days", _NONE)
             # `21:` alerts below 21 (guidelines, "Threshold and ranges").
             warning, critical = (f"{number}:" if number else "" for number in map(_number, (line.warning, line.critical)))
             drawn = report.ranges.get("certificate", (warning, critical))
-            yield _metric(f"{prefix}certificate_days", f"{min(days):.2f}", *drawn, least="")
+            yield _metric(f"{prefix}certificate_days", f"{days:.2f}", *drawn, least="")
     for prefix, report in zip(prefixes, reports, strict=True):
         for stage in report.stages:
             if stage.status != "skipped":
