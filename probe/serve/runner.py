@@ -63,7 +63,9 @@ class Runner:
     async def _fly(self, target: Target, deadline: float | None) -> tuple[Report, ...]:
         async with self._held(target):
             reports = tuple(await self._observe(target, _left(deadline)))
-        self._note(target, reports)
+        # What we ended ourselves says nothing of the server; its message keeps its trace, and is accounted for later.
+        if not any(report.interrupted for report in reports):
+            self._note(target, reports)
         return reports
 
     @asynccontextmanager

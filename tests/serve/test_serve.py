@@ -10,6 +10,9 @@ import bcrypt
 import httpx
 import pytest
 
+from probe.keep.outbox import entries
+from probe.keep.state import state_directory
+from probe.report import Report
 from probe.sandbox import Sandbox
 from probe.serve.service import Service, Settings
 from probe.serve.targets import Target
@@ -178,6 +181,20 @@ async def test_the_end_finishes_what_is_under_way(tmp_path: Path) -> None:
             await serving.until(lambda: messages(sandbox) == 0 and not list(outbox.glob("*.json")))
             told = await serving.metrics()
             assert told["submission_probe_messages_missing_total"] == {("office",): 0}
+
+
+async def test_a_run_that_we_ended_ourselves_proves_nothing(tmp_path: Path) -> None:
+    """Neither the counters nor the store hear of it: the server did nothing wrong. Its message keeps its trace."""
+    stored: list[Report] = []
+    async with Sandbox(fault="late") as sandbox:
+        service = Service(Settings((profile(tmp_path, sandbox),), interval=None, store=lambda reports: stored.extend(reports)))
+        running = asyncio.create_task(service.runner.run(service.targets["office"]))
+        while not entries(state_directory()):  # noqa: ASYNC110  the trace is a file
+            await asyncio.sleep(0.01)
+        await service.finish()
+        (report,) = await running
+        assert report.interrupted and report.verdict != "ok"
+        assert not stored and not service.board.states["office"].runs
 
 
 async def test_a_password_that_is_gone_is_said_and_the_schedule_goes_on(tmp_path: Path) -> None:
