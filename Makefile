@@ -14,6 +14,7 @@ test: $(STAMP)
 	$(MAKE) --no-print-directory check
 
 check: $(STAMP)
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/coverage erase

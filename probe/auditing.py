@@ -76,5 +76,3 @@ def verdict(done: list[Audited]) -> Verdict:
 
 def exit_code(done: list[Audited]) -> int:
     return EXIT_CODES[verdict(done)]
-
-

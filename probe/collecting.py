@@ -17,9 +17,7 @@ from probe.report import Report
 from probe.roundtrip import judge, open_desk
 
 
-async def collect(
-    plan: Plan, profile: Profile, *, older_than: timedelta = timedelta(0), place: Place | None = None
-) -> Report:
+async def collect(plan: Plan, profile: Profile, *, older_than: timedelta = timedelta(0), place: Place | None = None) -> Report:
     """One report with the reader's stages. `plan` has its credentials; younger messages than `older_than` are left to the runs
     that sent them. Raises ProfileError without an IMAP4 reader."""
     reader = next((reader for reader in plan.readers if reader.side.leg == "imap"), None)

@@ -181,9 +181,7 @@ def with_credentials(plan: Plan, profile: Profile) -> Plan:
     return replace(plan, submission=submission, readers=tuple(bound))
 
 
-def _credited(
-    side: Side, account: Account, profile: Profile, where: str, problems: list[Problem], fetched: dict[str, str]
-) -> Side:
+def _credited(side: Side, account: Account, profile: Profile, where: str, problems: list[Problem], fetched: dict[str, str]) -> Side:
     """The side with its credentials. One source is asked once a run, however many protocols use it."""
     if account.username is None:
         return side
@@ -211,7 +209,5 @@ def _secret(account: Account, profile: Profile, where: str, fetched: dict[str, s
             )
         else:
             assert account.password is not None
-            fetched[name] = resolve_secret(
-                account.password, profile.base, key=f"{where}.password", username=account.username
-            )
+            fetched[name] = resolve_secret(account.password, profile.base, key=f"{where}.password", username=account.username)
     return fetched[name]

@@ -24,9 +24,7 @@ SUBMISSION_STAGES = (
 
 def reader_stages(reader: str) -> tuple[str, ...]:
     """Names of a reader's stages in order, e.g. `imap.connect` … `imap.delete`."""
-    return tuple(
-        f"{reader}.{step}" for step in ("connect", "tls", "certificate", "login", "find", "verify", "delete")
-    )
+    return tuple(f"{reader}.{step}" for step in ("connect", "tls", "certificate", "login", "find", "verify", "delete"))
 
 
 @dataclass(frozen=True, slots=True)

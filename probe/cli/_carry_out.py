@@ -178,9 +178,7 @@ def _tell_attempt(reports: "Sequence[Report]", wish: Wish) -> None:
         print(f"not yet: {headline(report)}", file=sys.stderr, flush=True)
 
 
-async def _collected(
-    plan: "Plan", profile: "Profile", wish: Wish, interrupt: asyncio.Event, pace: "Pace"
-) -> list["Report"]:
+async def _collected(plan: "Plan", profile: "Profile", wish: Wish, interrupt: asyncio.Event, pace: "Pace") -> list["Report"]:
     """What came of earlier messages; then, with --send-only, the next one."""
     from dataclasses import replace
 

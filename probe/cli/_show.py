@@ -49,9 +49,7 @@ def tell(
 ) -> None:
     """Write what a command's own runs showed."""
     instant = started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    context = Context(
-        instant, seconds, transcript=verbose, comparison=comparison, attempts=attempts, history=tuple(history)
-    )
+    context = Context(instant, seconds, transcript=verbose, comparison=comparison, attempts=attempts, history=tuple(history))
     deliver(reports, context, output=output, files=files, quiet=quiet)
 
 

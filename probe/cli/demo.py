@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from probe.report import Report
     from probe.sandbox import Sandbox
 
+
 def register(app: typer.Typer) -> None:
     app.command("demo")(demo)
 

@@ -96,7 +96,5 @@ def _lines(name: str, kind: "Kind") -> Iterator[str]:
 
 
 def _as_json(known: dict[str, "Kind"]) -> str:
-    rows = [
-        {"id": name, "summary": kind.summary, "cause": kind.cause, "remedy": list(kind.remedy)} for name, kind in known.items()
-    ]
+    rows = [{"id": name, "summary": kind.summary, "cause": kind.cause, "remedy": list(kind.remedy)} for name, kind in known.items()]
     return json.dumps({"schema": "submission-probe/findings/1", "findings": rows}, indent=2)

@@ -260,6 +260,8 @@ def _trust(facts: Mapping[str, Any], chain: Sequence[Mapping[str, Any]]) -> Iter
 
 
 _UNTRUSTED = (2, 18, 19, 20, 21)
+
+
 def _strength(chain: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
     path = [chain[index] for index in _path(chain)]
     for entry in path:

@@ -7,13 +7,10 @@ from probe.profile import Profile
 from probe.record import Record, StageRecord
 from probe.report import Finding, Kind, Severity
 
-_LOOK = (
-    "Look: the server's log for this user and time (Exchange: protocol log of the connector; Postfix/Dovecot: mail.log)"
-)
+_LOOK = "Look: the server's log for this user and time (Exchange: protocol log of the connector; Postfix/Dovecot: mail.log)"
 
 _BASIC_AUTH = (
-    "Exchange: Set-ReceiveConnector 'NAME\\Client Frontend NAME' "
-    "-AuthMechanism Tls,Integrated,BasicAuth,BasicAuthRequireTLS"
+    "Exchange: Set-ReceiveConnector 'NAME\\Client Frontend NAME' -AuthMechanism Tls,Integrated,BasicAuth,BasicAuthRequireTLS"
 )
 
 FINDINGS = {
@@ -154,6 +151,7 @@ FINDINGS = {
     ),
 }
 
+
 def _finding(name: str, severity: Severity, stage: str, evidence: str) -> Finding:
     kind = FINDINGS[name]
     return Finding(name, severity, stage, kind.summary, evidence, kind.cause, kind.remedy)
@@ -183,7 +181,12 @@ _EXCEPTIONS = {"plaintext": "auth.sent-in-clear", "trust-any-certificate": "auth
 
 
 # Microsoft's resource for mail, by name and by application id (national clouds have hosts of their own, of the same form).
-_EXCHANGE_ONLINE = ("https://outlook.office", "https://ps.outlook.com", "00000002-0000-0ff1-ce00-000000000000", "https://partner.outlook.cn")
+_EXCHANGE_ONLINE = (
+    "https://outlook.office",
+    "https://ps.outlook.com",
+    "00000002-0000-0ff1-ce00-000000000000",
+    "https://partner.outlook.cn",
+)
 _MICROSOFT = ("https://sts.windows.net/", "https://login.microsoftonline.", "https://sts.chinacloudapi.cn/")
 _SCOPES = {"smtp": "SMTP.", "imap": "IMAP.", "pop3": "POP."}
 

@@ -354,9 +354,7 @@ def _between(entry: Entry, ours: Ours) -> tuple[float | None, float | None]:
     return None, None
 
 
-def _timeline(
-    ours: Sequence[Ours], matched: Sequence[Matched], clocks: Sequence[Clock], started: datetime
-) -> Iterator[Moment]:
+def _timeline(ours: Sequence[Ours], matched: Sequence[Matched], clocks: Sequence[Clock], started: datetime) -> Iterator[Moment]:
     ahead = {clock.source: clock.seconds for clock in clocks}
     moments = [Moment(at, "probe", leg.leg, way, text) for leg in ours for at, way, text in leg.lines]
     legs = {leg.leg: leg for leg in ours}

@@ -151,9 +151,7 @@ class Journal:
         stage = self._stages.get(name)
         if stage is not None:
             merged = {**stage.facts, **self._redactor.data(dict(facts))}
-            self._stages[name] = StageRecord(
-                stage.name, stage.status, stage.at, stage.seconds, stage.reason, stage.trouble, merged
-            )
+            self._stages[name] = StageRecord(stage.name, stage.status, stage.at, stage.seconds, stage.reason, stage.trouble, merged)
 
     def stages(self, planned: Sequence[str]) -> tuple[StageRecord, ...]:
         """Every planned stage in order; one that never came is skipped because of the failure before it."""

@@ -37,9 +37,7 @@ class Leftovers:
         return {*self.deleted, *self.kept, *self.too_young}
 
 
-async def sweep(
-    job: Job, journal: Journal, side: Side, settings: Settings, *, older_than: timedelta, dry_run: bool
-) -> Leftovers:
+async def sweep(job: Job, journal: Journal, side: Side, settings: Settings, *, older_than: timedelta, dry_run: bool) -> Leftovers:
     """Look through the reader's folders. Troubles are in the journal's stages; what was done until then is returned."""
     found = Leftovers()
     session: Session | None = None
@@ -59,9 +57,7 @@ async def sweep(
     return found
 
 
-async def _sweep_folder(
-    job: Job, session: Session, folder: str, older_than: timedelta, dry_run: bool, found: Leftovers
-) -> None:
+async def _sweep_folder(job: Job, session: Session, folder: str, older_than: timedelta, dry_run: bool, found: Leftovers) -> None:
     selected = await session.talk.command(f"SELECT {imap.mailbox(folder)}")
     if not selected.ok:
         return
@@ -74,9 +70,7 @@ async def _sweep_folder(
         await _sweep_some(job, session, uids[start : start + MOST_AT_ONCE], older_than, dry_run, found)
 
 
-async def _sweep_some(
-    job: Job, session: Session, uids: list[int], older_than: timedelta, dry_run: bool, found: Leftovers
-) -> None:
+async def _sweep_some(job: Job, session: Session, uids: list[int], older_than: timedelta, dry_run: bool, found: Leftovers) -> None:
     """Fetch, prove, and delete exactly the UIDs that were proven in this session."""
     wanted = ",".join(map(str, uids))
     answer = await session.talk.command(f"UID FETCH {wanted} (UID BODY.PEEK[]<0.{MESSAGE_OCTETS}>)")

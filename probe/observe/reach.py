@@ -81,9 +81,7 @@ async def connect(job: Job, journal: Journal, side: Side, stage: Stage) -> Conne
         stage.facts["attempts"] = [_attempt(attempt) for attempt in attempts]
         if resolution.left_out:
             stage.facts["addresses_left_out"] = resolution.left_out
-    connection = Connection(
-        sock, address, name=side.leg, journal=journal, deadline=job.deadline, until=until, pace=job.pace
-    )
+    connection = Connection(sock, address, name=side.leg, journal=journal, deadline=job.deadline, until=until, pace=job.pace)
     stage.facts |= {"remote": str(address), "local": connection.local}
     connection.note(f"connected to {address}")
     return connection

@@ -133,5 +133,3 @@ class Scene:
             else:
                 await talk.command("STLS")
             return await talk.connection.start_tls(self.trust(self.readers[leg]), self.readers[leg].host)
-
-

@@ -20,9 +20,7 @@ from probe.profile.values import Text, text
 KINDS = ("env", "file", "command", "keyring", "credential", "prompt")
 COMMAND_SECONDS = 10.0
 MOST_BYTES = 65536
-INLINE = (
-    'a password may not stand in a profile; use { env = "NAME" }, { file = "PATH" } or { command = ["PROGRAM", "ARGUMENT"] }'
-)
+INLINE = 'a password may not stand in a profile; use { env = "NAME" }, { file = "PATH" } or { command = ["PROGRAM", "ARGUMENT"] }'
 
 
 def _path(value: Any) -> Path:

@@ -16,9 +16,7 @@ class Table(BaseModel):
 
     # defer_build: only the model that has every plug-in's table is ever built, once. use_attribute_docstrings is left
     # out on purpose: it reads and parses the source of every table at each start; the schema does so when it is asked for.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", defer_build=True, hide_input_in_errors=True, protected_namespaces=()
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, hide_input_in_errors=True, protected_namespaces=())
 
     @field_validator("*", mode="before")
     @classmethod
@@ -38,6 +36,4 @@ def contradiction(key: str, text: str, about: Sequence[str] = (), *, missing: bo
     `key` (dotted, relative to the table that raises; "" for the table itself) is the setting to blame, `about` the
     further ones the verdict rests on: when one of those was itself in error, the verdict is not reported.
     """
-    return PydanticCustomError(
-        "contradiction", "{text}", {"text": text, "key": key, "about": [key, *about], "missing": missing}
-    )
+    return PydanticCustomError("contradiction", "{text}", {"text": text, "key": key, "about": [key, *about], "missing": missing})

@@ -43,9 +43,7 @@ def make_context(folder: Path, fqdn: str, fault: str | None, user: str = "client
     ca_file, leaf_file = folder / "root.pem", folder / "leaf.pem"
     ca_file.write_bytes(root[2].public_bytes(Encoding.PEM))
     leaf_file.touch(mode=0o600)
-    leaf_file.write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + leaf.public_bytes(Encoding.PEM)
-    )
+    leaf_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + leaf.public_bytes(Encoding.PEM))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(leaf_file)
     _client(folder / "client.pem", user, root[:2], now)

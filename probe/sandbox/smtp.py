@@ -109,9 +109,7 @@ class _Handler:
         offered = ["STARTTLS"] if starttls else []
         return [self.world.fqdn, "PIPELINING", f"SIZE {SIZE}", *offered, *tls, "ENHANCEDSTATUSCODES", "8BITMIME"]
 
-    async def handle_AUTH(
-        self, server: Submission, session: Session, envelope: Envelope, args: list[str]
-    ) -> str:
+    async def handle_AUTH(self, server: Submission, session: Session, envelope: Envelope, args: list[str]) -> str:
         initial = decoded(args[1]) if len(args) > 1 else None
         name = certificate_name(server.transport.get_extra_info("ssl_object") if server.transport else None)
         user = await authenticate(args[0], Attempt(self.world, "smtp", initial, server.ask, server.is_tls, name))
@@ -122,9 +120,7 @@ class _Handler:
         session.authenticated = True
         return "235 2.7.0 Authentication successful"
 
-    async def handle_MAIL(
-        self, server: Submission, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
+    async def handle_MAIL(self, server: Submission, session: Session, envelope: Envelope, address: str, options: list[str]) -> str:
         if not session.authenticated:
             return self._worded("530 5.7.57 SMTP; Client was not authenticated to send mail", "530 5.7.0 Authentication required")
         if refusal := says(self.world, "smtp MAIL"):
@@ -133,9 +129,7 @@ class _Handler:
         envelope.mail_options.extend(options)
         return "250 2.1.0 Ok"
 
-    async def handle_RCPT(
-        self, server: Submission, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
+    async def handle_RCPT(self, server: Submission, session: Session, envelope: Envelope, address: str, options: list[str]) -> str:
         if address not in self.world.accounts:
             return f"550 5.1.1 <{address}>: Recipient address rejected: User unknown"
         envelope.rcpt_tos.append(address)

@@ -40,8 +40,13 @@ def plot(rows: Sequence[Mapping[str, Any]]) -> str:
     base = _HEIGHT - _EDGE
     axis = f'<line x1="{_EDGE}" y1="{base}" x2="{_WIDTH - _EDGE}" y2="{base}" stroke="currentColor" stroke-opacity="0.3"/>'
     axis += f'<text x="{_EDGE}" y="{_EDGE - 14}" fill="currentColor">{most:.3f} s</text>'
-    ends = "".join(
-        f'<text x="{place}" y="{_HEIGHT - 12}" text-anchor="{anchor}" fill="currentColor">{escape(str(row["started"])[:16])}</text>'
-        for row, place, anchor in ((rows[0], _EDGE, "start"), (rows[-1], _WIDTH - _EDGE, "end"))
-    ) if rows else ""
+    ends = (
+        "".join(
+            f'<text x="{place}" y="{_HEIGHT - 12}" text-anchor="{anchor}" fill="currentColor">'
+            f"{escape(str(row['started'])[:16])}</text>"
+            for row, place, anchor in ((rows[0], _EDGE, "start"), (rows[-1], _WIDTH - _EDGE, "end"))
+        )
+        if rows
+        else ""
+    )
     return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="delivery times">{axis}{ends}{"".join(dots)}</svg>'

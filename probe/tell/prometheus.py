@@ -106,8 +106,6 @@ _METRICS = (
     Metric("stage_duration_seconds", "Seconds a stage took; absent when it was skipped.", _stage_seconds),
     Metric("stage_success", "Whether a stage ended well; absent when it was skipped.", _stage_success, min),
     Metric("finding", "1 for each thing found wrong or worth knowing.", _findings),
-    Metric(
-        "certificate_not_after_timestamp_seconds", "When the certificate shown in a stage ends, Unix time.", _not_after, min
-    ),
+    Metric("certificate_not_after_timestamp_seconds", "When the certificate shown in a stage ends, Unix time.", _not_after, min),
     Metric("last_run_timestamp_seconds", "When the last run began, Unix time.", _one(lambda r: instant(r.started)), min),
 )

@@ -174,9 +174,7 @@ async def test_no_logon_in_clear(sandbox: Sandbox) -> None:
         ("pop3", b"STLS\r\nCAPA\r\n", b"+OK begin TLS\r\n"),
     ],
 )
-async def test_commands_behind_starttls_are_thrown_away(
-    sandbox: Sandbox, service: str, sent: bytes, go_ahead: bytes
-) -> None:
+async def test_commands_behind_starttls_are_thrown_away(sandbox: Sandbox, service: str, sent: bytes, go_ahead: bytes) -> None:
     def inject() -> bytes:
         with socket.create_connection(("127.0.0.1", sandbox.addresses[service].port), timeout=10) as raw:
             raw.recv(1000)

@@ -86,9 +86,7 @@ async def test_a_client_certificate_logs_on(monkeypatch: pytest.MonkeyPatch, tmp
         (["XOAUTH2", "NTLM"], "NTLM"),
     ],
 )
-async def test_auto_takes_the_strongest(
-    offered: list[str], chosen: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_auto_takes_the_strongest(offered: list[str], chosen: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     async with Sandbox(mechanisms=offered) as sandbox:
         report = await probe.run(profile(sandbox, monkeypatch, tmp_path, password={"env": "PW"}), raise_bugs=True)
         facts = {stage.name: stage.record.facts for stage in report.stages}

@@ -20,9 +20,7 @@ def profile(mail: Any, **submission: Any) -> Any:
     os.environ["AUDIT_PASSWORD"] = PASSWORD
     # Dovecot takes loopback for secure unless the client is on another address of it than the server.
     host = getattr(mail, "foreign_host", "127.0.0.1")
-    readers = {
-        name: {"port": mail.ports[name], "security": "starttls", "connect": [host]} for name in ("imap", "pop3")
-    }
+    readers = {name: {"port": mail.ports[name], "security": "starttls", "connect": [host]} for name in ("imap", "pop3")}
     data = {
         "submission": {"host": mail.fqdn, "port": mail.ports["submission"], "connect": ["127.0.0.1"], **submission},
         "account": {"username": mail.add_user("auditor", PASSWORD), "password": {"env": "AUDIT_PASSWORD"}},
@@ -36,9 +34,7 @@ def outcomes(done: list[Audited]) -> dict[str, str]:
     return {item.id: item.facts.outcome for item in done}
 
 
-async def test_a_well_kept_server_passes_everything(
-    mail_servers: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_well_kept_server_passes_everything(mail_servers: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     good = mail_servers(
         extra_postfix={
             # Nobody owns anything: every sender but one's own would do as well, and this needs no map.
@@ -86,9 +82,7 @@ async def test_a_badly_kept_server_fails_what_it_should(mail_servers: Callable[.
     assert PASSWORD not in str([(item.facts, item.findings) for item in done])
 
 
-async def test_two_nodes_with_two_certificates_are_told_apart(
-    mail_servers: Callable[..., Any], authority: Any
-) -> None:
+async def test_two_nodes_with_two_certificates_are_told_apart(mail_servers: Callable[..., Any], authority: Any) -> None:
     other = mail_servers(certificate=authority.leaf("mail.example.test", file_stem="second-node"))
     first = mail_servers()
     both = [f"127.0.0.1:{server.ports['submission']}" for server in (first, other)]
@@ -173,9 +167,7 @@ async def test_a_server_that_is_not_there_decides_nothing(monkeypatch: Any) -> N
     assert set(outcomes(done).values()) == {"undecided"} and exit_code(done) == 3
 
 
-async def test_port_25_that_answers_as_another_connector(
-    mail_servers: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_port_25_that_answers_as_another_connector(mail_servers: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     client, frontend = mail_servers(), mail_servers(extra_postfix={"smtpd_discard_ehlo_keywords": "dsn, auth"})
     monkeypatch.setattr(port_25, "PAIR", {client.ports["submission"]: frontend.ports["smtp25"]})
     (item,) = await audit(profile(client), only=["audit.port-25-differs"])

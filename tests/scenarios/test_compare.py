@@ -42,9 +42,7 @@ def changes(before: Path, after: Path) -> dict[str, tuple[str, str | None, str |
     return {change.key: (change.severity, change.before, change.after) for change in found.changes}
 
 
-def test_a_swapped_certificate_is_found_and_only_it(
-    tmp_path: Path, mail_servers: Callable[..., Any], authority: Authority
-) -> None:
+def test_a_swapped_certificate_is_found_and_only_it(tmp_path: Path, mail_servers: Callable[..., Any], authority: Authority) -> None:
     first = authority.leaf("mail.example.test", file_stem="before")
     servers = mail_servers(certificate=first)
     bench = Bench(tmp_path, servers)

@@ -115,18 +115,14 @@ def run_with_token(bench: Bench, mechanism: str, token: str, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
-def test_with_a_token(
-    tmp_path: Path, everything: tuple[Any, Kdc], mechanism: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_with_a_token(tmp_path: Path, everything: tuple[Any, Kdc], mechanism: str, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(tmp_path, everything[0], user=mechanism.lower())
     ran = run_with_token(bench, mechanism, token_for(bench), monkeypatch, expect={"token_audience": [AUDIENCE]})
     assert_spoken(ran, mechanism)
     assert ran.stage("imap.login")["facts"]["token"]["audience"] == [AUDIENCE]
 
 
-def test_an_expired_token_is_not_sent(
-    tmp_path: Path, everything: tuple[Any, Kdc], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_expired_token_is_not_sent(tmp_path: Path, everything: tuple[Any, Kdc], monkeypatch: pytest.MonkeyPatch) -> None:
     mail = everything[0]
     bench, before = Bench(tmp_path, mail, user="expired"), mail.log()
     ran = run_with_token(bench, "XOAUTH2", token_for(bench, seconds=-30), monkeypatch)
@@ -151,9 +147,7 @@ def test_a_token_for_another_audience(
     assert sum("imap-login" in line and "auth failed" in line for line in lines) == 1, lines
 
 
-def test_with_a_kerberos_ticket(
-    tmp_path: Path, everything: tuple[Any, Kdc], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_with_a_kerberos_ticket(tmp_path: Path, everything: tuple[Any, Kdc], monkeypatch: pytest.MonkeyPatch) -> None:
     mail, kdc = everything
     bench = Bench(tmp_path, mail, user="kerberos")
     mail.add_user("kerberos", "unused-Horse7battery", extra=f"k5principals=kerberos@{kdc.realm}")
@@ -185,9 +179,7 @@ def test_with_a_client_certificate(tmp_path: Path, everything: tuple[Any, Kdc]) 
     assert_spoken(bench.run(profile), "EXTERNAL", ("imap.login", "pop3.login"))
 
 
-def test_a_client_certificate_that_the_server_refuses(
-    tmp_path: Path, mail_servers: Callable[..., Any], authority: Any
-) -> None:
+def test_a_client_certificate_that_the_server_refuses(tmp_path: Path, mail_servers: Callable[..., Any], authority: Any) -> None:
     from tests.servers.pki import Authority
 
     stranger = Authority(tmp_path / "stranger", "Strangers").leaf("probe", client=True)

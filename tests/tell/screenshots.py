@@ -1,6 +1,6 @@
 """`make screenshots`: the HTML page of some recorded runs, as it looks in light, dark, at 560 px and on paper.
 
-    .venv/bin/python -m tests.tell.screenshots [FOLDER] [NAME]...
+.venv/bin/python -m tests.tell.screenshots [FOLDER] [NAME]...
 """
 
 import sys

@@ -280,7 +280,9 @@ def test_a_banner_with_markup_stays_text(browser: Browser, tmp_path: Path, name:
 
 def test_the_policy_stops_a_script_and_a_picture_that_somebody_got_in(browser: Browser, tmp_path: Path) -> None:
     """The second line of defence, tested by breaking the first."""
-    text = told("html", "ok").replace("</main>", "<script>document.title='owned'</script><img src='http://127.0.0.1:9/x.png'></main>")
+    text = told("html", "ok").replace(
+        "</main>", "<script>document.title='owned'</script><img src='http://127.0.0.1:9/x.png'></main>"
+    )
     path = tmp_path / "broken.html"
     path.write_text(text, encoding="utf-8")
     browser.open(path)

@@ -64,18 +64,12 @@ def test_each_shipped_profile_is_loaded(name):
 def test_a_shipped_profile_unedited_says_what_to_set_and_is_still_shown(name):
     with pytest.raises(ProfileError, match=r"account\.username: missing; set"):
         load(name, plugins=PLUGINS, environ={})
-    assert {key: value for key, value, _ in effective(name, plugins=PLUGINS, environ={})}[
-        "account.username"
-    ] == "missing"
+    assert {key: value for key, value, _ in effective(name, plugins=PLUGINS, environ={})}["account.username"] == "missing"
 
 
 def test_each_source_wins_over_the_one_below(tmp_path):
-    write(
-        tmp_path, "parent", "[limits]\ntimeout='1s'\nper_connection='1s'\ndelivery_warning='1s'\ndelivery_critical='9s'"
-    )
-    file = write(
-        tmp_path, "child", "extends='parent.toml'\n[limits]\ntimeout='2s'\nper_connection='2s'\ndelivery_warning='2s'"
-    )
+    write(tmp_path, "parent", "[limits]\ntimeout='1s'\nper_connection='1s'\ndelivery_warning='1s'\ndelivery_critical='9s'")
+    file = write(tmp_path, "child", "extends='parent.toml'\n[limits]\ntimeout='2s'\nper_connection='2s'\ndelivery_warning='2s'")
     environ = {"SUBMISSION_PROBE_LIMITS__TIMEOUT": "3s", "SUBMISSION_PROBE_LIMITS__PER_CONNECTION": "3"}
     overlays = [
         *MINE,
@@ -142,9 +136,7 @@ def test_a_plug_in_that_is_lax_is_made_strict():
 
 
 def test_an_unknown_name_lists_the_nearest_and_all():
-    with pytest.raises(
-        ProfileError, match=r"'gmial'; did you mean gmail\? \(known: exchange-2016, .*postfix-dovecot\)"
-    ):
+    with pytest.raises(ProfileError, match=r"'gmial'; did you mean gmail\? \(known: exchange-2016, .*postfix-dovecot\)"):
         load("gmial", plugins=PLUGINS, environ={})
 
 
@@ -180,9 +172,7 @@ def test_the_schema_has_a_table_for_each_plug_in():
 
 
 def test_repr_and_frozen():
-    profile = load_mapping(
-        GOOD | {"account": {**GOOD["account"], "password": {"command": ["x", "hunter2"]}}}, plugins=PLUGINS
-    )
+    profile = load_mapping(GOOD | {"account": {**GOOD["account"], "password": {"command": ["x", "hunter2"]}}}, plugins=PLUGINS)
     assert "hunter2" not in repr(profile)
     with pytest.raises(ValueError, match="frozen"):
         profile.submission.port = 25
@@ -211,9 +201,7 @@ def test_durations(text, number):
     assert seconds(text) == number
 
 
-@pytest.mark.parametrize(
-    "wrong", ["", "s", "5 apples", "30s1m", -1, "-1s", True, None, float("nan"), float("inf"), "nan", []]
-)
+@pytest.mark.parametrize("wrong", ["", "s", "5 apples", "30s1m", -1, "-1s", True, None, float("nan"), float("inf"), "nan", []])
 def test_what_is_no_duration_says_what_is(wrong):
     with pytest.raises(ValueError, match=r"expected a duration such as \"50s\""):
         seconds(wrong)
@@ -230,6 +218,4 @@ def test_zero_means_the_greatest_allowed():
 
 
 def test_a_thumbprint_copied_from_windows_is_cleaned():
-    assert (
-        thumbprint("\u200e43 4a c2 24:c8459924b26521298ce8834c514856ab") == "434AC224C8459924B26521298CE8834C514856AB"
-    )
+    assert thumbprint("\u200e43 4a c2 24:c8459924b26521298ce8834c514856ab") == "434AC224C8459924B26521298CE8834C514856AB"

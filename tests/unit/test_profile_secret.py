@@ -59,9 +59,7 @@ def test_a_command(tmp_path, monkeypatch):
     assert "is empty" in failure(python("pass"))
     assert "cannot be run: No such file" in failure(SecretSource(command=("/no/such/program",)))
     monkeypatch.setattr(secret_module, "COMMAND_SECONDS", 0.2)
-    assert "did not end within 0.2 seconds" in failure(
-        python("import time; print('hunter2', flush=True); time.sleep(9)")
-    )
+    assert "did not end within 0.2 seconds" in failure(python("import time; print('hunter2', flush=True); time.sleep(9)"))
 
 
 def test_a_command_is_not_given_to_a_shell(tmp_path):

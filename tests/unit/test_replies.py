@@ -187,7 +187,9 @@ def _record(greeting: str, trouble: Trouble | None, stage: str = "smtp.auth", po
     return Record("0" * 16, "p", Target("mail.contoso.com", port, "starttls"), "2026-11-24T00:00:00Z", 1.0, (greeted, ended))
 
 
-PROFILE = load_mapping({"submission": {"host": "mail.contoso.com"}, "message": {"sender": "a@b.test", "recipient": "a@b.test"}}, plugins=plugins())
+PROFILE = load_mapping(
+    {"submission": {"host": "mail.contoso.com"}, "message": {"sender": "a@b.test", "recipient": "a@b.test"}}, plugins=plugins()
+)
 EXCHANGE_GREETING = "220 mail.contoso.com Microsoft ESMTP MAIL Service ready at Tue, 24 Nov 2026 01:00:00 +0000"
 
 

@@ -34,5 +34,3 @@ async def observe(scene: Scene) -> Facts:
     finally:
         await talk.close()
     return Facts("fail" if rcpt.code in (250, 251) else "pass", f"{mail}; {rcpt}")
-
-

@@ -22,9 +22,7 @@ class Attempt:
     trouble: Trouble | None = None
 
 
-async def dial(
-    addresses: Sequence[Address], deadline: Limit, attempts: list[Attempt]
-) -> tuple[socket.socket, Address]:
+async def dial(addresses: Sequence[Address], deadline: Limit, attempts: list[Attempt]) -> tuple[socket.socket, Address]:
     """Connect to the first of `addresses` that answers; `attempts` is filled as they are tried.
 
     Raises Stopped with the first address's trouble when none answers before the deadline.
@@ -38,9 +36,7 @@ async def dial(
                 attempt = Attempt(waiting.pop(0))
                 attempts.append(attempt)
                 tasks[loop.create_task(_connect(attempt, deadline))] = attempt
-            done, _ = await asyncio.wait(
-                tasks, timeout=STAGGER_SECONDS if waiting else None, return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait(tasks, timeout=STAGGER_SECONDS if waiting else None, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 attempt = tasks.pop(task)
                 if task.exception() is None:

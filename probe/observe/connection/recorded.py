@@ -302,9 +302,7 @@ class Connection:
         self._sock.close()
 
 
-def _handshake(
-    tls: ssl.SSLObject, server_name: str, trust: Trust, error: ssl.SSLCertVerificationError | None
-) -> Handshake:
+def _handshake(tls: ssl.SSLObject, server_name: str, trust: Trust, error: ssl.SSLCertVerificationError | None) -> Handshake:
     cipher = tls.cipher()
     return Handshake(
         version=cipher[1] if error and cipher else tls.version(),

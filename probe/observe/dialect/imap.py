@@ -100,9 +100,7 @@ def untagged(parts: Sequence[Part]) -> Untagged:
         raise Malformed(f"not an IMAP4 response: {text_of(first[:80])!r}")
     number, kind, rest = found.groups()
     head: Part = (rest or b"", parts[0][1]) if isinstance(parts[0], tuple) else rest or b""
-    return Untagged(
-        kind.decode().upper(), int(number) if number else None, text_of(rest or b""), (head, *parts[1:])
-    )
+    return Untagged(kind.decode().upper(), int(number) if number else None, text_of(rest or b""), (head, *parts[1:]))
 
 
 def text_of(octets: bytes) -> str:

@@ -132,9 +132,7 @@ async def _ehlo(journal: Journal, talk: SmtpTalk, name: str) -> dict[str, list[s
     return words
 
 
-async def _handshake(
-    job: Job, journal: Journal, talk: SmtpTalk, words: Mapping[str, list[str]] | None, verified: bool
-) -> None:
+async def _handshake(job: Job, journal: Journal, talk: SmtpTalk, words: Mapping[str, list[str]] | None, verified: bool) -> None:
     """STARTTLS when `words` (what EHLO offered) is given, implicit TLS when it is None; then the certificate."""
     async with journal.stage("smtp.starttls", f"start TLS with {job.submission.host}") as stage:
         stage.facts["implicit"] = words is None
@@ -238,9 +236,7 @@ async def _submit(job: Job, journal: Journal, talk: SmtpTalk, words: Mapping[str
 
 def _replies(answered: Sequence[Answered], began: float) -> list[dict[str, Any]]:
     """Each command with its reply and seconds. Pipelined, `seconds` is when its reply came after the flight left."""
-    return [
-        {"command": item.command, "reply": list(item.reply.lines), "seconds": round(item.at - began, 6)} for item in answered
-    ]
+    return [{"command": item.command, "reply": list(item.reply.lines), "seconds": round(item.at - began, 6)} for item in answered]
 
 
 async def _refuse_envelope(talk: SmtpTalk, answered: Sequence[Answered]) -> None:

@@ -37,9 +37,7 @@ class ImapTalk:
         """Send one command and return its completion, whatever its status."""
         return (await self.flight([text], shown=shown))[0]
 
-    async def flight(
-        self, commands: Sequence[str], *, shown: str | None = None, ending: str | None = None
-    ) -> list[Answer]:
+    async def flight(self, commands: Sequence[str], *, shown: str | None = None, ending: str | None = None) -> list[Answer]:
         """Send commands together and return their completions in order. `shown` replaces the text of a single one.
 
         `ending` is a last command (LOGOUT) that goes along and whose completion nobody waits for.
