@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests import platforms
 from tests.servers.mail import MailServers, available
 from tests.servers.pki import Authority
 
@@ -13,6 +14,10 @@ _SERVER_FIXTURES = {"mail", "mail_servers", "everything"}
 # Whole folders that start programs of Debian's: monitors, PostgreSQL, Prometheus.
 _SERVER_FOLDERS = {"deploy", "fleet", "monitors", "serve"}
 _SKIPPED: list[str] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(platforms)
 
 
 @pytest.hookimpl(trylast=True)  # after -k and -m have taken their pick
