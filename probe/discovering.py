@@ -22,6 +22,7 @@ from probe.profile.values import host as host_name
 from probe.record import Record, Target
 from probe.report import Report
 from probe.roundtrip import judge
+from probe.textfile import NoCertificate
 
 STAGES = ("discover.srv", "discover.autoconfig", "discover.autodiscover", "discover.verify")
 
@@ -48,8 +49,10 @@ def question(address: str, *, verify: bool = False, login: Login | None = None, 
         way["ca_file"] = str(way["ca_file"])
         try:
             context_for(Trust(way["ca_file"]))
+        except NoCertificate as error:
+            raise ValueError(f"{way['ca_file']} {error}") from None
         except OSError as error:
-            raise ValueError(f"{way['ca_file']}: cannot be read as certificates in PEM: {error.strerror or error}") from None
+            raise ValueError(f"{way['ca_file']}: cannot be read as certificates: {error.strerror or error}") from None
     return Question(address, domain, Way(**{name: value for name, value in way.items() if value is not None}), login, verify)
 
 

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 PROBE = ROOT / "probe"
 
 # Who may import whom, wing by wing; a wing may always import itself. Ground: record, report, certificate, message, profile.
-GROUND = {"record", "report", "certificate", "message", "profile", "version"}
+GROUND = {"record", "report", "certificate", "message", "profile", "version", "textfile"}
 STORIES = {"roundtrip", "auditing", "sweeping", "lockout", "nodes", "repeating", "collecting", "discovering", "saved"}
 ALLOWED = {
     "record": set(),
@@ -21,7 +22,8 @@ ALLOWED = {
     "saved": {"record", "report"},
     "certificate": set(),
     "message": set(),
-    "profile": set(),
+    "profile": {"textfile"},
+    "textfile": set(),
     "observe": GROUND - {"report"},
     "judge": GROUND,
     "tell": GROUND,
@@ -46,7 +48,7 @@ ALLOWED = {
 # The face of the library names its homes for type checkers only; at run time it imports nothing of ours but the version.
 FACE = "__init__"
 
-PURE = ["judge", "tell", "record", "report", "saved", "certificate", "message", "observe/dialect", "observe/sasl"]
+PURE = ["judge", "tell", "record", "report", "saved", "certificate", "message", "textfile", "observe/dialect", "observe/sasl"]
 IMPURE_MODULES = {"socket", "ssl", "asyncio", "subprocess", "time", "random", "os", "secrets", "threading"}
 
 
@@ -219,3 +221,29 @@ def test_the_version_needs_no_command_line_library() -> None:
     code = "import sys; sys.argv = ['probe', '--version']; from probe.__main__ import main; main(); print(' '.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert not {"typer", "pydantic", "asyncio"} & set(done.stdout.split())
+
+
+def _without_encoding(tree: ast.AST) -> Iterator[int]:
+    """Lines that read or write text in whatever encoding the machine has: ANSI on Windows, ASCII under LC_ALL=C."""
+    binary = {"os", "gzip", "asyncio"}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or any(keyword.arg == "encoding" for keyword in node.keywords):
+            continue
+        owner = getattr(getattr(node.func, "value", None), "id", "")
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        modes = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and set(str(arg.value)) <= set("rwxab+t")]
+        opens = name == "fdopen" or (name == "open" and owner not in binary)
+        if (
+            (name == "read_text" and not node.args)
+            or (name == "write_text" and len(node.args) < 2)
+            or (opens and not any("b" in str(mode) for mode in modes))
+            or any(keyword.arg in ("text", "universal_newlines") for keyword in node.keywords if name in ("run", "Popen"))
+        ):
+            yield node.lineno
+
+
+def test_text_files_name_their_encoding() -> None:
+    """ruff's PLW1514 sees only what it can tell to be a file."""
+    lines = [f"{path.name}:{line}" for path in sources() for line in _without_encoding(ast.parse(path.read_text(encoding="utf-8")))]
+    assert lines == []
+    assert [*_without_encoding(ast.parse("p.read_text(); open(p); os.fdopen(f, 'w'); run(c, text=True); open(p, 'rb')"))] == [1] * 4

@@ -7,8 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-Profiles = Annotated[list[str] | None, typer.Argument(help="A profile's name, or a path to a TOML file.", show_default=False)]
-OneProfile = Annotated[str, typer.Argument(help="A profile's name, or a path to a TOML file.", show_default=False)]
+from probe.cli._given import expanded, one_path
+
+
+def _many(names: list[str] | None) -> list[str] | None:
+    return expanded(names) if names else names
+
+
+def _one(name: str) -> str:
+    return str(one_path(Path(name))) if set(name) & set("*?[~") else name
+
+
+_PROFILE = "A profile's name, or a path to a TOML file."
+Profiles = Annotated[list[str] | None, typer.Argument(help=_PROFILE, show_default=False, callback=_many)]
+OneProfile = Annotated[str, typer.Argument(help=_PROFILE, show_default=False, callback=_one)]
 Format = Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="What stdout carries.")]
 Host = Annotated[str | None, typer.Option("-H", "--host", help="The FQDN users type (submission.host).")]
 Port = Annotated[int | None, typer.Option("-p", "--port", help="The submission port (submission.port).")]
@@ -19,7 +31,7 @@ PasswordFile = Annotated[Path | None, typer.Option(metavar="FILE", help="File wi
 Readback = Annotated[str | None, typer.Option(metavar="imap|pop3|both|none", help="Which readers read the message back.")]
 Connect = Annotated[list[str] | None, typer.Option(metavar="HOST[:PORT]", help="Node to reach instead of DNS (repeatable).")]
 Set = Annotated[list[str] | None, typer.Option(metavar="section.key=value", help="Any setting of the profile (repeatable).")]
-CaFile = Annotated[Path | None, typer.Option(metavar="FILE", help="PEM file with the root to trust.")]
+CaFile = Annotated[Path | None, typer.Option(metavar="FILE", help="File with the root to trust (PEM, DER or PKCS#7).")]
 TrustAny = Annotated[
     bool, typer.Option("--trust-any-certificate", help="Go on with any certificate; every finding is still reported.")
 ]

@@ -83,7 +83,7 @@ def write_stdout(text: str) -> None:
         if not isinstance(error, BrokenPipeError):
             print(f"probe: cannot write to stdout: {error}; the verdict stands", file=sys.stderr)
         # Python would complain once more at exit, and exit with 120.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
 
 
 def _write_file(name: str, path: Path, text: str) -> None:

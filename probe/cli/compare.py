@@ -1,13 +1,14 @@
 """`probe compare`: two saved runs, and only what differs."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from probe.cli import _options as option
+from probe.cli._given import one_path, text_of
+from probe.textfile import NotText
 
 
 def register(app: typer.Typer) -> None:
@@ -35,10 +36,11 @@ def compare(
 def saved(file: Path) -> Any:
     """A run's JSON. Raises a usage error that says what is wrong with the file."""
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-        return json.loads(text)
+        return json.loads(text_of(one_path(file)))
     except OSError as error:
         raise typer.BadParameter(f"{file} cannot be read: {error.strerror}") from None
+    except NotText as error:
+        raise typer.BadParameter(f"{file} {error}") from None
     except (ValueError, RecursionError):
         raise typer.BadParameter(f"{file} is not JSON; save a run by: probe run PROFILE -o json > {file}") from None
 
@@ -48,9 +50,11 @@ def wanted(given: list[str] | None, file: Path | None) -> list[tuple[str, str]]:
     lines = list(given or ())
     if file is not None:
         try:
-            lines += [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip() and line[0] != "#"]
-        except (OSError, UnicodeDecodeError) as error:
-            raise typer.BadParameter(f"{file} cannot be read: {error}") from None
+            lines += [line for line in text_of(file).splitlines() if line.strip() and line[0] != "#"]
+        except OSError as error:
+            raise typer.BadParameter(f"{file} cannot be read: {error.strerror or error}") from None
+        except NotText as error:
+            raise typer.BadParameter(f"{file} {error}") from None
     pairs = [line.partition("=") for line in lines]
     for key, equals, _ in pairs:
         if not equals or not key.strip():

@@ -1,18 +1,22 @@
 """`probe correlate`: our transcript of a saved run beside the servers' logs."""
 
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from probe import textfile
+from probe.cli._given import one_path, paths
 
 if TYPE_CHECKING:
     from probe.keep.correlate import Correlation
 
-_MOST_OCTETS_A_LINE = 65_536
+_MOST_A_LINE = 65_536
 _MOST_OCTETS_OF_A_RUN = 64 * 1024 * 1024
 _GZIP = b"\x1f\x8b"
 
@@ -34,6 +38,7 @@ def correlate(
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"no output format {output!r} here; there are text, json")
+    run, logs = one_path(run), paths(logs)
     reports = _reports(run)
     try:
         runs = [keep.read_run(report) for report in reports]
@@ -52,7 +57,7 @@ def _reports(path: Path) -> list[dict[str, Any]]:
     try:
         if path.stat().st_size > _MOST_OCTETS_OF_A_RUN:
             raise typer.BadParameter(f"{path} is larger than any saved run")
-        data = json.loads(path.read_bytes())
+        data = json.loads(textfile.read(path))
     except OSError as error:
         raise typer.BadParameter(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, RecursionError):
@@ -71,23 +76,20 @@ def _lines(path: Path) -> Iterator[str]:
     """A log's lines, compressed or not, one at a time; a line longer than any real one is passed over."""
     try:
         with path.open("rb") as raw:
-            compressed = raw.read(2) == _GZIP
-            raw.seek(0)
-            if compressed:
-                with gzip.open(raw) as stream:
-                    yield from _split(stream)  # type: ignore[arg-type]
-            else:
-                yield from _split(raw)
+            compressed = raw.peek(2).startswith(_GZIP)
+            yield from _split(io.BufferedReader(gzip.GzipFile(fileobj=raw)) if compressed else raw)
     except (OSError, EOFError, zlib.error) as error:
         raise typer.BadParameter(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _split(stream: IO[bytes]) -> Iterator[str]:
+def _split(stream: io.BufferedReader) -> Iterator[str]:
+    encoding = textfile.encoding_of(stream.peek(4)[:4])
+    text = io.TextIOWrapper(stream, encoding=encoding, errors="replace", newline="\n")
     whole = True
-    while octets := stream.readline(_MOST_OCTETS_A_LINE):
-        ended = octets.endswith(b"\n")
-        if whole and (ended or len(octets) < _MOST_OCTETS_A_LINE):
-            yield octets.decode("utf-8", "replace")
+    while line := text.readline(_MOST_A_LINE):
+        ended = line.endswith("\n")
+        if whole and (ended or len(line) < _MOST_A_LINE):
+            yield line
         whole = ended
 
 

@@ -1,12 +1,13 @@
 """`probe report`: render a saved run."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from probe.cli import _options as option
+from probe.cli._given import called, one_path, text_of
+from probe.textfile import NotText
 
 
 def register(app: typer.Typer) -> None:
@@ -30,27 +31,21 @@ def report(
 
     _show.require_format(output)
     files = [_show.parse_report(text) for text in report or ()]
-    saved = read(_text(file), _name(file))
+    file = one_path(file) if file is not None else None
+    saved = read(_text(file), called(file))
     context = Context(saved.started, saved.seconds, transcript=verbose, version=saved.version)
     _show.deliver(saved.reports, context, output=output, files=files)
     return exit_code(saved.reports, allow_warnings=allow_warnings)
 
 
-def _name(file: Path | None) -> str:
-    return "stdin" if file is None or str(file) == "-" else str(file)
-
-
 def _text(file: Path | None) -> str:
-    """The whole input. PowerShell's `>` writes UTF-16 with a byte order mark; both are taken."""
+    """The whole input. Raises NotARun."""
     from probe.saved import NotARun
 
     try:
-        octets = sys.stdin.buffer.read() if file is None or str(file) == "-" else file.read_bytes()
+        return text_of(file)
     except OSError as error:
-        raise NotARun(f"cannot read {_name(file)}: {error.strerror or error}") from None
-    encoding = "utf-16" if octets.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    try:
-        return octets.decode(encoding)
-    except UnicodeDecodeError:
+        raise NotARun(f"cannot read {called(file)}: {error.strerror or error}") from None
+    except NotText:
         text = "is not text: give the file that `probe run -o json` or `--report json=FILE` wrote"
-        raise NotARun(f"{_name(file)} {text}") from None
+        raise NotARun(f"{called(file)} {text}") from None

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from probe import textfile
 from probe.profile.problem import Problem, ProfileError
 from probe.profile.values import shown
 
@@ -77,7 +78,7 @@ def _files(environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
 
 def _description(path: Path) -> str:
     try:
-        said = tomllib.loads(path.read_text("utf-8-sig")).get("description", "")
+        said = tomllib.loads(textfile.read(path)).get("description", "")
     except (OSError, ValueError, RecursionError):
         return "(cannot be read)"
     return said if isinstance(said, str) and said.isprintable() else ""

@@ -12,11 +12,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from probe import textfile
 from probe.profile.find import find
 from probe.profile.lines import key_lines
 from probe.profile.problem import Problem, ProfileError
 from probe.profile.table import SECRETS
-from probe.profile.values import shown
+from probe.profile.values import BACKSLASHES, shown
 
 PREFIX = "SUBMISSION_PROBE_"
 KeyPath = tuple[str | int, ...]
@@ -144,14 +145,14 @@ def as_parent(layer: Layer) -> Layer:
 def read_file(path: Path, *, own: bool = True, at: Problem | None = None) -> Layer:
     """Read one TOML file. Raises ProfileError: at the child's `extends` (`at`) when a parent cannot be opened."""
     try:
-        toml = path.read_bytes().decode("utf-8-sig")
+        toml = textfile.read(path)
         data, wrong = tomllib.loads(toml), None
     except OSError as error:
         place = at or Problem(str(path), None, "", "")
         which = "" if own else f"the parent {path} "
         wrong = Problem(place.file, place.line, place.key, f"{which}cannot be read: {error.strerror}")
-    except UnicodeDecodeError:
-        wrong = Problem(str(path), None, "", "is not UTF-8 text")
+    except textfile.NotText as error:
+        wrong = Problem(str(path), None, "", str(error))
     except RecursionError:
         wrong = Problem(str(path), None, "", "is nested too deeply")
     except ValueError as error:
@@ -169,7 +170,9 @@ def _syntax_problem(file: str, toml: str, said: str) -> Problem:
         return Problem(file, None, "", f"is not TOML: {said}")
     line = int(found[1]) if found[1] else toml.rstrip("\n").count("\n") + 1
     end = "" if found[1] else " at the end of the file"
-    return Problem(file, line, "", f"is not TOML: {said[: found.start()]}{end}", int(found[2]) if found[2] else None)
+    # The line itself is not shown: a password may stand there.
+    hint = f"; {BACKSLASHES}" if re.search(r'"[^"]*([A-Za-z]:\\|\\\\)', toml.splitlines()[line - 1]) else ""
+    return Problem(file, line, "", f"is not TOML: {said[: found.start()]}{end}{hint}", int(found[2]) if found[2] else None)
 
 
 def outside_layers(overlays: Sequence[Overlay], environ: Mapping[str, str], tables: Sequence[str]) -> Iterator[Layer]:

@@ -12,6 +12,7 @@ from probe.profile.secret import SecretSource
 from probe.profile.table import Table, contradiction
 from probe.profile.values import (
     Address,
+    CaFile,
     Endpoint,
     ExistingFile,
     GreetingName,
@@ -179,8 +180,8 @@ class Message(Table):
 class Tls(Table):
     """What the certificate and the handshake must be like."""
 
-    ca_file: ExistingFile | None = None
-    """PEM file with the root to trust; relative to the profile it stands in."""
+    ca_file: CaFile | None = None
+    """File with the root to trust: PEM, DER or PKCS#7; relative to the profile it stands in."""
     minimum_version: Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"] = "TLSv1.2"
     thumbprint: Thumbprint | None = None
     """SHA-1 or SHA-256 of the certificate; blanks and colons may stand between the digits."""

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, model_validator
 
+from probe import textfile
 from probe.profile.problem import Problem, ProfileError
 from probe.profile.secret import KINDS, SecretSource, resolve_secret
 from probe.profile.table import Table, contradiction
@@ -171,7 +172,7 @@ def _application(oauth: OAuth, secret: str | None) -> tuple[str, str]:
 
     proof: Any = secret
     if oauth.client_certificate:
-        pem = oauth.client_certificate.read_text()
+        pem = textfile.read(oauth.client_certificate)
         proof = {"private_key": pem, "public_certificate": pem}
     app = msal.ConfidentialClientApplication(oauth.client_id, client_credential=proof, **_settings(oauth))
     return _told(app.acquire_token_for_client(scopes=_scopes(oauth)))
@@ -206,14 +207,14 @@ class _Kept:
         self.cache = msal.SerializableTokenCache()
         self._path = folder / f"oauth-{hashlib.sha256(whose.encode()).hexdigest()[:16]}.json"
         if self._path.exists():
-            self.cache.deserialize(self._path.read_text())
+            self.cache.deserialize(self._path.read_text(encoding="utf-8"))
 
     def save(self) -> None:
         if not self.cache.has_state_changed:
             return
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = self._path.with_suffix(f".{os.getpid()}")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
             stream.write(self.cache.serialize())
         fresh.replace(self._path)
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, ConfigDict, ModelWrapValidatorHandler, StrictBool, model_validator
 
+from probe import textfile
 from probe.profile.problem import Problem, ProfileError
 from probe.profile.table import Table, contradiction
 from probe.profile.values import Text, text
@@ -123,9 +124,9 @@ def _fetch(source: SecretSource, base: Path | None, username: str, environ: Mapp
 
 def _decoded(wrong: str, raw: bytes) -> tuple[str, str]:
     try:
-        return wrong, raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return "is not UTF-8 text", ""
+        return wrong, textfile.decoded(raw)
+    except textfile.NotText as error:
+        return str(error), ""
 
 
 def _read(path: Path, *, private: bool) -> tuple[str, bytes]:

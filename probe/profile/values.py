@@ -14,7 +14,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 
+from probe import textfile
+
 DURATION = 'a duration such as "50s", "1m30s", "500ms", "2h" or "21d", or a number of seconds'
+BACKSLASHES = r"a path with backslashes goes in single quotes: 'C:\Folder\file' (or \"C:/Folder/file\")"
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _NUMBER = r"\d{1,12}(?:\.\d{1,9})?"
 _PIECES = re.compile("".join(rf"(?:({_NUMBER}){unit})?" for unit in ("d", "h", "m(?!s)", "s", "ms")))
@@ -43,7 +46,8 @@ def printable(value: str) -> str:
     """Refuse control characters, line separators and lone surrogates."""
     for character in value:
         if unicodedata.category(character) in ("Cc", "Zl", "Zp", "Cs"):
-            raise ValueError(f"holds a control character (U+{ord(character):04X}), which has no place here")
+            hint = f"; {BACKSLASHES}" if re.match(r"[A-Za-z]:", value) else ""
+            raise ValueError(f"holds a control character (U+{ord(character):04X}), which has no place here{hint}")
     return value
 
 
@@ -160,6 +164,18 @@ def existing_file(value: Any) -> Path:
     return path.absolute()
 
 
+def ca_file(value: Any) -> Path:
+    """An absolute path to a file that holds a certificate: PEM (UTF-8 or UTF-16), DER or PKCS#7."""
+    path = existing_file(value)
+    try:
+        textfile.certificates(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+    except textfile.NoCertificate as error:
+        raise ValueError(f"{path} {error}") from None
+    return path
+
+
 def up_to(greatest: float) -> AfterValidator:
     """Bound a duration; 0 stands for the greatest allowed, as in Exchange's Test-*Connectivity."""
 
@@ -188,3 +204,4 @@ GreetingName = Annotated[str, BeforeValidator(greeting_name)]
 Address = Annotated[str, BeforeValidator(address)]
 Thumbprint = Annotated[str, BeforeValidator(thumbprint)]
 ExistingFile = Annotated[Path, BeforeValidator(existing_file)]
+CaFile = Annotated[Path, BeforeValidator(ca_file)]

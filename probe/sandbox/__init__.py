@@ -5,6 +5,7 @@ IMAP4 and POP3 are our own. Mail lives in memory; the certificate authority is t
 """
 
 import asyncio
+import json
 import secrets
 import shutil
 import ssl
@@ -113,10 +114,10 @@ class Sandbox:
         self.client_certificate = folder / "client.pem"
         self._world.ntlm_file = folder / "ntlm"
         self._world.ntlm_file.touch(mode=0o600)
-        self._world.ntlm_file.write_text(f":{self.username}:{self.password}\n")
+        self._world.ntlm_file.write_text(f":{self.username}:{self.password}\n", encoding="utf-8")
         self.password_file = folder / "password"
         self.password_file.touch(mode=0o600)
-        self.password_file.write_text(f"{self.password}\n")
+        self.password_file.write_text(f"{self.password}\n", encoding="utf-8")
         loop = asyncio.get_running_loop()
         for name, tls in (("submission", None), ("submissions", context)):
             made = lambda implicit=tls is not None: Submission(self._world, context, implicit=implicit)  # noqa: E731
@@ -154,7 +155,7 @@ port = {port["submission"]}
 
 [account]
 username = "{username or self.username}"
-password = {{ file = "{self.password_file}" }}
+password = {{ file = {_quoted(self.password_file)} }}
 
 [readback.imap]
 port = {port["imaps"]}
@@ -165,10 +166,15 @@ port = {port["pop3s"]}
 {connect}
 
 [tls]
-ca_file = "{self.ca_file}"
+ca_file = {_quoted(self.ca_file)}
 expires_warning = "1h"
 expires_critical = "1h"
 """
+
+
+def _quoted(path: object) -> str:
+    """A TOML basic string: JSON's escapes are among TOML's."""
+    return json.dumps(str(path), ensure_ascii=False)
 
 
 async def _serve(kind: Any, world: World, context: ssl.SSLContext, lines: "Lines") -> None:

@@ -160,7 +160,7 @@ def connected(process: int, port: int) -> bool:
             inodes.add(str(link.readlink()).removeprefix("socket:[").removesuffix("]"))
         except OSError:
             continue
-    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]]
     return any(fields[2].endswith(f":{port:04X}") and fields[3] == "01" and fields[9] in inodes for fields in lines)
 
 

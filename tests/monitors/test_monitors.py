@@ -50,12 +50,14 @@ async def until(file: Path, pattern: str, log: Path) -> re.Match[str]:
     try:
         async with asyncio.timeout(WAIT_SECONDS):
             while True:
-                found = re.search(pattern, file.read_text(errors="replace") if file.exists() else "", re.MULTILINE | re.DOTALL)
+                found = re.search(
+                    pattern, file.read_text(encoding="utf-8", errors="replace") if file.exists() else "", re.MULTILINE | re.DOTALL
+                )
                 if found:
                     return found
                 await asyncio.sleep(0.1)
     except TimeoutError:
-        raise AssertionError(f"no {pattern} in {file}; {log.read_text(errors='replace')[-2000:]}") from None
+        raise AssertionError(f"no {pattern} in {file}; {log.read_text(encoding='utf-8', errors='replace')[-2000:]}") from None
 
 
 def profiles(folder: Path, well: Sandbox, full: Sandbox, soon: Sandbox) -> dict[str, Path]:

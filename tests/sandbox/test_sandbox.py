@@ -6,7 +6,11 @@ import poplib
 import smtplib
 import socket
 import ssl
+import sys
+import tempfile
+import tomllib
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -254,3 +258,16 @@ async def test_the_printed_profile_is_one_that_run_takes_as_it_is(tmp_path: Any)
         path.write_text(running.profile())
         report = await probe.run(str(path), raise_bugs=True)
     assert report.verdict == "ok", report.findings
+
+
+async def test_the_profile_is_toml_whatever_the_folder_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows every temporary folder has backslashes, and `C:\\users` is no TOML in double quotes."""
+    folder = tmp_path / 'C\\users "größer"'
+    if sys.platform == "win32":
+        folder = tmp_path / "größer"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    async with Sandbox() as running:
+        told = tomllib.loads(running.profile())
+        assert told["tls"]["ca_file"] == str(running.ca_file)
+        assert Path(told["account"]["password"]["file"]).read_text(encoding="utf-8").strip() == running.password

@@ -61,7 +61,7 @@ async def _run(profile: Path, folder: Path, secret: str) -> tuple[list[str], lis
 async def _watch(process: Any, seen: set[str]) -> None:
     while True:
         try:
-            seen.add(Path(f"/proc/{process.pid}/cmdline").read_text().replace("\0", " "))
+            seen.add(Path(f"/proc/{process.pid}/cmdline").read_text(encoding="utf-8").replace("\0", " "))
         except OSError:
             return
         await asyncio.sleep(0.02)

@@ -38,7 +38,7 @@ def save(bench: Bench, profile: Path, name: str, *options: str) -> Path:
 
 
 def changes(before: Path, after: Path) -> dict[str, tuple[str, str | None, str | None]]:
-    found = compare(json.loads(before.read_text()), json.loads(after.read_text()))
+    found = compare(json.loads(before.read_text(encoding="utf-8")), json.loads(after.read_text(encoding="utf-8")))
     return {change.key: (change.severity, change.before, change.after) for change in found.changes}
 
 

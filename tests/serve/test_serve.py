@@ -37,7 +37,7 @@ def submissions(sandbox: Sandbox) -> int:
 
 
 def promtool(*arguments: str, stdin: Path = Path("/dev/null")) -> str:
-    with stdin.open() as given:
+    with stdin.open(encoding="utf-8") as given:
         done = subprocess.run(["promtool", *arguments], stdin=given, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

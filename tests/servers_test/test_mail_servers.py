@@ -213,7 +213,7 @@ def test_stopping_leaves_no_process_and_no_file(authority: Authority) -> None:
     open_session = client.imap()
     open_session.login(client.address, PASSWORD)
     pids = mail.pids
-    commands = [Path(f"/proc/{pid}/cmdline").read_text() for pid in pids]
+    commands = [Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8") for pid in pids]
     assert any("master" in command for command in commands) and any("imap" in command for command in commands)
     mail.stop()
     assert mail.pids == [] and [pid for pid in pids if _runs(pid)] == []
@@ -239,6 +239,6 @@ def _files() -> set[Path]:
 
 def _runs(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False

@@ -6,6 +6,7 @@ import sys
 from typing import ClassVar
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -95,7 +96,7 @@ def test_a_user_profile_may_extend_the_shipped_one_of_its_name(tmp_path):
 
 def test_naming_a_secret_replaces_the_parents_and_files_are_relative_to_where_they_stand(tmp_path):
     (tmp_path / "parents").mkdir()
-    (tmp_path / "parents" / "root.pem").write_text("x")
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "parents" / "root.pem"))
     write(tmp_path / "parents", "p", "[account]\npassword={env='A'}\n[tls]\nca_file='root.pem'")
     file = write(tmp_path, "c", "extends='parents/p.toml'\n[account]\npassword={file='secret'}")
     profile = load(str(file), MINE, plugins=PLUGINS, environ={})

@@ -43,11 +43,18 @@ def test_a_file_that_others_can_read_is_refused(tmp_path, mode):
     assert f"chmod 600 {path}" in failure(SecretSource(file="pw"), tmp_path)
 
 
+def test_a_file_as_powershell_writes_it(tmp_path):
+    path = tmp_path / "pw"
+    path.write_bytes("hunter2ü\r\n".encode("utf-16"))
+    path.chmod(0o600)
+    assert resolve_secret(SecretSource(file="pw"), tmp_path) == "hunter2ü"
+
+
 def test_files_that_hold_no_secret(tmp_path):
     path = tmp_path / "pw"
     assert "cannot be read: No such file" in failure(SecretSource(file="pw"), tmp_path)
     assert "is not a regular file" in failure(SecretSource(file="."), tmp_path)
-    for content, text in ((b"\n", "is empty"), (b"\xff\xfeh\0u\0", "is not UTF-8"), (b"h\0u\0", "NUL")):
+    for content, text in ((b"\n", "is empty"), (b"h\xfc", "Set-Content -Encoding utf8"), (b"h\0u\0", "NUL")):
         path.write_bytes(content)
         path.chmod(0o600)
         assert text in failure(SecretSource(file="pw"), tmp_path)

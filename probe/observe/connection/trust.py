@@ -4,6 +4,9 @@ import ssl
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+
+from probe.textfile import certificates
 
 _VERSIONS = {
     "TLSv1": ssl.TLSVersion.TLSv1,
@@ -35,7 +38,7 @@ def context_for(trust: Trust) -> ssl.SSLContext:
 
     Verification flags and security level are set explicitly, so that CPython 3.11 and 3.13, and OpenSSL as Debian
     or others build it, give the same verdict. CN is never a name (RFC 9525 section 6.2).
-    Raises OSError or ssl.SSLError when `ca_file` cannot be read.
+    Raises OSError, ssl.SSLError or probe.textfile.NoCertificate when `ca_file` cannot be read.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_flags = ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST
@@ -56,7 +59,7 @@ def context_for(trust: Trust) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif trust.ca_file:
-        context.load_verify_locations(cafile=trust.ca_file)
+        context.load_verify_locations(cadata=b"".join(certificates(Path(trust.ca_file).read_bytes())))
     else:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     return context
