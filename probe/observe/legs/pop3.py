@@ -24,7 +24,7 @@ from probe.record import reader_stages
 
 NAME = "pop3"
 STAGES = reader_stages(NAME)
-NEEDS: tuple[str, ...] = ()
+NEEDS = ("filelock",)
 # Newest last on most servers, newest first on Exchange: both ends of the maildrop are looked at.
 AT_EACH_END = (3, 10, 25)
 
