@@ -58,10 +58,20 @@ async def resolve(host: str, port: int, family: str = "any") -> Resolution:
     return Resolution(tuple(unique[:MOST_ADDRESSES]), max(0, len(unique) - MOST_ADDRESSES))
 
 
+# By name, since not every system has each (musl and Windows have no EAI_ADDRFAMILY), and Windows' own numbers: WSATRY_AGAIN;
+# WSAHOST_NOT_FOUND and WSANO_DATA ("Windows Sockets Error Codes").
+_FOR_NOW = (("EAI_AGAIN",), (11002,))
+_NO_ADDRESS = (("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY"), (11001, 11004))
+
+
 def _no_addresses(host: str, family: str, error: socket.gaierror) -> Exception:
     kind = "" if family == "any" else f" {family}"
-    if error.errno == socket.EAI_AGAIN:
+    if _is_one_of(error, *_FOR_NOW):
         return stop("dns.failed", f"look up {host}: the resolver gave no answer for now", str(error))
-    if error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME), socket.EAI_ADDRFAMILY):
+    if _is_one_of(error, *_NO_ADDRESS):
         return stop("dns.no-record", f"look up {host}: the name has no{kind} address", str(error))
     return stop("dns.failed", f"look up {host}: {error.strerror or error}", str(error))
+
+
+def _is_one_of(error: socket.gaierror, names: tuple[str, ...], numbers: tuple[int, ...]) -> bool:
+    return error.errno in (*numbers, *(getattr(socket, name) for name in names if hasattr(socket, name)))
