@@ -22,6 +22,7 @@ from probe.keep import outbox
 from probe.keep.lease import Held
 from probe.keep.place import Place, files
 from probe.message import compose, new_marker
+from probe.observe import leftovers
 from probe.observe.connection import Deadline, Pace
 from probe.observe.job import Job, Milestone, Side
 from probe.observe.journal import NOT_REACHED, Journal, Watch
@@ -108,18 +109,15 @@ async def observe(
     started = datetime.now(UTC)
     journal = Journal(loop.time, Redactor(secrets_of(plan)), watch)
     job = _job(plan, journal, lambda: datetime.now(UTC), pace, place)
-    error: str | None = None
-    try:
-        await _legs(plan, job, journal, interrupt)
-    except Exception as bug:
-        if raise_bugs:
-            raise
-        error = journal.redacted("internal error: " + "".join(traceback.format_exception_only(bug)).strip())
+    bugs = await _legs(plan, job, journal, interrupt)
     await pace.turn()
     stages = journal.stages(plan.stages)
     lockout.remember(plan, stages, place)
-    if job.draft is not None and _is_gone(stages, job):
+    if job.draft is not None and (_is_gone(stages, job) or (bugs and await _removed(plan, job, journal, job.draft.marker))):
         place.remove(job.draft.marker)
+    if bugs and raise_bugs:
+        raise bugs[0]
+    error = "internal error: " + "".join(traceback.format_exception_only(bugs[0])).strip() if bugs else None
     return Record(
         id=secrets.token_hex(8),
         profile=plan.profile,
@@ -128,7 +126,7 @@ async def observe(
         seconds=journal.now,
         stages=stages,
         transcript=journal.lines,
-        error=error,
+        error=journal.redacted(error) if error else None,
         interrupted=job.interrupted,
     )
 
@@ -171,30 +169,68 @@ def _job(plan: Plan, journal: Journal, utc_now: Callable[[], datetime], pace: Pa
     )
 
 
-async def _legs(plan: Plan, job: Job, journal: Journal, interrupt: asyncio.Event | None) -> None:
-    """The submission and every reader at once: a run costs the longer leg, not the sum."""
+async def _legs(plan: Plan, job: Job, journal: Journal, interrupt: asyncio.Event | None) -> list[Exception]:
+    """The submission and every reader at once: a run costs the longer leg, not the sum. Returns errors of our own.
+
+    Such an error ends its own leg only: the others still find the message and delete it.
+    """
+    bugs: list[Exception] = []
+
+    async def guarded(leg: Awaitable[None]) -> None:
+        try:
+            await leg
+        except Exception as bug:
+            bugs.append(bug)
+
     listener = asyncio.ensure_future(_listen(job, interrupt)) if interrupt is not None else None
     try:
         async with asyncio.TaskGroup() as legs:
-            legs.create_task(_submission(job, journal))
+            legs.create_task(guarded(_submission(job, journal)))
             for reader in plan.readers:
-                legs.create_task(_reader(job, journal, reader))
-            legs.create_task(_import_while_waiting(plan))
+                legs.create_task(guarded(_reader(job, journal, reader)))
+            legs.create_task(guarded(_import_while_waiting(plan)))
     except BaseExceptionGroup as group:
         raise group.exceptions[0] from None
     finally:
         if listener is not None:
             listener.cancel()
+    return bugs
 
 
 async def _submission(job: Job, journal: Journal) -> None:
-    await submission.submit(job, journal)
+    try:
+        await submission.submit(job, journal)
+    finally:
+        job.accepted.give_up()
     await _further(job, journal, job.submission, "smtp.auth", submission.log_on)
 
 
 async def _reader(job: Job, journal: Journal, reader: ReaderPlan) -> None:
-    await reader.module.read(job, journal, reader.side, reader.settings)
-    await _further(job, journal, reader.side, f"{reader.side.leg}.login", reader.module.log_on)
+    leg = reader.side.leg
+    try:
+        await reader.module.read(job, journal, reader.side, reader.settings)
+    finally:
+        job.read[leg].give_up()
+        job.done[leg].give_up()
+    await _further(job, journal, reader.side, f"{leg}.login", reader.module.log_on)
+
+
+async def _removed(plan: Plan, job: Job, journal: Journal, marker: str) -> bool:
+    """Whether a last look over IMAP4 deleted the message that an error of our own had left. Not where the logon had failed: the
+    account gets no second failed attempt."""
+    reader = next((reader for reader in plan.readers if reader.side.leg == "imap"), None)
+    if reader is None or not plan.delete or journal.failed("imap.login"):
+        return False
+    loop = asyncio.get_running_loop()
+    apart = Journal(loop.time, journal.redactor)
+    last = replace(job, deadline=Deadline(min(job.deadline.when, loop.time() + INTERRUPT_SECONDS)))
+    try:
+        return await leftovers.remove(last, apart, reader.side, reader.settings, marker)
+    except Exception as bug:
+        journal.line("probe", "*", f"the last look for the message failed too: {type(bug).__name__}")
+        return False
+    finally:
+        journal.take_lines(apart, "imap last look")
 
 
 LogOn = Callable[[Job, Journal, Side], Awaitable[None]]

@@ -129,6 +129,11 @@ class Journal:
         stage = self._stages.get(name)
         return stage is not None and stage.trouble is not None and stage.trouble.id == "auth.refused"
 
+    def failed(self, name: str) -> bool:
+        """Whether the stage took place and failed."""
+        stage = self._stages.get(name)
+        return stage is not None and stage.status == "failed"
+
     @property
     def redactor(self) -> Redactor:
         return self._redactor

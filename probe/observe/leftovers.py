@@ -18,6 +18,7 @@ from probe.observe.trouble import Stopped, stop
 
 MOST_AT_ONCE = 50
 MOST_IN_ALL = 1_000
+LOOK_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -28,6 +29,8 @@ class Leftovers:
     kept: list[str] = field(default_factory=list)
     too_young: list[str] = field(default_factory=list)
     foreign: int = 0
+    # When set, every other message is left alone.
+    only: str | None = None
     # By marker, seconds from the Date we gave the message to its last Received header: its true delay, however late we look.
     delays: dict[str, float] = field(default_factory=dict)
 
@@ -57,11 +60,31 @@ async def sweep(job: Job, journal: Journal, side: Side, settings: Settings, *, o
     return found
 
 
+async def remove(job: Job, journal: Journal, side: Side, settings: Settings, marker: str) -> bool:
+    """Delete this one message of ours, looking for it until the job's deadline; whether it was deleted."""
+    found = Leftovers(only=marker)
+    session: Session | None = None
+    try:
+        session = await open_session(job, journal, side, settings)
+        while not found.seen and job.deadline.seconds_left:
+            for folder in session.folders:
+                await _sweep_folder(job, session, folder.name, timedelta(0), False, found)
+            if not found.seen:
+                await job.sleep(LOOK_SECONDS)
+    except Stopped:
+        pass
+    finally:
+        if session is not None:
+            await session.talk.goodbye()
+            await session.talk.close()
+    return marker in found.deleted
+
+
 async def _sweep_folder(job: Job, session: Session, folder: str, older_than: timedelta, dry_run: bool, found: Leftovers) -> None:
     selected = await session.talk.command(f"SELECT {imap.mailbox(folder)}")
     if not selected.ok:
         return
-    answer = await session.talk.command(f"UID SEARCH HEADER {MARKER_HEADER} submission-probe-")
+    answer = await session.talk.command(f"UID SEARCH HEADER {MARKER_HEADER} {found.only or 'submission-probe-'}")
     if not answer.ok:
         raise stop("imap.search-refused", f"SEARCH in {folder}: {answer.status} {answer.text}", answer.text)
     uids = [uid for item in answer.of("SEARCH") for uid in imap.search_numbers(item, MOST_IN_ALL)]
@@ -77,7 +100,7 @@ async def _sweep_some(job: Job, session: Session, uids: list[int], older_than: t
     doomed: dict[int, str] = {}
     for uid, octets in map(uid_and_octets, answer.of("FETCH")):
         marker = _our_marker(octets, job.prove_key) if octets is not None and uid in uids else None
-        if marker is None or uid is None or octets is None:
+        if marker is None or uid is None or octets is None or found.only not in (None, marker):
             found.foreign += 1
         elif not _is_older(octets, job.utc_now(), older_than):
             found.too_young.append(marker)

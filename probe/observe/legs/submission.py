@@ -35,6 +35,11 @@ async def submit(job: Job, journal: Journal) -> None:
             await _submit(job, journal, talk, words, job.draft)
     except Stopped:
         pass
+    except Exception:
+        if job.content_sent:
+            # An error of our own behind the final dot: the message has left, and the readers are to find and delete it.
+            job.accepted.reach(Accepted(journal.now, certain=False))
+        raise
     finally:
         job.accepted.give_up()
         if talk is not None:
