@@ -14,7 +14,9 @@ def main() -> None:
     # pydantic would look through every installed distribution for plug-ins, at each start; none is wanted near secrets.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from probe.cli import entry
+    from probe.cli._out import prepare
 
+    prepare()
     sys.exit(entry(sys.argv[1:]))
 
 

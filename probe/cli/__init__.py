@@ -31,7 +31,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"submission-probe {__version__}")
+        print(f"submission-probe {__version__}")
         raise typer.Exit
 
 
@@ -78,10 +78,10 @@ def _status(result: Any) -> int:
 def _complain(text: str, arguments: list[str]) -> int:
     if _output(arguments) == "nagios":
         # Its readers look at stdout only, and must be told of every outcome.
-        from probe.cli._show import write_stdout
+        from probe.cli._out import data
         from probe.tell.nagios import complaint
 
-        write_stdout(complaint(text))
+        data(complaint(text))
     for line in text.splitlines():
         print(f"probe: {line}", file=sys.stderr)
     return EXIT_UNKNOWN

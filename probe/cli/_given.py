@@ -36,7 +36,7 @@ def expanded(words: Iterable[str]) -> list[str]:
     for word in words:
         path = _at_home(word)
         if not _PATTERN & set(word) or path.exists():
-            found.append(str(path) if word.startswith("~") else word)
+            found.append(str(path) if path != Path(word) else word)
             continue
         fitting = sorted(str(one) for one in _glob(path))
         if not fitting:

@@ -1,7 +1,6 @@
 """From reports to stdout and files."""
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from probe.cli import _out
+from probe.cli._console import colours
 from probe.tell import Context, formats, output
 from probe.tell._changes import NATIVE, as_report
 
@@ -58,9 +59,9 @@ def deliver(
 ) -> None:
     """Write stdout first: the verdict must not be lost because a file cannot be written."""
     # Closed by the caller (`probe run >&-`), stdout is None.
-    color = sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    color = output == "text" and colours(sys.stdout)
     text = _brief(reports, context.comparison) if quiet else _text(output, reports, replace(context, color=color))
-    write_stdout(text)
+    _out.write(text, machine=output != "text")
     for name, path in files:
         _write_file(name, path, _text(name, reports, replace(context, suffix=path.suffix.lower())))
 
@@ -69,21 +70,6 @@ def _text(name: str, reports: Sequence["Report"], context: Context) -> str:
     if context.comparison is not None and name not in NATIVE:
         reports = [*reports, as_report(context.comparison)]
     return output(name).tell(reports, context)
-
-
-def write_stdout(text: str) -> None:
-    """Write, whatever stdout's encoding can hold; a closed or full stdout takes nothing from the exit status."""
-    if sys.stdout is None:
-        return
-    try:
-        encoding = sys.stdout.encoding or "utf-8"
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
-    except (OSError, ValueError) as error:
-        if not isinstance(error, BrokenPipeError):
-            print(f"probe: cannot write to stdout: {error}; the verdict stands", file=sys.stderr)
-        # Python would complain once more at exit, and exit with 120.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
 
 
 def _write_file(name: str, path: Path, text: str) -> None:

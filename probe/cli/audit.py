@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from probe.cli import _options as option
+from probe.cli import _out
 
 if TYPE_CHECKING:
     from probe.auditing import Audited
@@ -45,8 +46,8 @@ def audit(
         raise typer.BadParameter(f"no check {unknown[0]!r}; there are {', '.join(checks())}")
     if list_checks:
         for name, module in checks().items():
-            typer.echo(f"{name} ({module.SEVERITY})")
-            typer.echo(f"  a failure proves: {module.PROVES}\n  it does not prove: {module.DOES_NOT_PROVE}")
+            _out.say(f"{name} ({module.SEVERITY})")
+            _out.say(f"  a failure proves: {module.PROVES}\n  it does not prove: {module.DOES_NOT_PROVE}")
         return 0
     settings = option.given(
         host=host, port=port, user=user, password_env=password_env, password_file=password_file, set=set
@@ -55,20 +56,20 @@ def audit(
     told = _tell if output == "text" else None
     done = asyncio.run(auditing.audit(loaded, tuple(check or ()), told))
     if output == "json":
-        typer.echo(json.dumps(_json(loaded.name, done), indent=2))
+        _out.data(json.dumps(_json(loaded.name, done), indent=2) + "\n")
     return auditing.exit_code(done)
 
 
 def _tell(item: "Audited") -> None:
     from probe.tell.text import safe
 
-    typer.echo(f"{_SIGNS[item.facts.outcome]:<5} {item.id:<32} {safe(item.facts.evidence)[:160]}")
+    _out.say(f"{_SIGNS[item.facts.outcome]:<5} {item.id:<32} {safe(item.facts.evidence)[:160]}")
     if item.facts.outcome == "fail":
         for finding in item.findings:
-            typer.echo(f"      {finding.severity}: {finding.summary}")
-            typer.echo(f"      likely: {finding.cause}")
+            _out.say(f"      {finding.severity}: {finding.summary}")
+            _out.say(f"      likely: {finding.cause}")
             for step in finding.remedy:
-                typer.echo(f"      do: {step}")
+                _out.say(f"      do: {step}")
 
 
 def _json(profile: str, done: list["Audited"]) -> dict[str, Any]:

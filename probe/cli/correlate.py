@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from probe import textfile
+from probe.cli import _out
 from probe.cli._given import one_path, paths
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def correlate(
         raise typer.BadParameter(f"{run} is no saved run: {type(error).__name__}; save one by: probe run -o json") from None
     found = [keep.correlate(item, ((_called(path, logs), _lines(path)) for path in logs)) for item in runs]
     done = list(zip(reports, found, strict=True))
-    typer.echo(_json(done) if output == "json" else "\n".join(line for pair in done for line in _text(*pair)))
+    told = _json(done) if output == "json" else "\n".join(line for pair in done for line in _text(*pair))
+    _out.write(f"{told}\n", machine=output == "json")
     return 1 if any(found.missing or not found.matched for _, found in done) else 0
 
 

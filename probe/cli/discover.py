@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from probe.cli import _options as option
+from probe.cli import _out
 
 if TYPE_CHECKING:
     from probe.observe.discover.web import Login
@@ -56,7 +57,7 @@ def discover(
         address, verify=verify, login=login, resolver=resolver, connect=connect_https, ca_file=ca_file, timeout=timeout
     )  # fmt: skip
     if output == "text":
-        _show.write_stdout("".join(f"{line}\n" for line in lines(report)))
+        _out.write("".join(f"{line}\n" for line in lines(report)))
     else:
         seconds = (datetime.now(UTC) - started).total_seconds()
         _show.tell([report], started, seconds, output=output, files=(), verbose=False, quiet=False)

@@ -2,10 +2,12 @@
 
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from probe.cli import _out
 
 if TYPE_CHECKING:
     from probe.judge._replies import Entry
@@ -33,13 +35,13 @@ def explain(
         raise typer.BadParameter(f"no output format {output!r} here; there are text, json")
     known = _kinds()
     if not finding:
-        typer.echo(_as_json(known) if output == "json" else "\n".join(f"{name:<40} {kind.summary}" for name, kind in known.items()))
+        _tell(output, known, (f"{name:<40} {kind.summary}" for name, kind in known.items()))
         return 0
     wanted = " ".join(finding)
     name = wanted if wanted in known else _name_of_reply(wanted)
     if name is None:
         raise typer.BadParameter(f"no finding {safe(wanted)!r}; {_nearest(wanted, known)} (probe explain lists all)")
-    typer.echo(_as_json({name: known[name]}) if output == "json" else "\n".join(_lines(name, known[name])))
+    _tell(output, {name: known[name]}, _lines(name, known[name]))
     return 0
 
 
@@ -93,6 +95,13 @@ def _lines(name: str, kind: "Kind") -> Iterator[str]:
     special = [entry for entry in entries() if name in entry.findings]
     for entry in special:
         yield f"  reply.{entry.id}: {entry.cause}"
+
+
+def _tell(output: str, kinds: dict[str, "Kind"], lines: Iterable[str]) -> None:
+    if output == "json":
+        _out.data(_as_json(kinds) + "\n")
+    else:
+        _out.say("\n".join(lines))
 
 
 def _as_json(known: dict[str, "Kind"]) -> str:

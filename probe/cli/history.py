@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from probe.cli import _out
+
 if TYPE_CHECKING:
     from probe.keep.history import Row
 
@@ -25,7 +27,6 @@ def history(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with a plot.")] = None,
 ) -> int:
     """Show past runs from the local store: a table, delivery times as a sparkline, percentiles, failures."""
-    from probe.cli._show import write_stdout
     from probe.keep import history as store
     from probe.keep.files import write_atomically
     from probe.keep.state import state_directory
@@ -36,7 +37,7 @@ def history(
         raise typer.BadParameter(f"--export knows jsonl, got {export!r}")
     try:
         if export:
-            write_stdout("".join(json.dumps(report) + "\n" for report in store.reports(path, profile, last=last)))
+            _out.data("".join(json.dumps(report) + "\n" for report in store.reports(path, profile, last=last)))
             return 0
         found = store.rows(path, profile, last=last)
     except store.Unusable as error:
@@ -44,7 +45,7 @@ def history(
     if html:
         write_atomically(html, page([_plain(row) for row in found], profile))
         return 0
-    write_stdout("".join(f"{line}\n" for line in table(found)))
+    _out.write("".join(f"{line}\n" for line in table(found)))
     return 0
 
 

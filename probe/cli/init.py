@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from probe.cli import _options as option
+from probe.cli import _out
 from probe.cli import discover as discovery
 
 if TYPE_CHECKING:
@@ -271,12 +272,11 @@ def _check(text: str, target: Path) -> None:
 
 
 def _write(files: dict[Path, str]) -> None:
-    from probe.cli._show import write_stdout
     from probe.keep.files import write_atomically
 
     for path, text in files.items():
         if str(path) == "-":
-            write_stdout(text)
+            _out.data(text)
             continue
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -306,4 +306,4 @@ def _tell(target: Path, answers: "Answers", job: "Job | None", files: dict[Path,
         print(f"next: put the password into the first line of {answers.password_file} (chmod 600), then", file=told)
     print(f"  probe run --light {quote(_called(target))}", file=told)
     if job is not None:
-        sys.stdout.write(crontab(job))
+        _out.data(crontab(job))

@@ -2,6 +2,8 @@
 
 import typer
 
+from probe.cli import _out
+
 
 def register(app: typer.Typer) -> None:
     app.command("profiles")(profiles)
@@ -14,5 +16,5 @@ def profiles() -> int:
     rows = names()
     width = max((len(name) for name, *_ in rows), default=0)
     for name, path, origin, description in rows:
-        typer.echo(f"{name:<{width}}  {origin:<7}  {description or path}")
+        _out.say(f"{name:<{width}}  {origin:<7}  {description or path}")
     return 0

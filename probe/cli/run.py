@@ -1,6 +1,5 @@
 """`probe run`: carry out runs and tell of them."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from probe.cli import _options as option
+from probe.cli import _out
 from probe.cli.compare import saved, wanted
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def run(
     if otel:
         option.require_extra("--otel", "otel", ("opentelemetry.exporter.otlp",))
     if dry_run:
-        sys.stdout.write(_show.plans(plans, output))
+        _out.write(_show.plans(plans, output), machine=output == "json")
         return 0
     from probe.cli._carry_out import carry_out
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from probe.cli import _out
+
 
 def register(app: typer.Typer) -> None:
     app.command("sandbox")(sandbox)
@@ -22,7 +24,7 @@ def sandbox(
 
     if list_faults:
         for name, sentence in FAULTS.items():
-            typer.echo(f"{name:<18} {sentence}")
+            _out.say(f"{name:<18} {sentence}")
         return 0
     checked(personality, fault)
     asyncio.run(_serve(personality, fault, profile))
@@ -48,7 +50,7 @@ async def _serve(personality: str, fault: str | None, profile: Path | None) -> N
     async with Sandbox(personality=personality, fault=fault) as server:
         if profile:
             write_atomically(profile, server.profile(), 0o600)
-            typer.echo(f"In another shell: probe run {profile}")
+            _out.say(f"In another shell: probe run {profile}")
         else:
-            typer.echo(f"# In another shell, with this text in a file: probe run FILE\n{server.profile()}")
+            _out.data(f"# In another shell, with this text in a file: probe run FILE\n{server.profile()}\n")
         await interrupt.wait()

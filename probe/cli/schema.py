@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from probe.cli import _out
+
 
 def register(app: typer.Typer) -> None:
     app.command("schema")(schema)
@@ -15,12 +17,12 @@ def schema(what: Annotated[str, typer.Argument(metavar="profile|run", help="Whic
     if what == "run":
         from probe import saved
 
-        typer.echo(json.dumps(saved.schema(), indent=2))
+        _out.data(json.dumps(saved.schema(), indent=2) + "\n")
         return 0
     if what != "profile":
         raise typer.BadParameter(f"no schema {what!r}; there are profile, run")
     from probe.plan import plugins
     from probe.profile import json_schema
 
-    typer.echo(json.dumps(json_schema(plugins()), indent=2))
+    _out.data(json.dumps(json_schema(plugins()), indent=2) + "\n")
     return 0

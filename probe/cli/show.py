@@ -3,6 +3,7 @@
 import typer
 
 from probe.cli import _options as option
+from probe.cli import _out
 
 
 def register(app: typer.Typer) -> None:
@@ -26,5 +27,5 @@ def show(
 
     settings = option.given(host=host, port=port, security=security, user=user, readback=readback, set=set)
     for key, value, origin in effective(profile, overlays(settings), plugins=plugins()):
-        typer.echo(f"{key} = {safe(value)}  # {safe(origin)}")
+        _out.say(f"{key} = {safe(value)}  # {safe(origin)}")
     return 0

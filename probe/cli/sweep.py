@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from probe.cli import _options as option
+from probe.cli import _out
 
 if TYPE_CHECKING:
     from probe import sweeping
@@ -42,7 +43,7 @@ def sweep(
     settings = option.given(host=host, user=user, password_env=password_env, password_file=password_file, set=set)
     loaded = load_profile(profile, settings)
     swept = asyncio.run(sweeping.sweep(loaded, older_than=age, dry_run=dry_run))
-    typer.echo(_json(swept) if output == "json" else _text(swept, dry_run))
+    _out.write((_json(swept) if output == "json" else _text(swept, dry_run)) + "\n", machine=output == "json")
     if swept.report.verdict in ("critical", "unknown"):
         return swept.report.exit_code
     return 1 if swept.missing or swept.leftovers.kept else 0

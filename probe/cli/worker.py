@@ -25,7 +25,7 @@ def worker(
     profiles: option.Profiles = None,
     database_env: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Environment variable with the connection string (else PGHOST, PGSERVICE, …)."),
+        typer.Option(metavar="NAME", help="Environment variable with the connection string (else PGHOST, PGSERVICE and so on)."),
     ] = None,
     init: Annotated[bool, typer.Option("--init", help="Create the tables that are missing, and end.")] = False,
     interval: Annotated[str, typer.Option(metavar="DURATION", help="How often each profile runs.")] = "5m",
