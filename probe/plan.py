@@ -16,8 +16,8 @@ from pydantic import BaseModel
 from probe.keep.state import state_directory
 from probe.observe.gate import Policy
 from probe.observe.job import Side
-from probe.observe.sasl import Credentials
-from probe.profile import NEEDS, Account, Problem, Profile, ProfileError, Tls, resolve_secret, resolve_token
+from probe.observe.sasl import Credentials, Need
+from probe.profile import Account, Problem, Profile, ProfileError, Tls, resolve_secret, resolve_token
 from probe.record import SUBMISSION_STAGES, Target
 
 # A leg that is not a reader: it has no Settings of its own.
@@ -185,9 +185,9 @@ def _credited(side: Side, account: Account, profile: Profile, where: str, proble
     """The side with its credentials. One source is asked once a run, however many protocols use it."""
     if account.username is None:
         return side
-    needs = {NEEDS[name] for name in account.mechanisms if name != "AUTO"}
     if account.password is None and account.token is None:
-        return replace(side, credentials=Credentials(account.username, kind="ticket" if "ticket" in needs else "certificate"))
+        kind: Need = "ticket" if "ticket" in account.needs else "certificate"
+        return replace(side, credentials=Credentials(account.username, kind=kind))
     try:
         secret = _secret(account, profile, where, fetched)
     except ProfileError as error:

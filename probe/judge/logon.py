@@ -66,6 +66,16 @@ FINDINGS = {
         "The server's challenge makes no sense for this mechanism; the password is not the matter.",
         (_LOOK, "Try another mechanism: account.mechanism in the profile"),
     ),
+    "auth.client-failed": Kind(
+        "this machine could not make its part of the logon",
+        "The server had no part in it. On Windows without a password in the profile: a policy forbids outgoing NTLM, or the probe "
+        "runs as somebody who has no credentials for the network (a local account, a task without a stored password).",
+        (
+            "Windows: secpol.msc, Local Policies, Security Options: Network security: Restrict NTLM: Outgoing NTLM traffic",
+            "Windows: run the task as a domain account, with its password stored",
+            "Set account.password: then the probe's own NTLM answers; or another account.mechanism",
+        ),
+    ),
     "auth.server-unproven": Kind(
         "the server did not prove that it knows the password",
         "SCRAM and DIGEST-MD5 end with the server's own proof, and it is wrong or missing: likely something between us and the "
@@ -76,15 +86,19 @@ FINDINGS = {
         "there is no Kerberos ticket for this server",
         "No ticket in the credential cache, or an expired one, or the KDC knows no such service principal.",
         (
-            "klist; kinit USER (or for cron: k5start, or a keytab by KRB5_CLIENT_KTNAME)",
+            "Linux: klist; kinit USER (or for cron: k5start, or a keytab by KRB5_CLIENT_KTNAME)",
+            "Windows: klist; run as a domain account, a task with its password stored (S4U tasks have no ticket)",
             "Exchange: setspn -Q SMTP/FQDN (and IMAP/, POP/) must name the alternate service account",
             "Dovecot: auth_krb5_keytab must hold smtp/FQDN, imap/FQDN and pop/FQDN",
         ),
     ),
     "auth.library-missing": Kind(
         "a library for this mechanism is not installed",
-        "GSSAPI needs MIT Kerberos and its Python bindings, which are an extra.",
-        ("pip install 'submission-probe[kerberos]' (on Debian first: apt-get install libkrb5-dev gcc)",),
+        "GSSAPI needs Kerberos: on Windows a part of the system (SSPI), elsewhere MIT Kerberos and its Python bindings, an extra.",
+        (
+            "Linux: pip install 'submission-probe[kerberos]' (on Debian first: apt-get install libkrb5-dev gcc)",
+            "Windows: pip install --upgrade pyspnego sspilib",
+        ),
     ),
     "auth.token-expired": Kind(
         "the access token has expired",

@@ -1,6 +1,7 @@
 """The tables of a profile, frozen and checked. What each key means for the administrator stands in the contract
 and, as comments, in the shipped profiles; the docstrings below go into the JSON Schema."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -40,6 +41,8 @@ NEEDS: Mapping[str, str] = {
     "EXTERNAL": "certificate",
 }
 KNOWN_MECHANISMS = tuple(NEEDS)
+# Windows (SSPI) can log on as the user that the process runs as: then NTLM takes no password.
+LOGGED_ON_USER = sys.platform == "win32"
 
 
 def _mechanisms(value: Any) -> str | tuple[str, ...]:
@@ -143,6 +146,15 @@ class Account(Table):
         """As a list, upper case."""
         return (self.mechanism.upper(),) if isinstance(self.mechanism, str) else self.mechanism
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the mechanisms that are named take: password, token, ticket, certificate."""
+        return frozenset(self._need(name) or "" for name in self.mechanisms if name != "AUTO")
+
+    def _need(self, name: str) -> str | None:
+        alone = name == "NTLM" and LOGGED_ON_USER and not (self.password or self.token)
+        return "ticket" if alone else NEEDS.get(name)
+
     def require_whole(self, path: str, tls: "Tls") -> None:
         """Raise a contradiction, placed under `path`, unless user name, secret and mechanism go together."""
         source = "token" if self.token else "password"
@@ -151,13 +163,13 @@ class Account(Table):
             raise contradiction(f"{path}.username", text, [path, "account.username"], missing=True)
         if self.username is None:
             return
-        needs = {NEEDS[name] for name in self.mechanisms if name != "AUTO"}
+        needs = self.needs
         own = needs <= {"ticket", "certificate"} and (needs or tls.client_certificate)
         if not (self.password or self.token or own):
             text = 'missing; say where it comes from: { env = "NAME" }, { file = "PATH" } or { command = ["PROGRAM"] }'
             raise contradiction(f"{path}.password", text, [path, "account.password"], missing=True)
         for name in self.mechanisms:
-            if wrong := self._misfit(NEEDS.get(name), tls):
+            if wrong := self._misfit(self._need(name), tls):
                 raise contradiction(f"{path}.mechanism", f"{name} takes {wrong}")
 
     def _misfit(self, need: str | None, tls: "Tls") -> str | None:

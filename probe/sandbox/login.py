@@ -132,7 +132,8 @@ async def _ntlm(attempt: Attempt) -> str | None:
 
     # pyspnego's acceptor finds passwords in the file that this variable names; nothing runs between here and its use.
     os.environ["NTLM_USER_FILE"] = str(attempt.world.ntlm_file)
-    server = spnego.server(protocol="ntlm")
+    # pyspnego's own, on Windows too: SSPI would ask the machine's accounts.
+    server = spnego.server(protocol="ntlm", options=spnego.NegotiateOptions.use_ntlm)
     negotiate = await attempt.first(b"ntlm supported")
     try:
         challenge = server.step(negotiate)

@@ -1,14 +1,21 @@
 """NTLM (MS-SMTPNTLM, MS-IMAP, MS-POP3) and GSSAPI, which is Kerberos (RFC 4752), by pyspnego.
 
+With a password NTLM is pyspnego's own on every system, so that one profile gives the same verdict everywhere; without one, on
+Windows, SSPI logs on as the user that the probe runs as. Kerberos is SSPI's on Windows, MIT's elsewhere.
+
 NTLM is weak (RC4, MD4, relayed where a server does not insist on channel binding): `auto` takes it only when the server offers
 nothing else that a password can be used with.
 """
 
+import sys
 from typing import Any
 
 from probe.observe.sasl import ChallengeError, Credentials, Mechanism, Responses, Service
 
-_EXTRA = "install the extra: pip install 'submission-probe[kerberos]' (it needs MIT Kerberos: libkrb5-dev on Debian)"
+if sys.platform == "win32":
+    _EXTRA = "it is a part of Windows (SSPI): pip install --upgrade pyspnego sspilib"
+else:
+    _EXTRA = "install the extra: pip install 'submission-probe[kerberos]' (it needs MIT Kerberos: libkrb5-dev on Debian)"
 
 
 def ntlm(credentials: Credentials, service: Service) -> Responses:
@@ -43,12 +50,15 @@ def _client(credentials: Credentials, service: Service, protocol: str) -> Any:
     password = credentials.secret or None
     # Without a password the ticket is in the credential cache, and so is whose it is.
     user = credentials.username if password else None
+    options = spnego.NegotiateOptions.use_ntlm if protocol == "ntlm" and password else spnego.NegotiateOptions.none
     try:
-        return spnego.client(user, password, service.host, service.name, channel_bindings=bindings, protocol=protocol)
+        return spnego.client(
+            user, password, service.host, service.name, channel_bindings=bindings, protocol=protocol, options=options
+        )
     except ImportError:
-        raise ChallengeError(f"GSSAPI needs a Kerberos library: {_EXTRA}", "auth.library-missing") from None
+        raise _missing(protocol) from None
     except SpnegoError as error:
-        raise _failed(protocol, error) from None
+        raise _failed(protocol, error, None) from None
 
 
 def _step(client: Any, challenge: bytes | None) -> bytes:
@@ -57,8 +67,10 @@ def _step(client: Any, challenge: bytes | None) -> bytes:
     try:
         return client.step(challenge) or b""
     except SpnegoError as error:
-        raise _failed(client.protocol, error) from None
+        raise _failed(client.protocol, error, challenge) from None
     except Exception as error:
+        if not challenge:
+            raise _ours(client.protocol, error) from None
         # A peer's malformed token reaches pyspnego's parser as any kind of exception (struct.error, IndexError, …).
         raise ChallengeError(f"{client.protocol}: the token cannot be read: {error}"[:300]) from None
 
@@ -70,16 +82,30 @@ def _unwrapped(client: Any, challenge: bytes) -> bytes:
         raise ChallengeError(f"GSSAPI: the server's offer cannot be read: {error}"[:300]) from None
 
 
-def _failed(protocol: str, error: Exception) -> ChallengeError:
+def _failed(protocol: str, error: Exception, challenge: bytes | None) -> ChallengeError:
+    from spnego.exceptions import BadBindingsError, InvalidTokenError
+
     text = " ".join(str(error).split())[:300]
     if protocol != "kerberos":
-        return ChallengeError(f"{protocol}: {text}")
+        # Before a challenge the server had no part in it; behind one, a token that makes no sense is its own.
+        theirs = challenge and isinstance(error, (InvalidTokenError, BadBindingsError))
+        return ChallengeError(f"{protocol}: {text}") if theirs else _ours(protocol, error)
     if "requires the Python gssapi library" in text or "is not available" in text or "No module" in text:
-        return ChallengeError(f"GSSAPI needs a Kerberos library: {_EXTRA}", "auth.library-missing")
+        return _missing(protocol)
     return ChallengeError(f"no Kerberos ticket for this server: {text}", "auth.no-ticket")
+
+
+def _ours(protocol: str, error: Exception) -> ChallengeError:
+    text = " ".join(str(error).split())[:300]
+    return ChallengeError(f"{protocol}: this machine cannot make the answer: {text}", "auth.client-failed")
+
+
+def _missing(protocol: str) -> ChallengeError:
+    name = "GSSAPI needs a Kerberos library" if protocol == "kerberos" else "NTLM needs a library"
+    return ChallengeError(f"{name}: {_EXTRA}", "auth.library-missing")
 
 
 MECHANISMS = {
     "GSSAPI": Mechanism("GSSAPI", 85, initial=True, respond=gssapi, needs=("ticket", "password"), slow=True),
-    "NTLM": Mechanism("NTLM", 5, initial=False, respond=ntlm, words_first=True),
+    "NTLM": Mechanism("NTLM", 5, initial=False, respond=ntlm, needs=("password", "ticket"), words_first=True),
 }
