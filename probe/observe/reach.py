@@ -148,6 +148,7 @@ async def certify(job: Job, journal: Journal, side: Side, connection: Connection
             openssl_text=handshake.openssl_text,
             now=job.utc_now(),
         )
+        stage.facts["trust_store"] = handshake.trust_store
         matches = bool(stage.facts["name_matches"])
         permission = certificate_allows(handshake, side.policy, name_matches=matches)
         stage.facts["accepted_by"] = permission.by if permission.granted else None

@@ -210,7 +210,7 @@ def chains(report: Report) -> list[Chain]:
 
 def _look(facts: Mapping[str, Any]) -> dict[str, Any]:
     sent = [link.get("sha256") for link in facts["chain"] if isinstance(link, dict)]
-    verdict = ("trusted", "openssl_text", "name_checked", "name_matches", "accepted_by")
+    verdict = ("trusted", "openssl_text", "name_checked", "name_matches", "accepted_by", "trust_store")
     return {"sent": sent} | {key: facts.get(key) for key in verdict}
 
 

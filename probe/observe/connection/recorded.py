@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from probe.observe.connection.deadline import Deadline
 from probe.observe.connection.pace import Pace
 from probe.observe.connection.resolve import Address
-from probe.observe.connection.trust import Trust, context_for
+from probe.observe.connection.trust import Trust, context_for, store
 from probe.observe.journal import Journal
 from probe.observe.trouble import stop
 
@@ -46,6 +46,8 @@ class Handshake:
     # The cipher's secret bits; the application protocol agreed on (ALPN), as a rule none.
     bits: int | None = None
     alpn: str | None = None
+    # Whom we trust: the profile's ca_file, or the system's store.
+    trust_store: str | None = None
 
     @property
     def complete(self) -> bool:
@@ -315,6 +317,7 @@ def _handshake(tls: ssl.SSLObject, server_name: str, trust: Trust, error: ssl.SS
         openssl_text=error.verify_message if error else ("ok" if trust.verified else "not verified"),
         bits=cipher[2] if cipher else None,
         alpn=tls.selected_alpn_protocol(),
+        trust_store=store(trust),
     )
 
 

@@ -1,7 +1,9 @@
 """TLS contexts: one per trust set, built once and shared (the system's bundle costs about 22 ms of CPU each time)."""
 
+import contextlib
 import ssl
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -60,6 +62,39 @@ def context_for(trust: Trust) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
     elif trust.ca_file:
         context.load_verify_locations(cadata=b"".join(certificates(Path(trust.ca_file).read_bytes())))
-    else:
+    elif _windows_store() is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    else:
+        _load_windows_roots(context)
     return context
+
+
+def store(trust: Trust) -> str | None:
+    """Which store says whom to trust, in words that do not change from run to run; None where nothing is verified."""
+    if not trust.verified:
+        return None
+    if trust.ca_file:
+        return "ca_file"
+    if _windows_store() is not None:
+        return "Windows ROOT"
+    paths = ssl.get_default_verify_paths()
+    return " ".join(["system", *(path for path in (paths.cafile, paths.capath) if path)])
+
+
+def _windows_store() -> Callable[[str], Iterable[tuple[bytes, str, bool | frozenset[str]]]] | None:
+    return getattr(ssl, "enum_certificates", None)
+
+
+def _load_windows_roots(context: ssl.SSLContext) -> None:
+    """Windows' ROOT store: its certificates for TLS servers. Not the CA store, which Python loads too: a machine that has the
+    intermediate there, as every Exchange server has, would not see that the server fails to send it to its clients."""
+    enumerate_store = _windows_store()
+    assert enumerate_store is not None
+    with contextlib.suppress(PermissionError):
+        for der, encoding, usages in enumerate_store("ROOT"):
+            if encoding == "x509_asn" and (usages is True or (usages and ssl.Purpose.SERVER_AUTH.oid in usages)):
+                # One that OpenSSL cannot read takes nothing from the others.
+                with contextlib.suppress(ssl.SSLError):
+                    context.load_verify_locations(cadata=der)
+    # SSL_CERT_FILE and SSL_CERT_DIR, for whoever sets them.
+    context.set_default_verify_paths()
