@@ -158,6 +158,7 @@ async def _run(
     plans: Sequence["Plan"], profiles: Sequence["Profile"], watches: Sequence[Any], wish: Wish
 ) -> tuple[list["Report"], list["Report"]]:
     """(the reports to tell, earlier attempts of --wait-until-ok)"""
+    from probe.cli._signals import interrupt_on_signals
     from probe.repeating import repeat, wait_until_ok
 
     interrupt = interrupt_on_signals()
@@ -212,17 +213,3 @@ async def _all_once(
 
     each = await asyncio.gather(*(map(one, plans, profiles, watches)))
     return [report for reports in each for report in reports]
-
-
-def interrupt_on_signals() -> asyncio.Event:
-    """SIGINT and SIGTERM end the runs early, clean-up included; what was done is still reported."""
-    import signal
-
-    interrupt = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(name, interrupt.set)
-        except NotImplementedError:  # Windows' event loop has no signal handlers
-            signal.signal(name, lambda *_: loop.call_soon_threadsafe(interrupt.set))
-    return interrupt

@@ -42,7 +42,7 @@ def checked(personality: str, fault: str | None) -> None:
 
 
 async def _serve(personality: str, fault: str | None, profile: Path | None) -> None:
-    from probe.cli._carry_out import interrupt_on_signals
+    from probe.cli._signals import interrupt_on_signals
     from probe.keep.files import write_atomically
     from probe.sandbox import Sandbox
 

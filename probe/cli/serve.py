@@ -1,7 +1,6 @@
 """`probe serve`: the exporter with a schedule of its own."""
 
 import asyncio
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from probe.cli import _options as option
+from probe.cli._signals import on_hangup, on_stop
 
 if TYPE_CHECKING:
     from probe.report import Report
@@ -39,8 +39,9 @@ def serve(
 ) -> int:
     """Run each PROFILE every so often, and tell Prometheus and people how it goes. Without PROFILE: all of your own.
 
-    `/` is a status page, `/metrics` what came of the runs, `/probe?target=PROFILE` one run now. SIGHUP or a POST to
-    `/-/reload` reads profiles and web-config again. SIGTERM ends what is under way, its clean-up included.
+    `/` is a status page, `/metrics` what came of the runs, `/probe?target=PROFILE` one run now. A POST to `/-/reload`
+    (and SIGHUP, where the system has it) reads profiles and web-config again. Ctrl-C, SIGTERM and, on Windows, Ctrl-Break or
+    the end of the console end what is under way, its clean-up included.
     """
     option.require_extra("probe serve", "serve", EXTRA)
     from probe.cli.run import history_file
@@ -103,7 +104,8 @@ async def answer(service: "Service", host: str, port: int, stopped: asyncio.Even
     from probe.serve.http import CannotListen, make_server, serve
 
     server = make_server(make_app(service), host, port, lambda: service.web, lambda address: _say(address, service, how))
-    _on_signals(asyncio.get_running_loop(), stopped, service)
+    on_stop(stopped.set)
+    on_hangup(service.reload)
     ending = asyncio.create_task(_end(stopped, service, server))
     try:
         await serve(server)
@@ -116,15 +118,6 @@ async def answer(service: "Service", host: str, port: int, stopped: asyncio.Even
 
 def _say(address: str, service: "Service", how: str) -> None:
     print(f"probe: {address} ({len(service.targets)} profiles, {how})", file=sys.stderr, flush=True)
-
-
-def _on_signals(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event, service: "Service") -> None:
-    try:
-        for name in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(name, stopped.set)
-        loop.add_signal_handler(signal.SIGHUP, service.reload)
-    except (NotImplementedError, AttributeError):  # Windows has neither the handlers nor SIGHUP
-        signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(stopped.set))
 
 
 async def _end(stopped: asyncio.Event, service: "Service", server: "Server") -> None:

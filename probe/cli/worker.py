@@ -4,9 +4,9 @@ import asyncio
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -15,6 +15,8 @@ from probe.cli import _options as option
 if TYPE_CHECKING:
     from probe.serve.queue import Settings
     from probe.serve.service import Service
+
+T = TypeVar("T")
 
 
 def register(app: typer.Typer) -> None:
@@ -42,8 +44,8 @@ def worker(
 ) -> int:
     """Run PROFILEs from a queue in PostgreSQL, together with other workers: one lock per mailbox, no double probing.
 
-    Each worker of one vantage point is given the same profiles. SIGTERM ends the runs that are under way, their clean-up included;
-    the jobs of a worker that was killed are taken up by the others.
+    Each worker of one vantage point is given the same profiles. SIGTERM (on Windows Ctrl-C or Ctrl-Break) ends the
+    runs that are under way, their clean-up included; the jobs of a worker that was killed are taken up by the others.
     """
     from probe.cli.serve import EXTRA, endpoint, positive
 
@@ -55,7 +57,7 @@ def worker(
     try:
         if init:
             make_schema(conninfo)
-            asyncio.run(prepare(conninfo))
+            _run_loop(prepare(conninfo))
             print("probe worker: the tables are there", file=sys.stderr)
             return 0
         settings = Settings(
@@ -63,11 +65,18 @@ def worker(
             positive("--stalled-after", stalled_after),
         )  # fmt: skip
         crontab(settings.interval, "")  # a wrong interval is told before the database is asked anything
-        return asyncio.run(_work(list(profiles or ()), settings, endpoint(listen), web_config, keep_days))
+        return _run_loop(_work(list(profiles or ()), settings, endpoint(listen), web_config, keep_days))
     except Unreachable as error:
         raise typer.BadParameter(f"{error} (which database: --database-env, PGHOST, PGSERVICE)") from None
     except WrongInterval as error:
         raise typer.BadParameter(f"--interval: {error}") from None
+
+
+def _run_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Run in an event loop that psycopg takes: on Windows it refuses the default one, the Proactor."""
+    factory = asyncio.SelectorEventLoop if sys.platform == "win32" else None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(work)
 
 
 def _conninfo(variable: str | None) -> str:
