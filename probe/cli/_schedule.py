@@ -171,7 +171,11 @@ def _dsl(text: str) -> str:
 def program(argv: Sequence[str], executable: str) -> tuple[str, ...]:
     """How to call this very installation, in absolute paths: schedulers have a PATH of their own."""
     called = Path(argv[0]) if argv else Path()
-    if called.name == "probe" and called.is_file():
-        return (str(called.absolute()),)
-    beside = Path(executable).parent / "probe"
-    return (str(beside),) if beside.is_file() else (executable, "-m", "probe")
+    near = Path(executable).parent
+    # On Windows pip makes probe.exe, in Scripts beside python.exe (below it, outside a virtual environment); pipx too.
+    places = [called] if called.name in ("probe", "probe.exe") else []
+    places += [called.with_name("probe.exe")] if called.name == "probe" else []
+    for place in (*places, near / "probe", near / "probe.exe", near / "Scripts" / "probe.exe"):
+        if place.is_file():
+            return (str(place.absolute()),)
+    return (executable, "-m", "probe")

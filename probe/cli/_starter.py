@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from probe.cli._shell import WINDOWS, owner_only
+
 _NAMES = {"smtp": "submission", "imap": "readback.imap", "pop3": "readback.pop3"}
 _USUAL = {
     ("smtp", "starttls"): 587,
@@ -88,10 +90,15 @@ def _account(answers: Answers) -> Iterator[str]:
     yield "[account]"
     yield f"username = {quoted(answers.user)}{_behind('a mailbox that is used for nothing else')}"
     if answers.password_file:
-        yield f"password = {{ file = {quoted(answers.password_file)} }}{_behind('its first line; chmod 600')}"
+        private = owner_only("FILE") if WINDOWS else "chmod 600"
+        yield f"password = {{ file = {quoted(answers.password_file)} }}{_behind(f'its first line; {private}')}"
     else:
-        comment = _behind("or { file = … } (mode 600), or { command = [ … ] }")
-        yield f"password = {{ env = {quoted(answers.password_env or '')} }}{comment}"
+        others = (
+            "{ keyring = … } (Credential Manager), or { file = … }"
+            if WINDOWS
+            else "{ file = … } (mode 600), or { command = [ … ] }"
+        )
+        yield f"password = {{ env = {quoted(answers.password_env or '')} }}{_behind(f'or {others}')}"
     if answers.address:
         yield ""
         yield "[message]                        # the user name is no mail address"

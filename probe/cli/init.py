@@ -4,7 +4,7 @@ import sys
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -41,6 +41,9 @@ def init(
     cron: Annotated[bool, typer.Option("--cron", help="Also print a line for crontab.")] = False,
     systemd: Annotated[Path | None, typer.Option(metavar="DIRECTORY", help="Also write a systemd service and timer there.")] = None,
     icinga: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write an Icinga 2 CheckCommand there.")] = None,
+    task_scheduler: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write a task for Windows' Task Scheduler (XML) there.")
+    ] = None,
     resolver: discovery.Resolver = None,
     connect_https: discovery.ConnectHttps = None,
     ca_file: option.CaFile = None,
@@ -51,18 +54,20 @@ def init(
         address=address, extends=extends, host=host, user=user, password_env=password_env, password_file=password_file,
         readback=readback, ca_file=ca_file,
     )  # fmt: skip
-    _refuse_contradictions(given, output, cron=cron or systemd is not None or icinga is not None)
+    _refuse_contradictions(given, output, cron=cron or any(one is not None for one in (systemd, icinga, task_scheduler)))
     asking = _Asking(given, terminal=not yes and is_terminal())
     way = {"resolver": resolver, "connect": connect_https, "ca_file": ca_file, "timeout": timeout}
     answers = asking.answers(discover, way)
     target = output or _usual_place(answers.servers["smtp"].host)
     job = _job(target, answers)
-    files = _files(target, answers, job, systemd, icinga)
+    files = _files(target, answers, job, systemd, icinga, task_scheduler)
     if not force:
         _refuse_overwriting([path for path in files if str(path) != "-"])
     _check(files[target], target)
     _write(files)
     _tell(target, answers, job if cron else None, files)
+    if task_scheduler is not None:
+        _tell_task(job, task_scheduler, sys.stderr if cron else sys.stdout)
     return 0
 
 
@@ -79,7 +84,7 @@ def _refuse_contradictions(given: dict[str, Any], output: Path | None, *, cron: 
     if output is not None and not str(output).isprintable():
         raise typer.BadParameter("--output: the name holds a control character")
     if str(output) == "-" and cron:
-        raise typer.BadParameter("--cron, --systemd and --icinga need a profile in a file; --output - writes none")
+        raise typer.BadParameter("--cron, --systemd, --icinga and --task-scheduler need a profile in a file, not --output -")
 
 
 class _Asking:
@@ -229,19 +234,22 @@ def _job(target: Path, answers: "Answers") -> "Job":
     return Job(program(sys.argv, sys.executable), target.absolute(), target.stem, answers.password_env, file)
 
 
-def _files(target: Path, answers: "Answers", job: "Job", systemd: Path | None, icinga: Path | None) -> dict[Path, str]:
+def _files(
+    target: Path, answers: "Answers", job: "Job", systemd: Path | None, icinga: Path | None, task: Path | None
+) -> dict[Path, str]:
     """Every file to write, with its text."""
-    from shlex import quote
-
-    from probe.cli import _schedule
+    from probe.cli import _schedule, _task
+    from probe.cli._shell import word
     from probe.cli._starter import profile_text
 
-    files = {target: profile_text(answers, quote(_called(target)))}
+    files = {target: profile_text(answers, word(_called(target)))}
     if systemd is not None:
         files[systemd / f"{job.unit}.service"] = _schedule.service(job)
         files[systemd / f"{job.unit}.timer"] = _schedule.timer(job)
     if icinga is not None:
         files[icinga] = _schedule.icinga(job)
+    if task is not None:
+        files[task] = _task.task(job)
     return files
 
 
@@ -272,6 +280,7 @@ def _check(text: str, target: Path) -> None:
 
 
 def _write(files: dict[Path, str]) -> None:
+    from probe.cli._task import ENCODING
     from probe.keep.files import write_atomically
 
     for path, text in files.items():
@@ -280,16 +289,15 @@ def _write(files: dict[Path, str]) -> None:
             continue
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, text)
+            write_atomically(path, text, encoding=ENCODING if text.startswith("<?xml") else "utf-8")
         except OSError as error:
             raise typer.BadParameter(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def _tell(target: Path, answers: "Answers", job: "Job | None", files: dict[Path, str]) -> None:
     """What was written and what comes next; with --cron the line alone is on stdout."""
-    from shlex import quote
-
     from probe.cli._schedule import crontab
+    from probe.cli._shell import WINDOWS, owner_only, word
 
     told = sys.stderr if job is not None else sys.stdout
     if str(target) == "-":
@@ -303,7 +311,16 @@ def _tell(target: Path, answers: "Answers", job: "Job | None", files: dict[Path,
     if answers.password_env:
         print(f"next: put the password into the environment variable {answers.password_env}, then", file=told)
     else:
-        print(f"next: put the password into the first line of {answers.password_file} (chmod 600), then", file=told)
-    print(f"  probe run --light {quote(_called(target))}", file=told)
+        private = owner_only(str(answers.password_file)) if WINDOWS else "chmod 600"
+        print(f"next: put the password into the first line of {answers.password_file} ({private}), then", file=told)
+    print(f"  probe run --light {word(_called(target))}", file=told)
     if job is not None:
         _out.data(crontab(job))
+
+
+def _tell_task(job: "Job", file: Path, told: TextIO) -> None:
+    from probe.cli._task import registering
+
+    print("then register the task, in a console with administrator's rights:", file=told)
+    for line in registering(job, str(file.absolute())):
+        print(f"  {line}", file=told)

@@ -5,7 +5,7 @@ import secrets
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str, mode: int = 0o644, *, whatever_umask: bool = False) -> None:
+def write_atomically(path: Path, text: str, mode: int = 0o644, *, whatever_umask: bool = False, encoding: str = "utf-8") -> None:
     """Write beside the target, then rename over it: a reader never sees half a report, a full disk leaves the old one.
 
     A target that is no regular file (a pipe, /dev/stdout) is written to as it is: renaming would replace the device.
@@ -13,13 +13,13 @@ def write_atomically(path: Path, text: str, mode: int = 0o644, *, whatever_umask
     Raises OSError; no temporary file is left behind.
     """
     if path.exists() and not path.is_file():
-        with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
+        with path.open("w", encoding=encoding, errors="backslashreplace", newline="\n") as stream:
             stream.write(text)
         return
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
+        with os.fdopen(descriptor, "w", encoding=encoding, errors="backslashreplace", newline="\n") as stream:
             stream.write(text)
             if whatever_umask:
                 fresh.chmod(mode)
