@@ -11,7 +11,7 @@ from probe.observe.binding import end_point
 from probe.observe.connection import Connection
 from probe.observe.job import Job, Side
 from probe.observe.journal import Journal, Stage
-from probe.observe.sasl import Answers, ChallengeError, Credentials, Mechanism, Service, choose, encoded, usable
+from probe.observe.sasl import Answers, ChallengeError, Credentials, Mechanism, Service, choose, decoded, encoded, usable
 from probe.observe.token import claims
 from probe.observe.trouble import Stopped, stop
 
@@ -78,6 +78,8 @@ async def _ready(mechanism: Mechanism, credentials: Credentials, service: Servic
 
 async def respond(answers: Answers, challenge: str, connection: Connection, journal: Journal, job: Job) -> str:
     """The response to a challenge as it goes over the wire; `*` cancels, when there is none."""
+    if not answers.mechanism.says_why:
+        conceal(challenge, journal)
     try:
         octets = await _aside(answers.mechanism, job, lambda: answers.answer(challenge))
     except ChallengeError as error:
@@ -104,6 +106,26 @@ def masked(octets: bytes, journal: Journal, username: str) -> str:
     if octets.isascii() and len(octets) >= 16:
         journal.mask(octets.decode())
     return text
+
+
+# Shorter parts of a challenge (`i=4096`, a realm) identify nothing, and masking them would spoil the report.
+_TELLING = 12
+
+
+def conceal(challenge: str, journal: Journal) -> None:
+    """Keep a challenge out of every output from now on: a server may say it again where its line is not expected.
+
+    As it came, decoded, and each value in it: SCRAM's `r=…,s=…` and `v=…`, DIGEST-MD5's `nonce="…"` (RFC 5802, RFC 2831).
+    """
+    if len(challenge) >= _TELLING:
+        journal.mask(challenge)
+    try:
+        text = decoded(challenge).decode("ascii")
+    except (ChallengeError, UnicodeDecodeError):
+        return
+    for part in {text, *(value.partition("=")[2].strip('"') for value in text.split(","))}:
+        if len(part) >= _TELLING and " " not in part:
+            journal.mask(part)
 
 
 async def _aside(mechanism: Mechanism, job: Job, work: Callable[[], T]) -> T:
@@ -141,6 +163,8 @@ def outcome(answers: Answers | None, stage: Stage) -> None:
         return
     if answers.reason is not None:
         stage.facts["reason"] = answers.reason
+    if answers.asked_for:
+        stage.facts["asked_for"] = answers.asked_for
     if answers.mechanism.proof:
         stage.facts["server_proven"] = answers.server_is_proven
 

@@ -30,7 +30,7 @@ async def test_no_secret_leaves(case: str, tmp_path: Path) -> None:
         text = sandbox.profile().replace(f'password = {{ file = "{sandbox.password_file}" }}', f'{kind} = {{ env = "CANARY" }}')
         text = text.replace("[account]", f'[account]\nmechanism = "{mechanism or "auto"}"')
         profile.write_text(text + '[limits]\ntimeout = "6s"\ndelivery_warning = "2s"\ndelivery_critical = "4s"\n')
-        shown, command_lines = await _run(profile, tmp_path, given)
+        shown, command_lines = await run_with_secret(profile, tmp_path, given)
         files = written(tmp_path, profile)
         assert leaks([*shown, *files, *command_lines], given, sandbox.username) == []
         assert leaks([*shown, *files], sandbox.password, sandbox.username) == []
@@ -42,7 +42,7 @@ def written(folder: Path, profile: Path) -> list[str]:
     return [path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file() and path != profile]
 
 
-async def _run(profile: Path, folder: Path, secret: str) -> tuple[list[str], list[str]]:
+async def run_with_secret(profile: Path, folder: Path, secret: str) -> tuple[list[str], list[str]]:
     """stdout and stderr; and every command line that the process had while it ran."""
     reports = [option for name in formats() for option in ("--report", f"{name}={folder / name}")]
     command = [sys.executable, "-m", "probe", "run", str(profile), "-v", *reports]

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from probe.observe.connection.deadline import Deadline
@@ -82,6 +83,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
         self._searched = 0
+        self._hidden: bytes | None = None
         self._ended = False
         self._tls_failed = False
         self._tls: ssl.SSLObject | None = None
@@ -112,7 +114,7 @@ class Connection:
         while (end := self._buffer.find(b"\n", self._searched)) < 0:
             self._searched = len(self._buffer)
             if len(self._buffer) > LINE_OCTETS:
-                self.note(f"line cut after {LINE_OCTETS} octets: {_text(bytes(self._buffer[:80]))}…")
+                self.note(f"line cut after {LINE_OCTETS} octets: {self.shown(bytes(self._buffer[:80]))}…")
                 raise stop("protocol.too-long", f"{waiting_for}: a line of more than {LINE_OCTETS} octets came")
             await self._fill(waiting_for)
         line = bytes(self._buffer[:end])
@@ -120,8 +122,27 @@ class Connection:
         self._searched = 0
         line = line.removesuffix(b"\r")
         if recorded:
-            self._journal.line(self.name, "<", _text(line))
+            self._journal.line(self.name, "<", self.shown(line))
         return line
+
+    @contextlib.contextmanager
+    def hiding(self, prefix: bytes) -> Iterator[None]:
+        """Within this block, of a line that begins with `prefix` (a SASL challenge) only the length is recorded.
+
+        A challenge beside its response is all it takes to try passwords offline (RFC 5802 section 9), whichever side leaks.
+        """
+        self._hidden = prefix
+        try:
+            yield
+        finally:
+            self._hidden = None
+
+    def shown(self, octets: bytes) -> str:
+        """Received octets as the transcript and findings may have them."""
+        if self._hidden is None or not octets.startswith(self._hidden):
+            return _text(octets)
+        rest = len(octets) - len(self._hidden)
+        return _text(self._hidden) + (f" [{rest} octets hidden]" if rest else "")
 
     async def read_exactly(self, octets: int, waiting_for: str) -> bytes:
         """That many octets (an IMAP literal), noted in the transcript by their number only."""
@@ -147,7 +168,7 @@ class Connection:
             raise stop("connect.closed", f"{waiting_for}: connection lost: {error.strerror}", str(error)) from None
         if not data:
             self._ended = True
-            rest = f" in mid-line after {_text(bytes(self._buffer[:200]))!r}" if self._buffer else ""
+            rest = f" in mid-line after {self.shown(bytes(self._buffer[:200]))!r}" if self._buffer else ""
             raise stop("connect.closed", f"{waiting_for}: {self.address} closed the connection{rest}")
         self._buffer += data
 

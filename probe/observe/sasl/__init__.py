@@ -7,7 +7,7 @@ A family file declares `MECHANISMS`: name → Mechanism. `respond` is a generato
 import base64
 import binascii
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -50,7 +50,8 @@ class Mechanism:
     `initial`: it has an initial response; `speaks_once`: which is all there is to say. `words_first`: the first challenge is
     words for people and need not be base64. `says_why`: a challenge after the last response is the server's reason in JSON
     (RFC 7628 section 3.2.2). `slow`: making a response may wait for a network. `binds`: needs channel binding. `proof`: the
-    number of the challenge in which the server proves itself, 0 where it does not.
+    number of the challenge in which the server proves itself, 0 where it does not. `asks`: what a challenge asks for, as facts that
+    help nobody to try passwords (SCRAM's hash and iterations); the challenge itself is recorded nowhere.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Mechanism:
     speaks_once: bool = False
     binds: bool = False
     proof: int = 0
+    asks: Callable[[bytes], Mapping[str, str | int]] | None = None
 
 
 class ChallengeError(ValueError):
@@ -88,6 +90,7 @@ class Answers:
         self.username = credentials.username
         self.gave_up: ChallengeError | None = None
         self.reason: dict[str, Any] | None = None
+        self.asked_for: dict[str, str | int] = {}
         self._responses = mechanism.respond(credentials, service)
         self._asked = 0
         self._sent = 0
@@ -123,6 +126,8 @@ class Answers:
         octets = b"" if self.mechanism.words_first and self._asked == 1 else decoded(challenge)
         if self.mechanism.says_why:
             self.reason = _reason(octets)
+        if self.mechanism.asks and not self.asked_for:
+            self.asked_for = dict(self.mechanism.asks(octets))
         try:
             response = self._responses.send(octets)
         except StopIteration:

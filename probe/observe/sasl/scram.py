@@ -33,10 +33,22 @@ def _refuse_endless(server_first: str) -> None:
         raise ChallengeError(f"SCRAM: the server asks for {asked[:20]} iterations; at most {MOST_ITERATIONS} are done")
 
 
+def _asks(server_first: bytes, *, name: str) -> dict[str, str | int]:
+    """The hash, how many iterations, and how long the salt is (RFC 5802 section 5.1)."""
+    fields = dict(part.split(b"=", 1) for part in server_first.split(b",") if b"=" in part)
+    asked: dict[str, str | int] = {"hash": name.removeprefix("SCRAM-").removesuffix("-PLUS")}
+    if fields.get(b"i", b"").isdigit() and len(fields[b"i"]) <= 9:
+        asked["iterations"] = int(fields[b"i"])
+    if b"s" in fields:
+        asked["salt_octets"] = len(fields[b"s"].rstrip(b"=")) * 3 // 4
+    return asked
+
+
 def _mechanism(name: str, strength: int) -> Mechanism:
     respond = partial(scram, name=name)
+    asks = partial(_asks, name=name)
     # Slow for its iterations only, but those are the server's choice.
-    return Mechanism(name, strength, initial=True, respond=respond, slow=True, binds=name.endswith("-PLUS"), proof=2)
+    return Mechanism(name, strength, initial=True, respond=respond, slow=True, binds=name.endswith("-PLUS"), proof=2, asks=asks)
 
 
 MECHANISMS = {

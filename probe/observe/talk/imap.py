@@ -58,15 +58,16 @@ class ImapTalk:
         if first is not None:
             text, shown = f"{text} {first}", f"{shown} {hidden(first)}"
         tag = self._tag()
-        await self.connection.write(f"{tag} {text}\r\n".encode(), shown=f"{tag} {shown}")
         items: list[Untagged] = []
-        while True:
-            line = await self._line("AUTHENTICATE", items)
-            if not line.startswith(b"+"):
-                return self._completed(line, tag, "AUTHENTICATE", items)
-            challenge = text_of(line[1:]).strip()
-            response = await logon.respond(answers, challenge, self.connection, self._journal, job)
-            await self.connection.write(f"{response}\r\n".encode(), shown=hidden(response) if response != "*" else "*")
+        with self.connection.hiding(b"+"):
+            await self.connection.write(f"{tag} {text}\r\n".encode(), shown=f"{tag} {shown}")
+            while True:
+                line = await self._line("AUTHENTICATE", items)
+                if not line.startswith(b"+"):
+                    return self._completed(line, tag, "AUTHENTICATE", items)
+                challenge = text_of(line[1:]).strip()
+                response = await logon.respond(answers, challenge, self.connection, self._journal, job)
+                await self.connection.write(f"{response}\r\n".encode(), shown=hidden(response) if response != "*" else "*")
 
     async def login(self, credentials: Credentials) -> Answer:
         """LOGIN (RFC 3501 section 6.2.3), the arguments as literals where they need to be."""

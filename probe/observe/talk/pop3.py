@@ -54,7 +54,7 @@ class Pop3Talk:
     async def _send(self, text: str, shown: str | None) -> None:
         unread = self.connection.unread()
         if unread and not unread.upper().startswith(b"-ERR"):
-            evidence = unread[:200].decode("utf-8", "backslashreplace")
+            evidence = self.connection.shown(unread[:200])
             raise stop("protocol.unsolicited", f"{len(unread)} octets came that nothing had asked for", evidence)
         await self.connection.write(text.encode(), shown=shown)
 
@@ -98,17 +98,22 @@ class Pop3Talk:
         await self._send(f"{text}\r\n{ahead}\r\n" if self.ahead_sent else f"{text}\r\n", shown)
         if self.ahead_sent:
             self.connection.note(f"in the same flight: {ahead}")
-        while True:
-            line = await self.connection.read_line("AUTH")
-            if not line.startswith(b"+ ") and line != b"+":
-                break
-            challenge = line[1:].decode("ascii", "replace").strip()
-            response_line = await logon.respond(answers, challenge, self.connection, self._journal, job)
-            await self.connection.write(f"{response_line}\r\n".encode(), shown=hidden(response_line))
+        with self.connection.hiding(b"+ "):
+            line = await self._exchange(answers, job)
         try:
             return replace(response(line), at=self._journal.now)
         except Malformed as error:
             raise stop("protocol.malformed", f"AUTH: {error}", str(error)) from None
+
+    async def _exchange(self, answers: Answers, job: Job) -> bytes:
+        """Answer each challenge; the line that ends the exchange."""
+        while True:
+            line = await self.connection.read_line("AUTH")
+            if not line.startswith(b"+ ") and line != b"+":
+                return line
+            challenge = line[1:].decode("ascii", "replace").strip()
+            text = await logon.respond(answers, challenge, self.connection, self._journal, job)
+            await self.connection.write(f"{text}\r\n".encode(), shown=hidden(text) if text != "*" else "*")
 
     async def awaited(self, verb: str) -> Response:
         """The response to the command that went ahead."""

@@ -84,7 +84,7 @@ class SmtpTalk:
         unread = self.connection.unread()
         if not unread:
             return
-        shown = unread[:200].decode("utf-8", "backslashreplace")
+        shown = self.connection.shown(unread[:200])
         if unread.startswith(b"421"):
             raise stop("smtp.unavailable", f"before {verb}: the server said good-bye: {shown.strip()}", shown)
         raise stop("protocol.unsolicited", f"before {verb}: {len(unread)} octets came that nothing had asked for", shown)
@@ -103,10 +103,11 @@ class SmtpTalk:
         words = ["AUTH", answers.mechanism.name]
         first = logon.initial(answers, self._journal)
         shown = " ".join([*words, hidden(first)] if first else words)
-        reply = await self.command(*words, *([first] if first else []), shown=shown)
-        while reply.code == 334:
-            response = await logon.respond(answers, reply.texts[-1].strip(), self.connection, self._journal, job)
-            reply = await self.command(response, shown=hidden(response) if response != "*" else "*")
+        with self.connection.hiding(b"334"):
+            reply = await self.command(*words, *([first] if first else []), shown=shown)
+            while reply.code == 334:
+                response = await logon.respond(answers, reply.texts[-1].strip(), self.connection, self._journal, job)
+                reply = await self.command(response, shown=hidden(response) if response != "*" else "*")
         return reply
 
     async def flight(self, commands: Sequence[str], answered: list[Answered], *, pipelined: bool) -> None:
