@@ -239,13 +239,14 @@ LogOn = Callable[[Job, Journal, Side], Awaitable[None]]
 async def _further(job: Job, journal: Journal, side: Side, first: str, log_on: LogOn) -> None:
     """Each further mechanism of the profile's list: logon only, on a connection of its own, one verdict each.
 
-    Not after a refused password: every further mechanism would be one more failed logon of the same account.
+    Not after a refused password: every further mechanism would be one more failed logon of the same account. Nor after a
+    server that did not prove itself.
     """
     last = first
     for mechanism in side.further:
         name = further_stage(side.leg, mechanism)
-        if journal.refused(last):
-            journal.skip(name, f"{last} was refused, and the same secret is not tried again")
+        if ended := journal.ends_logons(last):
+            journal.skip(name, ended)
             continue
         apart = Journal(asyncio.get_running_loop().time, journal.redactor)
         async with contextlib.AsyncExitStack() as stack:

@@ -124,10 +124,16 @@ class Journal:
             if self._watch:
                 self._watch(stage.name, stage)
 
-    def refused(self, name: str) -> bool:
-        """Whether a logon's stage ended because the secret was refused."""
+    def ends_logons(self, name: str) -> str | None:
+        """Why a secret that this stage has sent is not to be sent again by another mechanism; None when it may be."""
         stage = self._stages.get(name)
-        return stage is not None and stage.trouble is not None and stage.trouble.id == "auth.refused"
+        trouble = stage.trouble.id if stage and stage.trouble else None
+        if trouble == "auth.refused":
+            return f"{name} was refused, and the same secret is not tried again"
+        if trouble == "auth.server-unproven" or (stage and stage.facts.get("server_proven") is False):
+            # Whoever cannot prove to know the password would be given it, by PLAIN or LOGIN.
+            return f"the server did not prove in {name} that it knows the password, so nothing more is sent to it"
+        return None
 
     def failed(self, name: str) -> bool:
         """Whether the stage took place and failed."""

@@ -132,6 +132,26 @@ async def test_a_list_ends_with_the_first_refusal(monkeypatch: pytest.MonkeyPatc
         assert skipped.status == "skipped" and "not tried again" in str(skipped.record.reason)
 
 
+@pytest.mark.parametrize("proof", ["v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", None], ids=["wrong", "missing"])
+async def test_a_list_ends_with_a_server_that_does_not_prove_itself(
+    proof: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whoever cannot prove to know the password is not given it in clear by the next mechanism."""
+    async with Sandbox(mechanisms=["SCRAM-SHA-256", "PLAIN"]) as sandbox:
+        if proof is None:
+            monkeypatch.setattr(
+                "probe.observe.sasl.Answers.server_is_proven", property(lambda self: self.mechanism.name == "PLAIN")
+            )
+        else:
+            monkeypatch.setattr("scramp.core.ScramServer.get_server_final", lambda _: proof)
+        data = profile(sandbox, monkeypatch, tmp_path, password={"env": "PW"}, mechanism=["SCRAM-SHA-256", "PLAIN"])
+        data["readback"] = {}
+        report = await probe.run(data, raise_bugs=True)
+        assert "auth.server-unproven" in {finding.id for finding in report.findings}
+        skipped = next(stage for stage in report.stages if stage.name == "smtp.auth.plain")
+        assert skipped.status == "skipped" and "did not prove" in str(skipped.record.reason)
+
+
 async def test_the_same_wrong_password_is_not_tried_in_the_next_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     async with Sandbox() as sandbox:
         data = profile(sandbox, monkeypatch, tmp_path, password={"env": "PW"})
