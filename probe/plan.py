@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from probe.keep.state import state_directory
+from probe.observe.connection.ourselves import full_name
 from probe.observe.gate import Policy
 from probe.observe.job import Side
 from probe.observe.sasl import Credentials, Need
@@ -150,11 +151,8 @@ def _side(leg: str, table: Any, host: str, account: Account, tls: Tls) -> Side:
 
 
 def own_name() -> str:
-    """The name to give in EHLO: this machine's, or an address literal where it has no full one (RFC 5321 section 4.1.3)."""
-    import platform
-
-    name = platform.node().lower()
-    return name if "." in name and name.isascii() and name.replace(".", "").replace("-", "").isalnum() else "[127.0.0.1]"
+    """The name to give in EHLO: this machine's full one; empty where it has none, and then the connection's address is given."""
+    return full_name() or ""
 
 
 def is_slow(profile: Profile) -> bool:

@@ -6,7 +6,6 @@
 import asyncio
 import contextlib
 import os
-import platform
 import secrets
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -24,6 +23,7 @@ from probe.keep.place import Place, files
 from probe.message import compose, new_marker
 from probe.observe import leftovers
 from probe.observe.connection import Deadline, Pace
+from probe.observe.connection.ourselves import machine_name
 from probe.observe.job import Job, Milestone, Side
 from probe.observe.journal import NOT_REACHED, Journal, Watch
 from probe.observe.legs import submission
@@ -278,7 +278,7 @@ async def _listen(job: Job, interrupt: asyncio.Event) -> None:
 @contextlib.asynccontextmanager
 async def _held(place: Place, profile: str, mailbox: str, until: float) -> AsyncIterator[None]:
     """The lease on a maildrop, its refusal as a trouble."""
-    holder = f"process {os.getpid()} on {platform.node()}, profile {profile}"
+    holder = f"process {os.getpid()} on {machine_name()}, profile {profile}"
     try:
         async with place.lease(mailbox, holder, until):
             yield

@@ -125,7 +125,7 @@ def _plan(plan: "Plan") -> dict[str, Any]:
         "profile": plan.profile,
         "sender": plan.sender,
         "recipient": plan.recipient,
-        "ehlo": plan.ehlo,
+        "ehlo": plan.ehlo or "[this machine's address]",
         "timeout": plan.timeout,
         "delete": plan.delete,
         "servers": [

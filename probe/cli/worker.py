@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import platform
 import sys
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
@@ -51,6 +50,7 @@ def worker(
 
     option.require_extra("probe worker", "queue", (*EXTRA, "procrastinate", "psycopg"))
     from probe.keep.postgres import Unreachable, make_schema
+    from probe.observe.connection.ourselves import machine_name
     from probe.serve.queue import Settings, WrongInterval, crontab, prepare
 
     conninfo = _conninfo(database_env)
@@ -61,7 +61,7 @@ def worker(
             print("probe worker: the tables are there", file=sys.stderr)
             return 0
         settings = Settings(
-            conninfo, vantage or platform.node(), positive("--interval", interval), concurrency,
+            conninfo, vantage or machine_name(), positive("--interval", interval), concurrency,
             positive("--stalled-after", stalled_after),
         )  # fmt: skip
         crontab(settings.interval, "")  # a wrong interval is told before the database is asked anything

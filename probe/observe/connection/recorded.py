@@ -73,6 +73,7 @@ class Connection:
         self.name = name
         self.address = address
         self.local = _endpoint(sock.getsockname())
+        self.own_literal = address_literal(str(sock.getsockname()[0]))
         self.handshake: Handshake | None = None
         self.octets_received = 0
         self._sock = sock
@@ -362,6 +363,12 @@ def _is_ip(name: str) -> bool:
     from probe.observe.connection.resolve import literal
 
     return literal(name) is not None
+
+
+def address_literal(ip: str) -> str:
+    """An address as EHLO gives it where there is no name: `[192.0.2.1]`, `[IPv6:2001:db8::1]` (RFC 5321 section 4.1.3)."""
+    ip = ip.partition("%")[0]
+    return f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
 
 
 def _endpoint(name: tuple[object, ...]) -> str:

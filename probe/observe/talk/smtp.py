@@ -34,11 +34,12 @@ class SmtpTalk:
         from aiosmtplib import SMTP
 
         self.connection = connection
-        self.ehlo = ehlo
+        # Without a name of our own: the address that this connection comes from (RFC 5321 section 4.1.3).
+        self.ehlo = ehlo or connection.own_literal
         self._journal = journal
         self._bridge = Bridge(self._exchange)
         # timeout=None: every wait has the connection's own deadline.
-        self._client = SMTP(sock=self._bridge.end, local_hostname=ehlo, start_tls=False, timeout=None)
+        self._client = SMTP(sock=self._bridge.end, local_hostname=self.ehlo, start_tls=False, timeout=None)
         self._shown: str | None = None
         self._reply: Reply | None = None
 
