@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from probe.keep.files import write_atomically
+from probe.keep.files import patiently, write_atomically
 from probe.message import MARKER_PATTERN
 
 MOST_ENTRIES = 10_000
@@ -42,7 +42,7 @@ def remove(state: Path, marker: str) -> None:
     """Forget a message that is gone. Never raises: an entry too many is found to be gone by the next sweep."""
     if re.fullmatch(MARKER_PATTERN, marker):
         try:
-            (folder(state) / f"{marker}.json").unlink(missing_ok=True)
+            patiently(lambda: (folder(state) / f"{marker}.json").unlink(missing_ok=True))
         except OSError:
             return
 

@@ -9,13 +9,13 @@ KEY_OCTETS = 32
 
 
 def state_directory(environ: Mapping[str, str] | None = None) -> Path:
-    """Where state is kept: SUBMISSION_PROBE_STATE, or the user's state directory (XDG, by platformdirs)."""
+    """Where state is kept: SUBMISSION_PROBE_STATE, or the user's state directory (XDG, %LOCALAPPDATA%; by platformdirs)."""
     environ = os.environ if environ is None else environ
     if environ.get("SUBMISSION_PROBE_STATE"):
         return Path(environ["SUBMISSION_PROBE_STATE"])
     from platformdirs import user_state_path
 
-    return user_state_path("submission-probe")
+    return user_state_path("submission-probe", appauthor=False)
 
 
 def installation_key(directory: Path) -> tuple[bytes, str | None]:

@@ -14,12 +14,13 @@ FOLDER_VARIABLE = "SUBMISSION_PROBE_PROFILES"
 
 
 def user_folder(environ: Mapping[str, str]) -> Path:
-    """The folder of the user's own profiles: `SUBMISSION_PROBE_PROFILES`, else the platform's place for settings."""
+    """The folder of the user's own profiles: `SUBMISSION_PROBE_PROFILES`, else the platform's place for settings
+    (XDG; on Windows %APPDATA%, which moves with its user)."""
     if named := environ.get(FOLDER_VARIABLE):
         return Path(named)
     from platformdirs import user_config_path
 
-    return user_config_path("submission-probe") / "profiles"
+    return user_config_path("submission-probe", appauthor=False, roaming=True) / "profiles"
 
 
 def shipped_folder() -> Path:
@@ -37,6 +38,11 @@ def names(environ: Mapping[str, str] | None = None) -> list[tuple[str, Path, str
     for path, origin in _files(os.environ if environ is None else environ):
         found.setdefault(path.stem, (path.stem, path, origin, _description(path)))
     return [found[name] for name in sorted(found)]
+
+
+def is_path(name: str) -> bool:
+    """Whether it names a file, not a profile: it has a separator of this system (on Windows `\\` too), or ends in .toml."""
+    return any(separator in name for separator in ("/", os.sep)) or name.endswith(".toml")
 
 
 def find(
@@ -57,7 +63,7 @@ def find(
     if not name.isprintable() or not name:
         text = f"expected a profile's name or path, got {shown(name)}"
         raise ProfileError(Problem(place.file, place.line, place.key, text))
-    if "/" in name or os.sep in name or name.endswith(".toml"):
+    if is_path(name):
         return Path(folder or "", Path(name).expanduser())
     candidates = [path for path, _ in _files(environ) if child is None or path.resolve() != child.resolve()]
     for path in candidates:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, create_model
 
 from probe.profile.faults import Fault, check
+from probe.profile.find import is_path
 from probe.profile.layers import Layer, Merged, Overlay, as_parent, file_layers, mapping_layer, outside_layers
 from probe.profile.model import Plugins, Profile
 from probe.profile.problem import Problem, ProfileError
@@ -74,8 +75,7 @@ def load_mapping(
     parent, layer = data.get("extends"), mapping_layer(data, base)
     parents: list[Layer] = []
     if isinstance(parent, str) and parent:
-        relative = parent.endswith(".toml") or "/" in parent
-        found, _ = file_layers(str(Path(base or "", parent)) if relative else parent, os.environ)
+        found, _ = file_layers(str(Path(base or "", parent)) if is_path(parent) else parent, os.environ)
         parents = [as_parent(one) for one in found]
     return _finished(read([*parents, layer], overlays, plugins, environ), base, "profile")
 
