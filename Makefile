@@ -1,26 +1,39 @@
-# make demo: try it. make test: everything, on a fresh Debian or Ubuntu with python3, make and git.
+# make demo: try it. make quick: while you work. make test: everything, on a fresh Debian or Ubuntu with python3, make and git.
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench growth fuzz screenshots recorded sbom lock reference samples clean
+.PHONY: demo test quick check bench growth fuzz screenshots recorded sbom lock reference samples clean
 
 demo: $(STAMP)
 	@$(BIN)/probe demo
 
+# Sets everything up by itself; fails where something is missing, and for every skipped test whose reason is not in tests/allowed_skips.txt.
 test: $(STAMP)
 	scripts/install-servers
+	scripts/install-browser
 	scripts/install-kerberos $(VENV)
 	$(MAKE) --no-print-directory check
 
+# A file's tests stay together, so that its servers are started once.
+WORKERS ?= 2
+PYTEST := -m pytest -q -n $(WORKERS) --dist loadfile
+
 check: $(STAMP)
 	$(BIN)/ruff format --check --quiet .
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run $(PYTEST) --strict-skips
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
+
+# While you work: no root, no server, no browser, no network. Less than a minute on two cores.
+QUICK := tests/unit tests/certificates tests/tell tests/test_house.py tests/test_docs.py tests/test_package.py
+quick: $(STAMP)
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/python $(PYTEST) -m "not servers and not browser" $(QUICK)
 
 $(STAMP): pyproject.toml requirements-dev.txt scripts/make-venv
 	@scripts/make-venv $(VENV)

@@ -9,11 +9,13 @@ import pytest
 from tests import platforms
 from tests.servers.mail import MailServers, available
 from tests.servers.pki import Authority
+from tests.skips import pytest_addoption, pytest_make_collect_report, pytest_runtest_makereport, pytest_terminal_summary
+
+__all__ = ["pytest_addoption", "pytest_make_collect_report", "pytest_runtest_makereport", "pytest_terminal_summary"]
 
 _SERVER_FIXTURES = {"mail", "mail_servers", "everything"}
 # Whole folders that start programs of Debian's: monitors, PostgreSQL, Prometheus.
 _SERVER_FOLDERS = {"deploy", "fleet", "monitors", "serve"}
-_SKIPPED: list[str] = []
 
 
 # Needs the bench that scripts/test-windows sets up.
@@ -31,30 +33,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if reason and _needs_servers(item):
             item.add_marker(pytest.mark.skip(reason=reason))
-            _SKIPPED.append(item.nodeid)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark what needs real servers, before -m takes its pick."""
+    """Mark what needs real servers, or a browser, before -m takes its pick."""
     if _needs_servers(item):
         item.add_marker(pytest.mark.servers)
+    if "browser" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.browser)
 
 
 def _needs_servers(item: pytest.Item) -> bool:
     return item.path.parent.name in _SERVER_FOLDERS or bool(_SERVER_FIXTURES & set(getattr(item, "fixturenames", ())))
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)  # the last word, behind pytest's own summary
-def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
-    """Say aloud what was skipped. In CI a test that did not run is a failure."""
-    failure = bool(_SKIPPED) and os.environ.get("CI") == "true"
-    if failure and session.exitstatus == 0:
-        session.exitstatus = 1
-    yield
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if _SKIPPED and reporter:
-        consequence = " (CI=true: that is a failure)" if failure else ""
-        reporter.write_line(f"{len(_SKIPPED)} tests needing real servers were SKIPPED: {available()}{consequence}", red=True)
 
 
 @pytest.fixture(autouse=True)

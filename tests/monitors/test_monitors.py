@@ -300,6 +300,8 @@ exec /usr/sbin/cron -f
 
 async def test_cron_mails_what_is_wrong_and_nothing_else(folder: Path) -> None:
     """Debian's cron in a mount namespace of its own: what it hands to sendmail is kept in a file."""
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        pytest.skip("this kernel lets nobody make namespaces")
     async with Sandbox() as well, Sandbox(fault="mailbox-full") as full:
         for name in ("cron.d", "spool", "spool/crontabs", "run", "mails"):
             (folder / name).mkdir()

@@ -47,7 +47,7 @@ async def test_closed_stdout_takes_nothing_from_the_exit_status(tmp_path: Path, 
     assert code == 0 and "Traceback" not in errors
 
 
-@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no /dev/full here")
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no /dev/full")
 async def test_full_stdout_takes_nothing_from_the_exit_status(tmp_path: Path, sandbox: Sandbox) -> None:
     desk = Desk(tmp_path, sandbox)
     with Path("/dev/full").open("wb") as full:

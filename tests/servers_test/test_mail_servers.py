@@ -233,6 +233,16 @@ def test_a_free_port_can_be_listened_on() -> None:
         assert server.getsockname()[1] < 32768
 
 
+def test_no_port_is_given_twice_nor_to_two_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server listens on its port some time after it was given."""
+    given = []
+    for worker in ("gw0", "gw1"):
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
+        given += [free_port() for _ in range(300)]
+    assert len(set(given)) == 600
+    assert {port % 16 for port in given[:300]}.isdisjoint({port % 16 for port in given[300:]})
+
+
 def _files() -> set[Path]:
     return {path for folder in FOLDERS for path in folder.rglob("*") if not path.is_socket()}
 
