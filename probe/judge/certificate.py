@@ -19,7 +19,7 @@ _RENEW = (
     "Postfix: smtpd_tls_chain_files; then postfix reload   Dovecot: ssl_cert; then doveadm reload",
 )
 _CHAIN = (
-    "Look: openssl s_client -connect NAME:PORT -starttls smtp -showcerts",
+    "Look: openssl s_client -connect NAME:PORT -starttls smtp -showcerts (Windows: certutil -verify -urlfetch FILE.cer)",
     "Exchange: import the CA's certificates into the computer's Intermediate/Root store, then restart the services",
     "Postfix, Dovecot: put the leaf first and the intermediates behind it into the chain file",
 )
@@ -57,7 +57,12 @@ FINDINGS = {
     "certificate.unknown-issuer": Kind(
         "the certificate's issuer is not trusted here",
         "The CA is likely private and its root is not in the trust that was used (tls.ca_file, or the system's store).",
-        ("Set tls.ca_file to the CA's root certificate, if clients trust it", *_CHAIN),
+        (
+            "Set tls.ca_file to the CA's root certificate, if clients trust it",
+            "Windows fetches public roots only when a program of its own meets them: open a page with a certificate of that CA "
+            "once (Invoke-WebRequest https://NAME), or certutil -verify -urlfetch FILE.cer",
+            *_CHAIN,
+        ),
     ),
     "certificate.missing-intermediate": Kind(
         "the server likely does not send its intermediate certificate",

@@ -12,14 +12,14 @@ FINDINGS = {
         "the name has no address",
         "The FQDN that users type is likely missing in the DNS this machine asks, or is misspelt in the profile.",
         (
-            "Look: dig +short A NAME; dig +short AAAA NAME (inside and outside the network)",
+            "Look: Resolve-DnsName NAME (Windows), or dig +short A NAME; dig +short AAAA NAME (inside and outside the network)",
             "Mend: add the A/AAAA record for the connector's FQDN to the internal and to the public zone",
         ),
     ),
     "dns.failed": Kind(
         "the resolver did not answer",
         "The resolver of this machine is likely unreachable, or the zone's servers fail (SERVFAIL).",
-        ("Look: resolvectl query NAME, or dig NAME; cat /etc/resolv.conf",),
+        ("Look: Resolve-DnsName NAME; Get-DnsClientServerAddress (Windows), or resolvectl query NAME; cat /etc/resolv.conf",),
     ),
     "dns.bad-name": Kind(
         "not a name that DNS can hold",
@@ -38,14 +38,21 @@ FINDINGS = {
     "connect.timeout": Kind(
         "no answer to the connection attempt",
         "A firewall likely drops the packets (port 587 is often blocked on the way), or the host is down.",
-        ("Look: from the same network, nc -vz NAME 587; then the firewall between", "Mend: allow TCP 587 inbound"),
+        (
+            "Look: from the same network Test-NetConnection NAME -Port 587 (Windows), or nc -vz NAME 587; then the firewall",
+            "Mend: allow TCP 587 inbound",
+        ),
     ),
     "connect.unreachable": Kind(
         "no route to the address",
         "This machine has no route to that address; with IPv6 addresses, likely no IPv6 at all.",
         ("Look: ip route get ADDRESS", 'Work around: family = "ipv4" in the profile'),
     ),
-    "connect.failed": Kind("the connection could not be made", "See the evidence.", ("Look: nc -vz NAME PORT",)),
+    "connect.failed": Kind(
+        "the connection could not be made",
+        "See the evidence.",
+        ("Look: Test-NetConnection NAME -Port PORT (Windows), or nc -vz NAME PORT",),
+    ),
     "connect.closed": Kind(
         "the connection ended too early",
         "The server or something between (a proxy, a connection limit, a crashed worker) closed it.",
@@ -59,7 +66,7 @@ FINDINGS = {
     "probe.no-descriptors": Kind(
         "this machine ran out of file descriptors",
         "Too many probes run at once for the limit of this process.",
-        ("Mend: ulimit -n 4096, or a smaller --concurrency",),
+        ("Mend: a smaller --concurrency; on Linux also ulimit -n 4096",),
     ),
     "run.cancelled": Kind("the run was cut short", "The run was interrupted.", ("Run it again.",)),
 }

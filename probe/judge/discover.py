@@ -14,7 +14,8 @@ from probe.record import Record
 from probe.report import Finding, Kind, Severity
 
 _SOURCES = (
-    "SRV: dig +short SRV _submission._tcp.DOMAIN (and _submissions, _imaps, _pop3s)",
+    "SRV: Resolve-DnsName -Type SRV _submission._tcp.DOMAIN (Windows), or dig +short SRV _submission._tcp.DOMAIN "
+    "(and _submissions, _imaps, _pop3s)",
     "Thunderbird: https://autoconfig.DOMAIN/mail/config-v1.1.xml",
     "Exchange: Get-PopSettings | fl *ConnectionSettings; Get-ImapSettings | fl *ConnectionSettings; "
     'Get-ReceiveConnector "*Client Frontend*" | fl Fqdn,AdvertiseClientSettings,ServiceDiscoveryFqdn',
@@ -26,7 +27,7 @@ _ADVERTISE = (
     "Elsewhere: add an outgoingServer to the autoconfig document, or _submission/_submissions SRV records",
 )
 _SERVE = (
-    "Look: curl -v URL from outside; who answers for that name?",
+    "Look: curl -v URL (Windows: curl.exe -v URL) from outside; who answers for that name?",
     "Mend: serve the document there, with a certificate that has the name, or take the name out of DNS",
 )
 
@@ -35,6 +36,14 @@ FINDINGS = {
         "no source tells users anything",
         "Nobody has set up SRV records, autoconfig or Autodiscover for this domain; users have to type host, port and encryption.",
         _SOURCES,
+    ),
+    "discover.could-not-look": Kind(
+        "it is not known what users are told: DNS could not be asked",
+        "This machine's resolver is not set up, cannot be reached or fails; what may be published was not seen.",
+        (
+            "Look: Resolve-DnsName _submission._tcp.DOMAIN -Type SRV (Windows), or dig SRV _submission._tcp.DOMAIN",
+            "Ask another resolver: --resolver ADDRESS",
+        ),
     ),
     "discover.no-smtp": Kind(
         "a source tells how to read mail, but not how to send it",
@@ -63,18 +72,21 @@ FINDINGS = {
     "discover.name-not-resolved": Kind(
         "the told host has no address",
         "The name is likely missing in DNS, or exists only inside.",
-        ("Look: dig +short A NAME; dig +short AAAA NAME", *_SOURCES),
+        ("Look: Resolve-DnsName NAME (Windows), or dig +short A NAME; dig +short AAAA NAME", *_SOURCES),
     ),
     "discover.port-closed": Kind(
         "nobody answers at the told port",
         "The service is likely stopped, bound elsewhere, or a firewall is in between.",
-        ("Look: nc -vz NAME PORT, inside and outside", *_SOURCES),
+        ("Look: Test-NetConnection NAME -Port PORT (Windows), or nc -vz NAME PORT, inside and outside", *_SOURCES),
     ),
     "discover.encryption-wrong": Kind(
         "the told encryption is not what the port speaks",
         "STARTTLS and implicit TLS were likely mistaken for each other: 587, 143 and 110 speak STARTTLS; 465, 993 and 995 TLS "
         "from the start.",
-        ("Look: openssl s_client -connect NAME:PORT (add -starttls smtp, imap or pop3)", *_SOURCES),
+        (
+            "Look: probe run -v --light with that host and port; openssl s_client -connect NAME:PORT (-starttls smtp, imap, pop3)",
+            *_SOURCES,
+        ),
     ),
     "discover.name-not-in-certificate": Kind(
         "the told host is not in the certificate",
@@ -136,7 +148,10 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     answers = [answer for stage in _STAGES for answer in by_stage[stage]]
     if not any(answer["declined"] or answer["outcome"] in _SAYS_SOMETHING for answer in answers):
         said = "; ".join(f"{answer['place']}: {answer['text'] or answer['outcome']}" for answer in answers)
-        yield _finding("discover.nothing-found", "warning", "discover.srv", FINDINGS["discover.nothing-found"].summary, said[:1000])
+        # A look-up that failed has found nothing out.
+        looked = not any(answer["outcome"] == "failed" for answer in by_stage["discover.srv"])
+        name = "discover.nothing-found" if looked else "discover.could-not-look"
+        yield _finding(name, "warning", "discover.srv", FINDINGS[name].summary, said[:1000])
     for stage, of_stage in by_stage.items():
         for answer in of_stage:
             yield from _of_answer(stage, answer)

@@ -10,22 +10,31 @@ FINDINGS = {
     "dns.resolver-no-record": Kind(
         "a resolver that the profile names does not know the FQDN",
         "The record is likely missing in that zone (internal and public DNS are often two).",
-        ("Look: dig @SERVER NAME A; dig @SERVER NAME AAAA", "Mend: add the A/AAAA record for the FQDN in that zone"),
+        (
+            "Look: Resolve-DnsName NAME -Server SERVER (Windows), or dig @SERVER NAME A; dig @SERVER NAME AAAA",
+            "Mend: add the A/AAAA record for the FQDN in that zone",
+        ),
     ),
     "dns.resolver-failed": Kind(
         "a resolver that the profile names gave no answer",
         "It is likely unreachable from here, or refuses to answer this machine.",
-        ("Look: dig @SERVER NAME; check dns.resolvers in the profile",),
+        ("Look: Resolve-DnsName NAME -Server SERVER (Windows), or dig @SERVER NAME; check dns.resolvers in the profile",),
     ),
     "dns.resolvers-differ": Kind(
         "the resolvers give different addresses",
         "Split DNS does so on purpose; otherwise one of the zones is out of date.",
-        ("Compare: dig @SERVER NAME for each", "If it is on purpose: split = true under [dns] in the profile"),
+        (
+            "Compare: Resolve-DnsName NAME -Server SERVER (Windows), or dig @SERVER NAME, for each",
+            "If it is on purpose: split = true under [dns] in the profile",
+        ),
     ),
     "dns.unexpected-answer": Kind(
         "a resolver gives other addresses than the profile expects",
         "The record was changed in that zone, or dns.addresses in the profile is out of date.",
-        ("Look: dig @SERVER NAME", "Mend: the A/AAAA record in that zone, or dns.addresses"),
+        (
+            "Look: Resolve-DnsName NAME -Server SERVER (Windows), or dig @SERVER NAME",
+            "Mend: the A/AAAA record in that zone, or dns.addresses",
+        ),
     ),
 }
 

@@ -81,7 +81,7 @@ _BY_ERRNO = {
     errno.EPIPE: _CLOSED,
     errno.ECONNABORTED: _ABORTED,
     errno.EADDRNOTAVAIL: _NOT_FROM_HERE,
-    errno.EMFILE: ("probe.no-descriptors", "this process has no file descriptors left (ulimit -n)"),
+    errno.EMFILE: ("probe.no-descriptors", "this process has no file descriptors left"),
     errno.ENFILE: ("probe.no-descriptors", "this machine has no file descriptors left"),
 }
 

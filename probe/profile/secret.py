@@ -114,7 +114,8 @@ def _fetch(source: SecretSource, base: Path | None, username: str, environ: Mapp
     if source.file is not None:
         return _decoded(*_read(Path(base or ".", source.file), private=not source.readable_by_others))
     if source.command is not None:
-        return _decoded(*_run(source.command, base))
+        wrong, printed = _decoded(*_run(source.command, base))
+        return wrong.replace(textfile.NOT_TEXT, "prints no UTF-8 text (in cmd.exe: chcp 65001 before it)"), printed
     if source.keyring is not None:
         return _from_keyring(source.keyring, username)
     if source.credential is not None:
@@ -151,10 +152,18 @@ def _run(command: tuple[str, ...], base: Path | None) -> tuple[str, bytes]:
     except subprocess.TimeoutExpired:
         return f"did not end within {COMMAND_SECONDS:g} seconds", b""
     except OSError as error:
-        return f"cannot be run: {error.strerror}", b""
+        return f"cannot be run: {error.strerror}{_of_the_shell(command[0])}", b""
     if done.returncode:
         return f"ended with status {done.returncode}", b""
     return "", done.stdout[:MOST_BYTES]
+
+
+# Commands that are no programs but cmd.exe's own: https://learn.microsoft.com/windows-server/administration/windows-commands
+_SHELLS_OWN = ("type", "echo", "set", "more", "dir", "call")
+
+
+def _of_the_shell(program: str) -> str:
+    return f'; it is the shell\'s own: ["cmd", "/c", "{program} …"]' if program.lower() in _SHELLS_OWN else ""
 
 
 def _from_keyring(service: str, username: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ import dns.rcode
 import pytest
 
 from probe import discovering
+from probe.observe.discover import srv
 from probe.observe.discover.web import Login
 from probe.report import Report
 from probe.sandbox import Sandbox
@@ -184,6 +185,19 @@ async def test_a_dns_server_that_fails_is_said_and_not_taken_for_no_record(autho
     async with discovery.names({}, dns.rcode.SERVFAIL) as resolver, discovery.https(certificate, {}) as site:
         report = await World(resolver, site, authority.ca_file).ask()
     assert found(report)["discover.source-failed"] == "warning" and report.exit_code == 1
+    assert found(report)["discover.could-not-look"] == "warning" and "discover.nothing-found" not in found(report)
+
+
+async def test_a_machine_without_a_resolver_could_not_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """dnspython on Windows reads the registry, elsewhere /etc/resolv.conf; neither may be there."""
+
+    def none_is_there(self: Any, *_: Any) -> None:
+        raise FileNotFoundError(2, "The system cannot find the file specified")
+
+    monkeypatch.setattr("dns.resolver.BaseResolver.read_resolv_conf", none_is_there)
+    monkeypatch.setattr("dns.resolver.BaseResolver.read_registry", none_is_there)
+    answers = await srv.ask("contoso.test", None)
+    assert {answer.outcome for answer in answers} == {"failed"} and "cannot find the file" in answers[0].text
 
 
 # -- documents of strangers -------------------------------------------------------------------------------------

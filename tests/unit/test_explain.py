@@ -81,3 +81,13 @@ def test_port_and_security_that_disagree(port: int, security: str, expected: str
     found = list(judge(record, profile))
     assert [(item.stage, item.severity) for item in found] == ([("imap.connect", "warning")] if expected else [])
     assert all(f'security = "{expected}"' in item.summary for item in found)
+
+
+def test_whoever_sits_at_windows_has_the_commands_too() -> None:
+    """`nc`, `dig` and `resolvectl` are not there: the same line names what is."""
+    counterpart = {"nc -vz": "Test-NetConnection", "dig ": "Resolve-DnsName", "resolvectl": "Resolve-DnsName"}
+    for name, kind in kinds().items():
+        for step in kind.remedy:
+            for command, windows in counterpart.items():
+                assert command not in step or windows in step, f"{name}: {step}"
+    assert "-urlfetch" in " ".join(kinds()["certificate.unknown-issuer"].remedy)

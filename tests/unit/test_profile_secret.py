@@ -65,6 +65,9 @@ def test_a_command(tmp_path, monkeypatch):
     assert "ended with status 3" in failure(python("print('hunter2'); raise SystemExit(3)"))
     assert "is empty" in failure(python("pass"))
     assert "cannot be run: No such file" in failure(SecretSource(command=("/no/such/program",)))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert '["cmd", "/c", "type …"]' in failure(SecretSource(command=("type", "pw.txt")))
+    assert "chcp 65001" in failure(python("import sys; sys.stdout.buffer.write('hunter2ü'.encode('cp850'))"))
     monkeypatch.setattr(secret_module, "COMMAND_SECONDS", 0.2)
     assert "did not end within 0.2 seconds" in failure(python("import time; print('hunter2', flush=True); time.sleep(9)"))
 
