@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from probe.observe.connection.deadline import Deadline
 from probe.observe.connection.pace import Pace
+from probe.observe.connection.reading import Reading
 from probe.observe.connection.resolve import Address
 from probe.observe.connection.trust import Trust, context_for, store
 from probe.observe.journal import Journal
@@ -82,6 +83,7 @@ class Connection:
         self._until = until
         self._pace = pace
         self._loop = asyncio.get_running_loop()
+        self._reading = Reading(self._loop, sock)
         self._buffer = bytearray()
         self._searched = 0
         self._hidden: bytes | None = None
@@ -159,6 +161,8 @@ class Connection:
         try:
             async with self._deadline.limit(self._until):
                 data = await self._receive()
+                # Kept before the turn is waited for: a time-out there must not lose it.
+                self._buffer += data
                 await self._pace.turn()
         except TimeoutError:
             raise stop("reply.timeout", f"{waiting_for}: no complete answer from {self.address} in time") from None
@@ -171,7 +175,6 @@ class Connection:
             self._ended = True
             rest = f" in mid-line after {self.shown(bytes(self._buffer[:200]))!r}" if self._buffer else ""
             raise stop("connect.closed", f"{waiting_for}: {self.address} closed the connection{rest}")
-        self._buffer += data
 
     async def _receive(self) -> bytes:
         """Some octets, decrypted when TLS is on; empty at the peer's end."""
@@ -179,7 +182,7 @@ class Connection:
             if self._tls is not None:
                 with contextlib.suppress(ssl.SSLWantReadError):
                     return self._decrypted(self._tls)
-            raw = await self._loop.sock_recv(self._sock, READ_OCTETS)
+            raw = await self._reading.read(READ_OCTETS)
             self.octets_received += len(raw)
             if self._tls is None:
                 return raw
@@ -198,7 +201,7 @@ class Connection:
     def unread(self) -> bytes:
         """Octets that have arrived but that nobody asked for, without waiting. They stay unread."""
         with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError, OSError):
-            raw = self._sock.recv(READ_OCTETS)
+            raw = self._reading.arrived(READ_OCTETS)
             self.octets_received += len(raw)
             if self._tls is None:
                 self._buffer += raw
@@ -282,7 +285,7 @@ class Connection:
                 return
             except ssl.SSLWantReadError:
                 await self._flush()
-            raw = await self._loop.sock_recv(self._sock, READ_OCTETS)
+            raw = await self._reading.read(READ_OCTETS)
             await self._pace.turn()
             self.octets_received += len(raw)
             if raw:
@@ -323,7 +326,10 @@ class Connection:
                 with contextlib.suppress(ssl.SSLError):
                     self._tls.unwrap()
                 self._sock.send(self._outgoing.read())
-        self._sock.close()
+        try:
+            await self._reading.end()
+        finally:
+            self._sock.close()
 
 
 def _handshake(tls: ssl.SSLObject, server_name: str, trust: Trust, error: ssl.SSLCertVerificationError | None) -> Handshake:
