@@ -1,6 +1,8 @@
 """docs/exchange.md and the PowerShell functions say what is true: every parameter of the cmdlets, every cause, every option."""
 
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,48 @@ def test_the_powershell_functions_have_the_cmdlets_parameters_and_no_password_on
         assert wanted <= declared
     assert "'--password-env'" in SCRIPT and not re.search(r"--password['\s]", SCRIPT)
     assert SCRIPT.count("{") == SCRIPT.count("}") and SCRIPT.count("(") == SCRIPT.count(")")
+
+
+# What Windows PowerShell 5.1 does not know, or does in another way than 7 (about_Operators, about_Pipeline_Chain_Operators).
+_NOT_IN_5_1 = {
+    "null operators": r"\?\?|\?\.\w|\?\[",
+    "ternary": r"\s\?\s.+\s:\s",
+    "chains": r"&&|\|\|",
+    "-Parallel": r"-Parallel\b",
+    "-AsHashtable": r"-AsHashtable\b",
+    "utf8NoBOM": r"utf8NoBOM",
+    "-AsByteStream": r"-AsByteStream\b",
+    "redirection, which writes UTF-16": r"(?<![\d>-])>\s*[\w$'\"]",
+    "2>&1, which makes errors of stderr": r"2>&1",
+}
+
+
+def test_the_powershell_functions_hold_nothing_that_5_1_does_not_know() -> None:
+    """5.1 reads a script without a byte order mark as ANSI, drops empty arguments, and does not escape quotes in one."""
+    code = re.sub(r"<#.*?#>", "", SCRIPT, flags=re.DOTALL)
+    code = "\n".join(line.partition("#")[0] for line in code.splitlines())
+    assert SCRIPT.isascii()
+    found = {name: re.findall(pattern, code) for name, pattern in _NOT_IN_5_1.items() if re.search(pattern, code)}
+    assert found == {}
+    assert re.search("&&|2>&1", "a && b 2>&1"), "the patterns find what they are for"
+    assert "-Encoding UTF8" in code and "$LASTEXITCODE" in code and code.count("ConvertFrom-Json") == 2
+    assert "$LASTEXITCODE" not in code.partition("finally {")[0], "it is read after the call, before another program runs"
+
+
+def _objects(value: object) -> Iterator[dict[str, object]]:
+    if isinstance(value, dict):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _objects(item)
+
+
+@pytest.mark.parametrize("run", sorted((ROOT / "tests" / "recorded").glob("*.json")), ids=lambda path: path.stem)
+def test_powershell_5_1_reads_every_run(run: Path, capsysbinary: pytest.CaptureFixture[bytes], tmp_path: Path) -> None:
+    """Its ConvertFrom-Json refuses an empty key and keys that differ in case only; its console reads stdout as OEM."""
+    rows = tmp_path / "rows.json"
+    entry(["report", str(run), "-o", "json", "--report", f"exchange={rows}"])
+    octets = capsysbinary.readouterr().out
+    assert octets.isascii() and octets.decode("cp437") == octets.decode("utf-8")
+    for text in (octets.decode("cp437"), rows.read_text(encoding="utf-8-sig")):
+        for one in _objects(json.loads(text)):
+            assert "" not in one and len({key.lower() for key in one}) == len(one), sorted(one)
