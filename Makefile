@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test quick check bench growth fuzz screenshots recorded sbom lock reference samples clean
+.PHONY: demo test quick check bench growth fuzz screenshots recorded sbom audit-dependencies lock reference samples clean
 
 demo: $(STAMP)
 	@$(BIN)/probe demo
@@ -81,7 +81,16 @@ screenshots: $(STAMP)
 recorded: $(STAMP)
 	$(BIN)/python -m tests.recorded.record
 
-# A software bill of materials of the environment (CycloneDX).
+# A software bill of materials of the environment (CycloneDX), with each part's licence: psycopg's is LGPL-3.0-only, all of it in the extra `queue`.
 sbom: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'cyclonedx-bom>=5'
 	$(BIN)/cyclonedx-py environment $(VENV) --output-file sbom.json
+
+# Known vulnerabilities in what is locked. For a schedule, not for .ci/run: it asks PyPI's advisories, and what is found changes from day
+# to day. pip-audit ships no data of its own; answers are kept in AUDIT_CACHE. No pip: names and versions come from the lock. --strict:
+# what could not be looked up is a failure too.
+AUDIT_CACHE ?= .audit
+audit-dependencies:
+	python3 -m venv .audit/venv
+	.audit/venv/bin/pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3'
+	.audit/venv/bin/pip-audit --strict --disable-pip --require-hashes --cache-dir $(AUDIT_CACHE)/answers -r requirements-dev.txt

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from probe.observe.discover.web import Login
     from probe.report import Report
 
-NEEDS = ("httpx", "defusedxml")
+NEEDS = ("httpx2", "defusedxml")
 Resolver = Annotated[str | None, typer.Option(metavar="HOST[:PORT]", help="Ask this DNS resolver instead of the system's.")]
 ConnectHttps = Annotated[str | None, typer.Option(metavar="HOST[:PORT]", help="Where HTTPS goes, whatever the name in the URL.")]
 PerPage = Annotated[str, typer.Option(metavar="DURATION", help="The limit of each HTTPS question, redirects included.")]

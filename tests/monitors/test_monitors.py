@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from probe.sandbox import Sandbox
@@ -273,18 +273,18 @@ async def test_node_exporter_takes_the_textfile(folder: Path) -> None:
             environ = {**_environ(), "SUBMISSION_PROBE_STATE": str(folder / "state")}
             ran = await asyncio.to_thread(subprocess.run, [PROGRAM, *arguments], capture_output=True, env=environ)
             assert ran.returncode == (2 if name == "full" else 0)
-        async with running(*command, log=folder / "out.log"), httpx.AsyncClient() as client:
+        async with running(*command, log=folder / "out.log"), httpx2.AsyncClient() as client:
             found = values(await _scraped(client, f"http://127.0.0.1:{port}/metrics"))
         assert found["node_textfile_scrape_error"] == {(): 0}
         assert found["submission_probe_success"] == {("well",): 1, ("full",): 0}
 
 
-async def _scraped(client: httpx.AsyncClient, url: str) -> str:
+async def _scraped(client: httpx2.AsyncClient, url: str) -> str:
     async with asyncio.timeout(WAIT_SECONDS):
         while True:
             try:
                 return (await client.get(url)).text
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 await asyncio.sleep(0.1)
 
 

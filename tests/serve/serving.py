@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parent.parent.parent
@@ -34,7 +34,7 @@ class Serving:
         found = await self.until(lambda: re.search(r"https?://\S+", self.said) or self.process.returncode is not None)
         assert not isinstance(found, bool), self.said
         self.url = found[0].rstrip("/")
-        self.client = httpx.AsyncClient(base_url=self.url, timeout=60, verify=False)
+        self.client = httpx2.AsyncClient(base_url=self.url, timeout=60, verify=False)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -56,7 +56,7 @@ class Serving:
                 await asyncio.sleep(0.02)
         return found
 
-    async def get(self, path: str, **more: Any) -> httpx.Response:
+    async def get(self, path: str, **more: Any) -> httpx2.Response:
         return await self.client.get(path, **more)
 
     async def metrics(self) -> dict[str, dict[tuple[str, ...], float]]:

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import bcrypt
-import httpx
+import httpx2
 import pytest
 
 from probe.keep.outbox import entries
@@ -332,6 +332,6 @@ async def test_a_run_is_told_as_json_too(tmp_path: Path) -> None:
     async with Sandbox() as sandbox, Serving(tmp_path, profile(tmp_path, sandbox), "--interval", "none") as serving:
         await serving.get("/probe", params={"target": "office"})
         link = (await serving.get("/")).text.partition('href="run/')[2].partition('"')[0]
-        answer: httpx.Response = await serving.get(f"/run/{link}", params={"format": "json"})
+        answer: httpx2.Response = await serving.get(f"/run/{link}", params={"format": "json"})
         assert answer.json()["reports"][0]["id"] == link and answer.headers["cache-control"] == "no-store"
         assert (await serving.get("/run/0000")).status_code == 404

@@ -18,7 +18,7 @@ from probe.observe.trouble import Stopped, stop, trouble_of
 from probe.profile.values import host as host_name
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 MOST_OCTETS = 512 * 1024
 MOST_REDIRECTS = 5
@@ -126,30 +126,30 @@ class Web:
 
     async def _once(self, trip: _Trip, method: str, url: str, body: bytes, headers: dict[str, str]) -> Page:
         """One request, to the first address that answers."""
-        import httpx
+        import httpx2
 
         tried = f"{method} {url}"
         host = urlsplit(url).hostname or ""
-        # A context of its own: httpx sets ALPN on it, and the shared ones speak mail. Nothing comes from the environment (proxies,
+        # A context of its own: httpx2 sets ALPN on it, and the shared ones speak mail. Nothing comes from the environment (proxies,
         # .netrc).
         context = context_for.__wrapped__(Trust(self._way.ca_file))
         failure: Stopped | None = None
         # The whole has a limit (fetch); an address that swallows packets must leave time for the next.
-        patience = httpx.Timeout(self._way.seconds + 1, connect=self._way.seconds / 2)
-        async with httpx.AsyncClient(verify=context, trust_env=False, follow_redirects=False, timeout=patience) as client:
+        patience = httpx2.Timeout(self._way.seconds + 1, connect=self._way.seconds / 2)
+        async with httpx2.AsyncClient(verify=context, trust_env=False, follow_redirects=False, timeout=patience) as client:
             for ip, port in (await self._addresses(url))[:MOST_ADDRESSES]:
                 try:
                     request = client.build_request(
                         method,
-                        httpx.URL(url).copy_with(host=ip, port=port),
+                        httpx2.URL(url).copy_with(host=ip, port=port),
                         headers={**headers, "Host": urlsplit(url).netloc, "Accept-Encoding": "identity"},
                         content=body or None,
                         extensions={"sni_hostname": host},
                     )
                     return await _exchange(client, request, url, trip)
-                except httpx.TransportError as error:
+                except httpx2.TransportError as error:
                     failure = _of_transport(error, tried)
-                except (httpx.HTTPError, httpx.InvalidURL) as error:
+                except (httpx2.HTTPError, httpx2.InvalidURL) as error:
                     raise stop("discover.document-refused", f"{tried}: {error}"[:400]) from None
         assert failure is not None
         raise failure
@@ -197,7 +197,7 @@ def redirect_target(url: str, location: str | None) -> str:
     return target
 
 
-async def _exchange(client: "httpx.AsyncClient", request: "httpx.Request", url: str, trip: _Trip) -> Page:
+async def _exchange(client: "httpx2.AsyncClient", request: "httpx2.Request", url: str, trip: _Trip) -> Page:
     response = await client.send(request, stream=True)
     try:
         trip.answered = True
@@ -220,7 +220,7 @@ async def _exchange(client: "httpx.AsyncClient", request: "httpx.Request", url: 
 
 
 def _of_transport(error: BaseException, tried: str) -> Stopped:
-    """The operating system's or OpenSSL's own error underneath httpx's, httpcore's and anyio's."""
+    """The operating system's or OpenSSL's own error underneath httpx2's, httpcore's and anyio's."""
     deepest: BaseException | None = None
     at: BaseException | None = error
     while at is not None:
