@@ -37,11 +37,18 @@ def test_mixed_codes_are_refused() -> None:
         reader.add(b"550 two")
 
 
-def test_endless_lines_are_refused() -> None:
+def test_a_reply_of_too_many_lines_is_refused_at_its_end() -> None:
     reader = smtp.ReplyReader()
-    with pytest.raises(smtp.Malformed, match="more than"):
-        for _ in range(smtp.MOST_LINES + 1):
-            reader.add(b"250-x")
+    assert not any(reader.add(b"250-x") for _ in range(3_000))
+    with pytest.raises(smtp.Malformed, match="more than 500 lines: 3001"):
+        reader.add(b"250 x")
+
+
+def test_endless_lines_are_cut_off() -> None:
+    reader = smtp.ReplyReader()
+    assert not any(reader.add(b"250-x") for _ in range(smtp.ENDLESS_LINES))
+    with pytest.raises(smtp.TooLong, match="more than 5000 lines"):
+        reader.add(b"250-x")
 
 
 def test_keywords_are_case_insensitive_and_merged() -> None:

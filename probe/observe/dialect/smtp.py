@@ -4,7 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# Lines of one reply. Real ones have up to about 40; RFC 5321 section 4.5.3.1 gives no limit. More than MOST_LINES is no
+# reply; behind ENDLESS_LINES nobody waits for its end any more.
 MOST_LINES = 500
+ENDLESS_LINES = 5_000
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?: |$)")
 _QUEUED = (
@@ -17,6 +20,10 @@ _HOSTNAME = re.compile(r"Hostname=([A-Za-z0-9._-]{1,255})")
 
 class Malformed(ValueError):
     """The octets are not a reply; the text says why."""
+
+
+class TooLong(ValueError):
+    """A reply that does not end; the text gives the limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +56,14 @@ class Reply:
 class ReplyReader:
     """Collects the lines of one reply: `line is last` = `add(line)`; then `reply()`.
 
-    Raises Malformed on a line that is none of a reply's, on mixed codes and on more than MOST_LINES lines.
+    Raises Malformed on a line that is none of a reply's, on mixed codes and at the end of more than MOST_LINES lines;
+    TooLong at more than ENDLESS_LINES. Lines behind MOST_LINES are counted, not kept.
     """
 
     def __init__(self) -> None:
         self._code: int | None = None
         self._lines: list[str] = []
+        self._count = 0
 
     def add(self, line: bytes) -> bool:
         found = _LINE.fullmatch(line)
@@ -63,11 +72,16 @@ class ReplyReader:
         code = int(found.group(1))
         if self._code is not None and code != self._code:
             raise Malformed(f"one reply has two codes, {self._code} and {code}")
-        if len(self._lines) >= MOST_LINES:
-            raise Malformed(f"a reply of more than {MOST_LINES} lines")
         self._code = code
-        self._lines.append(line.decode("utf-8", "backslashreplace"))
-        return found.group(2) != b"-"
+        self._count += 1
+        is_last = found.group(2) != b"-"
+        if self._count > ENDLESS_LINES:
+            raise TooLong(f"a reply of more than {ENDLESS_LINES} lines")
+        if self._count <= MOST_LINES:
+            self._lines.append(line.decode("utf-8", "backslashreplace"))
+        elif is_last:
+            raise Malformed(f"a reply of more than {MOST_LINES} lines: {self._count}")
+        return is_last
 
     def reply(self) -> Reply:
         if self._code is None:

@@ -12,6 +12,7 @@ from probe.observe.journal import Journal
 from probe.observe.sasl import Answers, Credentials, hidden
 from probe.observe.trouble import Stopped, stop
 
+# Untagged responses to one command: one for each of 20 000 messages, should a server send them all.
 MOST_UNTAGGED = 20_000
 _BEFORE_TLS = frozenset({"OK", "NO", "BAD", "BYE", "CAPABILITY"})
 

@@ -17,6 +17,9 @@ from probe.observe.trouble import Stopped, stop
 # RFC 2449 section 4: a command line has 255 octets at most, its CRLF included.
 COMMAND_OCTETS = 253
 RESPONSE_OCTETS = 4 * 1024 * 1024
+# Lines of one response. RFC 2449 section 5 names some 12 capabilities; of a message, 4 MiB in lines of 40 octets are as many.
+MOST_LINES = 5_000
+MOST_MESSAGE_LINES = 100_000
 
 
 class Pop3Talk:
@@ -71,11 +74,14 @@ class Pop3Talk:
         lines: list[bytes] = []
         octets = 0
         message = verb in ("TOP", "RETR")
+        most = MOST_MESSAGE_LINES if message else MOST_LINES
         while (line := unstuffed(await self.connection.read_line(verb, recorded=not message))) is not None:
             lines.append(line)
             octets += len(line) + 2
             if octets > RESPONSE_OCTETS:
                 raise stop("protocol.too-long", f"{verb}: a response of more than {RESPONSE_OCTETS} octets")
+            if len(lines) > most:
+                raise stop("protocol.too-long", f"{verb}: a response of more than {most} lines")
         if message:
             self.connection.note(f"{octets} octets of message received")
         return tuple(lines)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from probe.observe import logon
 from probe.observe.connection import Connection
 from probe.observe.connection.bridge import Bridge
-from probe.observe.dialect.smtp import Malformed, Reply, ReplyReader, dot_stuffed
+from probe.observe.dialect.smtp import Malformed, Reply, ReplyReader, TooLong, dot_stuffed
 from probe.observe.job import Job
 from probe.observe.journal import Journal
 from probe.observe.sasl import Answers, hidden
@@ -97,6 +97,8 @@ class SmtpTalk:
                 pass
         except Malformed as error:
             raise stop("protocol.malformed", f"{verb}: {error}", str(error)) from None
+        except TooLong as error:
+            raise stop("protocol.too-long", f"{verb}: {error}") from None
         return reader.reply()
 
     async def authenticate(self, answers: Answers, job: Job) -> Reply:
