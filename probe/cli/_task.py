@@ -7,6 +7,8 @@ import subprocess
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from probe.cli._shell import word
+
 if TYPE_CHECKING:
     from probe.cli._schedule import Job
 
@@ -66,8 +68,8 @@ def registering(job: "Job", file: str) -> list[str]:
     lines = [
         f'schtasks /create /tn "{name}" /xml "{file}" /ru DOMAIN\\USER /rp *',
         f"or in PowerShell: Register-ScheduledTask -TaskName '{name}' -Xml (Get-Content -Raw '{powershell}') "
-        "-User DOMAIN\\USER -Password PASSWORD",
-        f"what came of it: probe history {job.name}; the task's last result is the exit status",
+        "-User DOMAIN\\USER -Password (Get-Credential DOMAIN\\USER).GetNetworkCredential().Password",
+        f"what came of it: probe history {word(job.name, windows=True)}; the task's last result is the exit status",
     ]
     if job.password_env:
         lines.append(

@@ -77,7 +77,9 @@ def test_init_writes_it_as_windows_does_and_says_how_to_register_it(
 
 
 def test_registering_names_the_ways_to_the_password() -> None:
-    assert any("keyring" in line for line in registering(JOB, "x.xml"))
+    said = "\n".join(registering(JOB, "x.xml"))
+    assert "keyring" in said and 'probe history "two words"' in said
+    assert "-Password (Get-Credential" in said, "no password on a command line"
     from dataclasses import replace
 
     assert not any("keyring" in line for line in registering(replace(JOB, password_env=None), "x.xml"))
