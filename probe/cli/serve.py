@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 EXTRA = ("starlette", "uvicorn", "prometheus_client", "yaml", "bcrypt")
 
 
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="A further name by which it is asked (Host), where there are no users; repeatable."),
+]
+AllowAnyone = Annotated[bool, typer.Option("--allow-anyone", help="Listen off loopback though everybody may start runs there.")]
+
+
 def register(app: typer.Typer) -> None:
     app.command("serve")(serve)
 
@@ -33,6 +40,8 @@ def serve(
     web_config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="TLS and basic authentication, as in every Prometheus exporter.")
     ] = None,
+    allow_host: AllowHost = None,
+    allow_anyone: AllowAnyone = False,
     concurrency: option.Concurrency = 10,
     history: option.History = None,
     set: option.Set = None,
@@ -53,6 +62,7 @@ def serve(
     settings = Settings(
         tuple(profiles or ()), tuple(overlays({"set": set})), every, concurrency,
         store=_kept_in(history_file(history)), web_config=web_config,
+        listen=host, allow_host=tuple(allow_host or ()), allow_anyone=allow_anyone,
     )  # fmt: skip
     return asyncio.run(_serve(settings, host, port))
 
@@ -103,7 +113,10 @@ async def answer(service: "Service", host: str, port: int, stopped: asyncio.Even
     from probe.serve.app import make_app
     from probe.serve.http import CannotListen, make_server, serve
 
-    server = make_server(make_app(service), host, port, lambda: service.web, lambda address: _say(address, service, how))
+    server = make_server(
+        make_app(service), host, port, lambda: service.web, lambda address: _say(address, service, how),
+        service.settings.concurrency,
+    )  # fmt: skip
     on_stop(stopped.set)
     on_hangup(service.reload)
     ending = asyncio.create_task(_end(stopped, service, server))
@@ -117,6 +130,10 @@ async def answer(service: "Service", host: str, port: int, stopped: asyncio.Even
 
 
 def _say(address: str, service: "Service", how: str) -> None:
+    from probe.serve.origin import is_loopback
+
+    if not service.web.guarded and not is_loopback(service.settings.listen):
+        print("probe: warning: everybody who reaches this address may start runs and read reports", file=sys.stderr)
     print(f"probe: {address} ({len(service.targets)} profiles, {how})", file=sys.stderr, flush=True)
 
 

@@ -5,17 +5,26 @@ import os
 import sys
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar
 
 import typer
 
 from probe.cli import _options as option
+from probe.cli.serve import AllowAnyone, AllowHost
 
 if TYPE_CHECKING:
     from probe.serve.queue import Settings
     from probe.serve.service import Service
 
 T = TypeVar("T")
+
+
+class Web(TypedDict):
+    """Who may ask over HTTP: the exporter's settings of the same names."""
+
+    web_config: Path | None
+    allow_host: tuple[str, ...]
+    allow_anyone: bool
 
 
 def register(app: typer.Typer) -> None:
@@ -37,6 +46,8 @@ def worker(
     web_config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="TLS and basic authentication, as in every Prometheus exporter.")
     ] = None,
+    allow_host: AllowHost = None,
+    allow_anyone: AllowAnyone = False,
     concurrency: option.Concurrency = 10,
     keep_days: Annotated[int, typer.Option(min=1, metavar="DAYS", help="How long runs are kept in the database.")] = 30,
     stalled_after: Annotated[str, typer.Option(metavar="DURATION", help="A worker silent for so long is dead.")] = "1m",
@@ -64,8 +75,9 @@ def worker(
             conninfo, vantage or machine_name(), positive("--interval", interval), concurrency,
             positive("--stalled-after", stalled_after),
         )  # fmt: skip
+        web: Web = {"web_config": web_config, "allow_host": tuple(allow_host or ()), "allow_anyone": allow_anyone}
         crontab(settings.interval, "")  # a wrong interval is told before the database is asked anything
-        return _run_loop(_work(list(profiles or ()), settings, endpoint(listen), web_config, keep_days))
+        return _run_loop(_work(list(profiles or ()), settings, endpoint(listen), web, keep_days))
     except Unreachable as error:
         raise typer.BadParameter(f"{error} (which database: --database-env, PGHOST, PGSERVICE)") from None
     except WrongInterval as error:
@@ -87,7 +99,7 @@ def _conninfo(variable: str | None) -> str:
     return os.environ[variable]
 
 
-async def _work(profiles: list[str], settings: "Settings", where: tuple[str, int], web_config: Path | None, keep_days: int) -> int:
+async def _work(profiles: list[str], settings: "Settings", where: tuple[str, int], web: Web, keep_days: int) -> int:
     from procrastinate import exceptions
 
     from probe.cli.serve import answer, open_service
@@ -110,7 +122,9 @@ async def _work(profiles: list[str], settings: "Settings", where: tuple[str, int
         return None
 
     service = open_service(
-        serving.Settings(profiles, interval=None, concurrency=settings.concurrency, place=place, store=store, web_config=web_config)
+        serving.Settings(
+            profiles, interval=None, concurrency=settings.concurrency, place=place, store=store, listen=where[0], **web
+        )
     )
     stopped = asyncio.Event()
     app = make_app(settings, service.targets.values(), lambda name: _run(service, name))

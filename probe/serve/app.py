@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from probe.report import Report
 from probe.saved import read
-from probe.serve import blackbox, page
+from probe.serve import blackbox, origin, page
 from probe.serve.keys import Keys
 from probe.serve.runner import Busy
 from probe.serve.service import Service
@@ -49,7 +49,7 @@ def make_app(service: Service) -> ASGIApp:
     ]
     made = Starlette(routes=routes)
     made.state.service = service
-    return _Door(made, service)
+    return _Guard(made, service)
 
 
 def _service(request: Request) -> Service:
@@ -129,7 +129,12 @@ async def _run(request: Request) -> Response:
     return HTMLResponse(html, headers={"Content-Security-Policy": "frame-ancestors 'none'"})
 
 
-class _Door:
+def _changes_nothing(path: str) -> bool:
+    """A link from a dashboard may lead there."""
+    return path in ("/", "/metrics", "/-/healthy", "/-/ready") or path.startswith("/run/")
+
+
+class _Guard:
     """Around everything: who may come in (basic authentication), and the headers of every answer."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -149,11 +154,24 @@ class _Door:
                 headers.update(self._service.web.headers)
             await send(message)
 
+        refusal = self._refusal(Request(scope))
+        if refusal is not None:
+            await refusal(scope, receive, with_headers)
+            return
         if self._service.web.users and not await self._may_enter(Request(scope)):
             refusal = PlainTextResponse("Unauthorized\n", 401, {"WWW-Authenticate": 'Basic realm="submission-probe"'})
             await refusal(scope, receive, with_headers)
             return
         await self._app(scope, receive, with_headers)
+
+    def _refusal(self, request: Request) -> Response | None:
+        """For whom another page's browser asks."""
+        settings, host = self._service.settings, request.headers.get("host", "")
+        if not self._service.web.users and not origin.knows(settings.listen, settings.allow_host, host):
+            return PlainTextResponse("this name is not answered here; `--allow-host NAME` adds one\n", 421)
+        if not _changes_nothing(request.url.path) and origin.is_foreign(request.headers):
+            return PlainTextResponse("a page of another origin starts nothing here\n", 403)
+        return None
 
     async def _may_enter(self, request: Request) -> bool:
         kind, _, words = request.headers.get("Authorization", "").partition(" ")

@@ -1,20 +1,19 @@
-"""uvicorn, bent in two places: signals are ours, and a port that is taken is one plain line."""
+"""uvicorn, bent in three places: signals are ours, sockets are counted (`door`), and a port that is taken is one plain line."""
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from probe.serve.door import Door, Protocol, listen, most_at_once
 from probe.serve.webconfig import WebConfig
 
 # Scrapers keep a connection open between scrapes.
 KEEP_ALIVE_SECONDS = 75
 # After this, whoever still waits for an answer gets none: the runs themselves are over by then.
 GRACEFUL_SECONDS = 10
-MOST_AT_ONCE = 200
 
 
 class CannotListen(OSError):
@@ -39,13 +38,21 @@ class Server(uvicorn.Server):
         self._ready(f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/")
 
 
-def make_server(app: ASGIApp, host: str, port: int, web: Callable[[], WebConfig], ready: Callable[[str], None]) -> Server:
-    """A server that is not started yet. `web` gives the settings of the moment; `ready` is told the address that can be reached."""
+def make_server(
+    app: ASGIApp, host: str, port: int, web: Callable[[], WebConfig], ready: Callable[[str], None], concurrency: int = 10
+) -> Server:
+    """A server that is not started yet. `web` gives the settings of the moment; `ready` is told the address that can be reached.
+
+    `concurrency`: so many runs at once keep their descriptors.
+    """
+    most = most_at_once(concurrency)
     config = uvicorn.Config(
         app, host, port, log_config=None, access_log=False, server_header=False, proxy_headers=False, lifespan="off", ws="none",
-        limit_concurrency=MOST_AT_ONCE, timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        http=Protocol, limit_concurrency=most + 1,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )  # fmt: skip
     config.load()
+    config.door = Door(most)  # type: ignore[attr-defined]
     config.ssl = web().context
     if config.ssl is not None:
         config.ssl.sni_callback = lambda handshake, _name, _context: _renew(handshake, web())
@@ -60,22 +67,9 @@ def _renew(handshake: Any, web: WebConfig) -> None:
 
 async def serve(server: Server) -> None:
     """Serve until `server.should_exit`. Raises CannotListen."""
-    said = _Said()
-    logging.getLogger("uvicorn.error").addHandler(said)
+    config = server.config
     try:
-        await server.serve()
-    except SystemExit:
-        raise CannotListen(said.last or "the address cannot be listened on") from None
-    finally:
-        logging.getLogger("uvicorn.error").removeHandler(said)
-
-
-class _Said(logging.Handler):
-    """The last error that uvicorn logged: it exits instead of raising."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.last = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.last = record.getMessage()
+        entrances = listen(config.host, config.port, config.door)  # type: ignore[attr-defined]
+    except OSError as error:
+        raise CannotListen(f"{config.host} port {config.port}: {(error.strerror or str(error)).lower()}") from None
+    await server.serve(sockets=list(entrances))

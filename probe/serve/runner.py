@@ -4,7 +4,6 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -58,11 +57,17 @@ class Runner:
             # Who goes away, or cannot wait, does not end a run that others share and whose message is on its way.
             return await asyncio.wait_for(asyncio.shield(flight), seconds)
         except TimeoutError:
-            raise Busy(f"{target.name}: no result within {seconds:g} s") from None
+            raise Busy(
+                f"{target.name}: no result within {seconds:g} s; the run goes on, and limits.timeout gives it"
+                f" {target.plan.timeout:g} s: ask with a longer scrape_timeout"
+            ) from None
 
     async def _fly(self, target: Target, deadline: float | None) -> tuple[Report, ...]:
         async with self._held(target):
-            reports = tuple(await self._observe(target, _left(deadline)))
+            left = _left(deadline)
+            if left is not None and left < LEAST_SECONDS:
+                raise Busy(f"{target.name}: another run had the mailbox until the time was over")
+            reports = tuple(await self._observe(target))
         # What we ended ourselves says nothing of the server; its message keeps its trace, and is accounted for later.
         if not any(report.interrupted for report in reports):
             self._note(target, reports)
@@ -77,16 +82,13 @@ class Runner:
             await held.enter_async_context(self._turns)
             yield
 
-    async def _observe(self, target: Target, left: float | None) -> Sequence[Report]:
-        if left is not None and left < LEAST_SECONDS:
-            raise Busy(f"{target.name}: another run had the mailbox until the time was over")
+    async def _observe(self, target: Target) -> Sequence[Report]:
+        """A whole run, however short the time of who asked is: a run cut short would blame the server, and leave its message."""
         try:
             plan = await ready(target.plan, target.profile, place=self._place)
         except ProfileError as error:
             # A password file that is gone now: the schedule goes on, and the page says why nothing is proven.
             return [_unproven(target, str(error))]
-        if left is not None:
-            plan = replace(plan, timeout=min(plan.timeout, left))
         return await observe_each(plan, target.profile, interrupt=self._interrupt, pace=self._pace, place=self._place)
 
     async def collect(self, target: Target) -> None:

@@ -12,6 +12,7 @@ from probe.profile import Overlay, ProfileError
 from probe.report import Report
 from probe.serve import webconfig
 from probe.serve.board import Board
+from probe.serve.origin import is_loopback
 from probe.serve.runner import Runner
 from probe.serve.schedule import Schedule
 from probe.serve.targets import Target, load_targets
@@ -24,7 +25,8 @@ class Settings:
     """How to serve. `profiles` empty: all of the user's own. `interval` in seconds, None: only when asked.
 
     `place` is where the installation's state is (default: files). `store` keeps each result, and returns a remark where it could
-    not; it may take its time.
+    not; it may take its time. `listen` is the host listened on, `allow_host` further names it is known by; `allow_anyone`: off
+    loopback without users too.
     """
 
     profiles: Sequence[str]
@@ -34,13 +36,16 @@ class Settings:
     place: Place | None = None
     store: Callable[[Sequence[Report]], str | None] | None = None
     web_config: Path | None = None
+    listen: str = "127.0.0.1"
+    allow_host: Sequence[str] = ()
+    allow_anyone: bool = False
 
 
 class Service:
     """The targets, their runs and their results. Made inside a running event loop. Raises ProfileError and WebConfigError."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         self.failure: str | None = None
         self.board = Board()
         self.runner = Runner(self._note, self.board.note_collected, concurrency=settings.concurrency, place=settings.place)
@@ -48,21 +53,31 @@ class Service:
         self._writes: set[asyncio.Task[None]] = set()
         # One thread: writers do not wait for each other's locks, and the allocator keeps one more arena, not one a thread.
         self._writer = ThreadPoolExecutor(1, "store")
-        self.web = webconfig.read(settings.web_config)
+        self.web = self._read_web()
         self.targets: dict[str, Target] = {}
         self._take(load_targets(settings.profiles, settings.overlays))
 
     def find(self, name: str) -> Target | None:
         """The profile of that name, or the one that was given by this very word (a path) when the program was started."""
         found = self.targets.get(name)
-        if found is None and name in self._settings.profiles:
+        if found is None and name in self.settings.profiles:
             found = next((target for target in self.targets.values() if target.given == name), None)
         return found
+
+    def _read_web(self) -> webconfig.WebConfig:
+        """The web-config file. Off loopback it has to say who may come in. Raises WebConfigError."""
+        settings, web = self.settings, webconfig.read(self.settings.web_config)
+        if web.guarded or settings.allow_anyone or is_loopback(settings.listen):
+            return web
+        raise webconfig.WebConfigError(
+            f"{settings.listen} can be reached from other machines, and whoever reaches it could start runs: give a web-config"
+            " file with basic_auth_users or client certificates, listen on 127.0.0.1, or say --allow-anyone"
+        )
 
     def reload(self) -> str | None:
         """Read the profiles and the web-config file again. On a mistake all stays as it was; the mistake is returned, and shown."""
         try:
-            targets, web = load_targets(self._settings.profiles, self._settings.overlays), webconfig.read(self._settings.web_config)
+            targets, web = load_targets(self.settings.profiles, self.settings.overlays), self._read_web()
         except (ProfileError, webconfig.WebConfigError) as error:
             self.failure = str(error)
             self.board.metrics.reloaded.set(0)
@@ -83,8 +98,8 @@ class Service:
 
     def _note(self, target: Target, reports: Sequence[Report]) -> None:
         self.board.note(target, reports)
-        if self._settings.store is not None:
-            task = asyncio.create_task(self._write(self._settings.store, reports))
+        if self.settings.store is not None:
+            task = asyncio.create_task(self._write(self.settings.store, reports))
             self._writes.add(task)
             task.add_done_callback(self._writes.discard)
 

@@ -4,6 +4,7 @@ https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuratio
 exporter needs; an unknown one is an error, since a misspelt `basic_auth_users` would leave the door open.
 """
 
+import os
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,11 @@ class WebConfig:
     context: ssl.SSLContext | None = None
     users: Mapping[str, bytes] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether everybody has to say who they are: by a password, or by a client's certificate."""
+        return bool(self.users) or (self.context is not None and self.context.verify_mode == ssl.CERT_REQUIRED)
 
 
 def read(path: Path | None) -> WebConfig:
@@ -82,6 +88,7 @@ def _context(path: Path, data: Mapping[str, Any]) -> ssl.SSLContext | None:
             raise WebConfigError(f"{path}: tls_server_config.{key}: missing; TLS needs a certificate and its key, as PEM files")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _chosen(path, table, "min_version", _VERSIONS, "TLS12")
+    _refuse_open_key(path, path.parent / table["key_file"])
     try:
         context.load_cert_chain(path.parent / table["cert_file"], path.parent / table["key_file"])
         if table.get("client_ca_file"):
@@ -92,6 +99,16 @@ def _context(path: Path, data: Mapping[str, Any]) -> ssl.SSLContext | None:
     if context.verify_mode != ssl.CERT_NONE and not table.get("client_ca_file"):
         raise WebConfigError(f"{path}: tls_server_config.client_ca_file: missing; client_auth_type needs it")
     return context
+
+
+def _refuse_open_key(path: Path, key: Path) -> None:
+    """A key that everybody may read or replace is no secret. (A group may read it: so Kubernetes mounts secrets.)"""
+    try:
+        mode = key.stat().st_mode
+    except OSError as error:
+        raise WebConfigError(f"{path}: tls_server_config: {error.strerror or error}") from None
+    if os.name == "posix" and mode & 0o027:
+        raise WebConfigError(f"{path}: tls_server_config.key_file: others can read or change {key}; chmod 600 {key}")
 
 
 def _chosen(path: Path, table: Mapping[str, Any], key: str, choices: Mapping[str, Any], default: str) -> Any:

@@ -156,6 +156,21 @@ def test_the_dockerfile_is_modest() -> None:
     assert words.index("USER") > max(index for index, word in enumerate(words) if word == "RUN") and "USER 0" not in lines
 
 
+@pytest.mark.parametrize("name", ["docker/Dockerfile", "kubernetes/serve.yaml"])
+def test_whoever_listens_off_loopback_asks_who_is_there(name: str) -> None:
+    text = (DEPLOY / name).read_text()
+    assert '"0.0.0.0:9587"' in text and '"--web-config"' in text and "--allow-anyone" not in text and "htpasswd" in text
+
+
+def test_the_github_recipe_runs_nothing_that_can_be_moved() -> None:
+    text = (DEPLOY / "ci" / "github-actions.yml").read_text()
+    steps = yaml.safe_load(text)["jobs"]["probe"]["steps"]
+    uses = re.findall(r"uses: (\S+)", text)
+    assert len(uses) == 3 and all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", one) for one in uses)
+    assert all("==" in step["run"] for step in steps if "pip install" in step.get("run", ""))
+    assert not any("upload-artifact" in step.get("uses", "") for step in steps)  # a report names hosts
+
+
 @pytest.mark.parametrize(
     ("name", "schema"), [("gitlab-ci.yml", "vendor.gitlab-ci"), ("github-actions.yml", "vendor.github-workflows")]
 )
