@@ -13,7 +13,7 @@ with atheris.instrument_imports(include=["probe", "imapclient"]):
     from datetime import UTC, datetime
 
     from probe.certificate import certificate_facts, dns_name_matches
-    from probe.message import carries_marker, new_marker, prove
+    from probe.message import Sent, carries_marker, new_marker, prove, read, recognise
     from probe.observe.dialect import imap, pop3, smtp
     from probe.observe.redact import Redactor
 
@@ -66,7 +66,9 @@ def fuzz_pop3(data: bytes) -> None:
 
 
 def fuzz_message(data: bytes) -> None:
-    assert not prove(data, marker=MARKER, key=b"k" * 32, sender="a@x.test").ours
+    letter = read(data)
+    assert not prove(letter, key=b"k" * 32, expected=Sent(MARKER, "a@x.test", "b@x.test", "2026-01-01T00:00:00Z")).ours
+    assert recognise(letter, key=b"k" * 32, known={}) is None
     carries_marker(data, MARKER)
     text = data.decode("utf-8", "replace")
     assert "sEcReT-value" not in Redactor(["sEcReT-value"]).text(text + "sEcReT-value" + text)

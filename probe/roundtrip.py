@@ -20,7 +20,7 @@ from probe.judge import findings
 from probe.keep import outbox
 from probe.keep.lease import Held
 from probe.keep.place import Place, files
-from probe.message import compose, new_marker
+from probe.message import Draft, Sent, compose, new_marker
 from probe.observe import leftovers
 from probe.observe.connection import Deadline, Pace
 from probe.observe.connection.ourselves import machine_name
@@ -159,7 +159,7 @@ def _job(plan: Plan, journal: Journal, utc_now: Callable[[], datetime], pace: Pa
         delivery_critical=plan.delivery_critical,
         delete=plan.delete,
         pipelining=plan.pipelining,
-        before_message=lambda: _remember(plan, draft.marker, draft.sent, journal, place) if remembered and draft else None,
+        before_message=lambda: _remember(plan, draft, journal, place) if remembered and draft else None,
         hold=lambda mailbox, until: _held(place, plan.profile, mailbox, until),
         pace=pace,
         utc_now=utc_now,
@@ -289,7 +289,9 @@ async def _held(place: Place, profile: str, mailbox: str, until: float) -> Async
 def open_desk(plan: Plan, place: Place | None = None) -> tuple[Journal, Job]:
     """A journal and a job of their own for one piece of work on a plan's servers, outside a run."""
     journal = Journal(asyncio.get_running_loop().time, Redactor(secrets_of(plan)))
-    return journal, _job(plan, journal, lambda: datetime.now(UTC), Pace(), place or files())
+    job = _job(plan, journal, lambda: datetime.now(UTC), Pace(), place or files())
+    job.known = {one.marker: Sent(one.marker, one.sender, one.recipient, one.sent) for one in (place or files()).entries()}
+    return journal, job
 
 
 def _is_gone(stages: tuple[StageRecord, ...], job: Job) -> bool:
@@ -299,8 +301,8 @@ def _is_gone(stages: tuple[StageRecord, ...], job: Job) -> bool:
     return not job.content_sent or refused or any(ended.get(f"{leg}.delete") == "ok" for leg in job.read)
 
 
-def _remember(plan: Plan, marker: str, sent: str, journal: Journal, place: Place) -> None:
-    entry = outbox.Entry(marker, plan.profile, sent, plan.recipient or "", plan.target.host)
+def _remember(plan: Plan, draft: Draft, journal: Journal, place: Place) -> None:
+    entry = outbox.Entry(draft.marker, plan.profile, draft.sent, draft.recipient, plan.target.host, draft.sender)
     try:
         place.put(entry)
     except OSError as error:
@@ -365,8 +367,8 @@ def _verdict(record: Record, stages: tuple[Stage, ...], found: tuple[Finding, ..
         # The other leg's failure: it hides what this one would have shown, and proves nothing of it.
         return "unknown"
     if failed:
-        # A mailbox that another run of ours holds says nothing of the server.
-        ours = all(stage.record.trouble and stage.record.trouble.id == "lease.held" for stage in failed)
+        # A mailbox that another run of ours holds, or what a bug of ours cut short, says nothing of the server.
+        ours = all(stage.record.trouble and stage.record.trouble.id in ("lease.held", "run.cancelled") for stage in failed)
         return "unknown" if ours else "critical"
     if record.error is not None or any(stage.record.reason == NOT_REACHED for stage in stages):
         # A stage that neither took place nor says why proves nothing: never call that ok.

@@ -23,6 +23,11 @@ FINDINGS = {
             "Postfix: postqueue -p; grep QUEUE-ID /var/log/mail.log",
         ),
     ),
+    "delivery.bounced": Kind(
+        "the message was accepted, then returned",
+        "A report came back that says why: the recipient's server, or a filter behind this one, refused it.",
+        ("Read the reason and the reporting server's name; its log has the message by its marker",),
+    ),
     "delivery.fate-unknown": Kind(
         "the server never said whether it took the message",
         "The connection ended after the final dot and before the final reply. The message is looked for, never sent again.",
@@ -61,7 +66,7 @@ FINDINGS = {
     ),
 }
 
-_CRITICAL = ("delivery.missing", "delivery.fate-unknown", "message.forged")
+_CRITICAL = ("delivery.missing", "delivery.bounced", "delivery.fate-unknown", "message.forged")
 
 
 def judge(record: Record, profile: Profile) -> Iterator[Finding]:
@@ -120,15 +125,24 @@ def _late(stage: StageRecord, seconds: float, profile: Profile) -> Iterator[Find
             return
 
 
+# Contract section 9: what mailers do on the way is no fault; what a filter adds is worth knowing; what is lost is a fault.
+_OF_TEXT: dict[str, tuple[Severity, str]] = {
+    "rewrapped": ("info", "the lines of the text were broken anew"),
+    "added-to": ("warning", "text was added to the message"),
+    "html-only": ("warning", "only HTML is left of the text"),
+    "changed": ("critical", "the text of the message is not what was sent"),
+}
+
+
 def _unharmed(stage: StageRecord) -> Iterator[Finding]:
     facts: Mapping[str, Any] = stage.facts
-    if facts.get("text") == "added-to":
-        yield _finding("message.altered", "warning", stage, "text was added to the message")
-    elif facts.get("text") == "changed":
-        yield _finding("message.altered", "critical", stage, "the text of the message is not what was sent")
+    if said := _OF_TEXT.get(str(facts.get("text"))):
+        yield _finding("message.altered", said[0], stage, said[1])
+    if facts.get("enclosed"):
+        yield _finding("message.altered", "warning", stage, "a filter enclosed the message in one of its own")
     if facts.get("proven_by") == "text":
         yield _finding("message.altered", "info", stage, "the probe's own header fields were removed")
-    if facts.get("subject_changed"):
-        yield _finding("message.altered", "info", stage, "the Subject was changed")
+    if facts.get("subject") in ("tagged", "replaced"):
+        yield _finding("message.altered", "warning", stage, f"the Subject was {facts['subject']}")
     if facts.get("message_id_changed"):
         yield _finding("message.altered", "info", stage, "the Message-ID was replaced")

@@ -19,13 +19,14 @@ MOST_ENTRIES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One message that was about to be sent. `sent` is RFC 3339 UTC; `mailbox` names host and user of the readback."""
+    """One message that was about to be sent. `sent` is RFC 3339 UTC; `sender` is empty in entries of older versions."""
 
     marker: str
     profile: str
     sent: str
     recipient: str
     host: str
+    sender: str = ""
 
 
 def folder(state: Path) -> Path:

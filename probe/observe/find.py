@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from probe.message import Proof, carries_marker, prove
+from probe.message import Proof, carries_marker, prove, read
 from probe.observe.connection import Connection
 from probe.observe.job import Accepted, Job
 from probe.observe.journal import Journal, Stage
@@ -41,7 +41,7 @@ def marked(octets: bytes, job: Job) -> bool:
 def candidate(job: Job, folder: str, number: int, raw: bytes, at: float) -> Candidate:
     """A message with our marker, with its proof tried."""
     assert job.draft is not None
-    proof = prove(raw, marker=job.draft.marker, key=job.prove_key, sender=job.draft.sender)
+    proof = prove(read(raw), key=job.prove_key, expected=job.draft)
     return Candidate(folder, number, raw, at, proof)
 
 
@@ -65,7 +65,8 @@ async def look_until_found(
 ) -> list[Candidate]:
     """Look at once, then at growing intervals, until a proven message is seen or the time is up.
 
-    Raises Stopped: `delivery.missing`, or `message.forged` when only unproven copies were seen.
+    Raises Stopped: `delivery.missing`; `delivery.bounced` when a report says that it will not come; `message.forged` when only a
+    message came that claims our proof and does not hold it.
     """
     loop = asyncio.get_running_loop()
     interval = FIRST_INTERVAL
@@ -86,7 +87,12 @@ async def look_until_found(
 
 
 def _missing(seen: Sequence[Candidate], seconds: float) -> Exception:
-    if seen:
+    bounce = next((item.proof.bounce for item in seen if item.proof.bounce and item.proof.bounce.is_final), None)
+    if bounce is not None:
+        said = " ".join(filter(None, (bounce.status, bounce.diagnostic))) or "no reason given"
+        by = f" by {bounce.reporting}" if bounce.reporting else ""
+        return stop("delivery.bounced", f"the message was accepted, then returned{by}: {said}", said)
+    if any(item.proof.what == "forged" for item in seen):
         return stop("message.forged", "a message with our marker came, but without a valid proof: it is not ours")
     return stop("delivery.missing", f"the message was accepted, but not found within {seconds:.1f} s")
 
@@ -105,6 +111,7 @@ def cleaning_up() -> Iterator[None]:
 def verify(job: Job, stage: Stage, candidates: Sequence[Candidate]) -> None:
     """Put into the stage what the proven message shows."""
     first = candidates[0]
-    proof: dict[str, Any] = asdict(first.proof)
+    proof: dict[str, Any] = asdict(first.proof) | {"ours": first.ours, "subject_changed": first.proof.subject_changed}
     proof["hops"] = [asdict(hop) for hop in first.proof.hops]
+    del proof["bounce"], proof["what"]
     stage.facts |= {**proof, "octets": len(first.raw), "folder": first.folder}

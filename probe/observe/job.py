@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from probe.message import Draft
+from probe.message import Draft, Sent
 from probe.observe.connection import Connection, Deadline, Pace, Resolution
 from probe.observe.gate import Policy
 from probe.observe.sasl import Credentials
@@ -95,6 +95,8 @@ class Job:
     delivery_critical: float
     delete: bool
     utc_now: Callable[[], datetime]
+    # By marker, messages of this installation that are not known to be gone.
+    known: Mapping[str, Sent] = field(default_factory=dict)
     reserve: float = 2.0
     pipelining: bool = True
     # Called just before the message leaves, so that a killed run leaves a trace of it.

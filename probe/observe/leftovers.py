@@ -1,23 +1,24 @@
 """Find and delete our own leftovers over IMAP4: messages whose keyed proof this installation made, older than an age.
 
-Another installation's messages, and anything whose proof does not hold, are counted and left alone.
+Another installation's messages, and anything whose proof does not hold, are counted and left alone. Anybody may send mail that
+carries markers: what the outbox names is looked for first, then the newest; each is parsed once; number and octets are bounded.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.parser import BytesHeaderParser
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 
-from probe.message import MARKER_HEADER, MARKER_PATTERN, MESSAGE_OCTETS, prove
+from probe.message import MARKER_HEADER, MARKER_PREFIX, MESSAGE_OCTETS, Proof, Sent, read, recognise
 from probe.observe.dialect import imap
 from probe.observe.job import Job, Side
 from probe.observe.journal import Journal
 from probe.observe.legs.imap import Session, Settings, open_session, uid_and_octets
 from probe.observe.trouble import Stopped, stop
 
-MOST_AT_ONCE = 50
+MOST_AT_ONCE = 20
 MOST_IN_ALL = 1_000
+MOST_OCTETS = 64 * 1024 * 1024
+MOST_KNOWN = 100
 LOOK_SECONDS = 0.5
 
 
@@ -29,6 +30,7 @@ class Leftovers:
     kept: list[str] = field(default_factory=list)
     too_young: list[str] = field(default_factory=list)
     foreign: int = 0
+    octets: int = 0
     # When set, every other message is left alone.
     only: str | None = None
     # By marker, seconds from the Date we gave the message to its last Received header: its true delay, however late we look.
@@ -84,13 +86,28 @@ async def _sweep_folder(job: Job, session: Session, folder: str, older_than: tim
     selected = await session.talk.command(f"SELECT {imap.mailbox(folder)}")
     if not selected.ok:
         return
-    answer = await session.talk.command(f"UID SEARCH HEADER {MARKER_HEADER} {found.only or 'submission-probe-'}")
-    if not answer.ok:
-        raise stop("imap.search-refused", f"SEARCH in {folder}: {answer.status} {answer.text}", answer.text)
-    uids = [uid for item in answer.of("SEARCH") for uid in imap.search_numbers(item, MOST_IN_ALL)]
-    for start in range(0, len(uids), MOST_AT_ONCE):
+    for uids in _in_pieces(await _search(session, folder, [found.only] if found.only else list(job.known)[:MOST_KNOWN])):
+        if found.octets > MOST_OCTETS:
+            raise stop("imap.search-refused", f"{folder}: more than 64 MiB of mail that carries markers; swept in part")
         job.renew(session.talk.connection)
-        await _sweep_some(job, session, uids[start : start + MOST_AT_ONCE], older_than, dry_run, found)
+        await _sweep_some(job, session, uids, older_than, dry_run, found)
+
+
+async def _search(session: Session, folder: str, known: list[str]) -> list[int]:
+    """UIDs of what may be ours: first what we know of, then the newest that carry any marker."""
+    wanted = [*known, MARKER_PREFIX]
+    answers = await session.talk.flight([f"UID SEARCH HEADER {MARKER_HEADER} {marker}" for marker in wanted])
+    if not answers[-1].ok:
+        raise stop("imap.search-refused", f"SEARCH in {folder}: {answers[-1].status} {answers[-1].text}", answers[-1].text)
+    found: dict[int, None] = {}
+    for answer in answers:
+        numbers = [uid for item in answer.of("SEARCH") for uid in imap.search_numbers(item, MOST_IN_ALL)]
+        found |= dict.fromkeys(sorted(numbers, reverse=True))
+    return list(found)[:MOST_IN_ALL]
+
+
+def _in_pieces(uids: list[int]) -> Iterator[list[int]]:
+    return (uids[start : start + MOST_AT_ONCE] for start in range(0, len(uids), MOST_AT_ONCE))
 
 
 async def _sweep_some(job: Job, session: Session, uids: list[int], older_than: timedelta, dry_run: bool, found: Leftovers) -> None:
@@ -99,15 +116,18 @@ async def _sweep_some(job: Job, session: Session, uids: list[int], older_than: t
     answer = await session.talk.command(f"UID FETCH {wanted} (UID BODY.PEEK[]<0.{MESSAGE_OCTETS}>)")
     doomed: dict[int, str] = {}
     for uid, octets in map(uid_and_octets, answer.of("FETCH")):
-        marker = _our_marker(octets, job.prove_key) if octets is not None and uid in uids else None
-        if marker is None or uid is None or octets is None or found.only not in (None, marker):
+        if uid not in uids or octets is None:
+            continue
+        found.octets += len(octets)
+        ours = recognise(read(octets), key=job.prove_key, known=job.known)
+        if ours is None or found.only not in (None, ours[0].marker):
             found.foreign += 1
-        elif not _is_older(octets, job.utc_now(), older_than):
-            found.too_young.append(marker)
+        elif not _is_older(ours[0], job.utc_now(), older_than):
+            found.too_young.append(ours[0].marker)
         else:
-            doomed[uid] = marker
-            found.delays[marker] = _delay(octets, marker, job.prove_key)
-    if dry_run or "UIDPLUS" not in session.capabilities:
+            doomed[uid] = ours[0].marker
+            found.delays[ours[0].marker] = _delay(*ours)
+    if dry_run or not {"UIDPLUS", "IMAP4REV2"} & set(session.capabilities):
         found.kept += doomed.values()
     elif doomed:
         await _expunge(session, doomed, found)
@@ -119,30 +139,20 @@ async def _expunge(session: Session, doomed: dict[int, str], found: Leftovers) -
     (found.deleted if all(answer.ok for answer in answers) else found.kept).extend(doomed.values())
 
 
-def _our_marker(octets: bytes, key: bytes) -> str | None:
-    """The marker of a message whose proof this installation's key made, else None."""
-    candidates: Iterable[str] = dict.fromkeys(MARKER_PATTERN.findall(octets.decode("ascii", "replace")))
-    return next((marker for marker in candidates if prove(octets, marker=marker, key=key, sender="").ours), None)
-
-
-def _delay(octets: bytes, marker: str, key: bytes) -> float:
+def _delay(sent: Sent, proof: Proof) -> float:
     """How long the message was on its way, by the servers' clocks; 0 where they say nothing, or are behind ours."""
-    hops = prove(octets, marker=marker, key=key, sender="").hops
-    sent = _date_of(octets)
-    if not hops or hops[-1].at is None or sent is None:
-        return 0.0
-    return max(0.0, (datetime.fromisoformat(hops[-1].at.replace("Z", "+00:00")) - sent).total_seconds())
+    made, last = _instant(sent.sent), _instant(proof.hops[-1].at) if proof.hops else None
+    return max(0.0, (last - made).total_seconds()) if made and last else 0.0
 
 
-def _is_older(octets: bytes, now: datetime, age: timedelta) -> bool:
-    """By the Date we gave it ourselves; a message without one is not old."""
-    date = _date_of(octets)
-    return date is not None and now - date >= age
+def _is_older(sent: Sent, now: datetime, age: timedelta) -> bool:
+    """By the instant that the proof signs; a message without one is not old."""
+    made = _instant(sent.sent)
+    return made is not None and now - made >= age
 
 
-def _date_of(octets: bytes) -> datetime | None:
+def _instant(text: str | None) -> datetime | None:
     try:
-        date = parsedate_to_datetime(str(BytesHeaderParser().parsebytes(octets)["Date"]))
-    except (ValueError, TypeError, IndexError):
+        return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
+    except ValueError:
         return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)

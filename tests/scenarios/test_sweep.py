@@ -142,3 +142,37 @@ def test_damaged_and_foreign_entries_are_left_alone(tmp_path: Path) -> None:
     (place / "submission-probe-link.json").symlink_to("/etc/passwd")
     assert outbox.entries(tmp_path) == [] and len(list(place.iterdir())) == 4
     outbox.remove(tmp_path, "../../etc/passwd")
+
+
+def _foreign(ours: bytes) -> list[bytes]:
+    """Mail from anybody: markers by the thousand, a nesting bomb, and our own message as people and mailers quote it."""
+    head, _, text = ours.partition(b"\r\n\r\n")
+    fields = [line for line in head.split(b"\r\n") if line.startswith(b"X-Submission-Probe: ")]
+    marked = fields[0] + b"\r\nFrom: somebody@y.test\r\nTo: probe@sandbox.test\r\n"
+    markers = b"".join(b"submission-probe-%026d\r\n".replace(b"0", b"a").replace(b"1", b"b") % number for number in range(1450))
+    return [
+        marked + b"Content-Type: message/rfc822\r\n\r\n" * 1960,
+        *(marked + b"Subject: decoy %d\r\n\r\n" % number + markers for number in range(20)),
+        marked.replace(fields[0], b"X-Submission-Probe: submission-probe-" + b"c" * 26) + b"Subject: forged\r\n\r\n",
+        b"From: bob@y.test\r\nTo: probe@sandbox.test\r\nSubject: FW: Submission probe\r\n"
+        + head
+        + b"\r\n\r\nWhat is this?\r\n"
+        + text,
+        b"From: MAILER-DAEMON@y.test\r\nSubject: failure notice\r\n" + head + b"\r\n\r\nSorry: 550 no such user\r\n" + text,
+    ]
+
+
+async def test_mail_from_anybody_neither_stops_a_sweep_nor_is_deleted(tmp_path: Path, sandbox: Sandbox) -> None:
+    desk = Desk(tmp_path, sandbox)
+    code, text = await desk.run("run", str(desk.profile), "--no-delete")
+    assert code == 0, text
+    foreign = _foreign(desk.inbox()[-1])
+    inbox = sandbox.mailboxes[sandbox.username].folders["INBOX"]
+    for raw in foreign:
+        inbox.add(raw)
+    code, swept = await desk.sweep("--older-than", "0")
+    assert code == 0 and len(swept["deleted"]) == 1, swept
+    assert desk.inbox() == [NEIGHBOUR, *foreign]
+    code, text = await desk.run("run", str(desk.profile))
+    assert code == 0, text
+    assert desk.inbox() == [NEIGHBOUR, *foreign]

@@ -7,7 +7,7 @@ from email import message_from_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.message import MARKER_PATTERN, carries_marker, compose, new_marker, prove
+from probe.message import MARKER_PATTERN, carries_marker, compose, new_marker, prove, read
 
 KEY = b"k" * 32
 MARKER = new_marker(bytes(range(16)))
@@ -15,7 +15,7 @@ DRAFT = compose(marker=MARKER, key=KEY, sender="a@x.test", recipient="b@x.test",
 
 
 def proof_of(raw: bytes, key: bytes = KEY):
-    return prove(raw, marker=MARKER, key=key, sender="a@x.test")
+    return prove(read(raw), key=key, expected=DRAFT)
 
 
 def test_the_message_is_what_mail_programs_and_responders_expect() -> None:
@@ -87,4 +87,4 @@ def test_rubbish_is_simply_not_ours(raw: bytes) -> None:
 def test_an_international_address_makes_an_international_header_and_no_other_change() -> None:
     draft = compose(marker=MARKER, key=KEY, sender="jürgen@x.test", recipient="b@x.test", now=datetime(2026, 1, 2, tzinfo=UTC))
     assert "From: jürgen@x.test".encode() in draft.raw
-    assert prove(draft.raw, marker=MARKER, key=KEY, sender="jürgen@x.test").text == "intact"
+    assert prove(read(draft.raw), key=KEY, expected=draft).text == "intact"

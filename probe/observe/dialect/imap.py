@@ -166,8 +166,11 @@ def octets_of(value: object) -> bytes | None:
 
 
 def search_numbers(item: Untagged, most: int = 1000) -> list[int]:
-    """The numbers of a SEARCH response, at most `most`. Raises Malformed when they are no numbers."""
-    words = item.text.split()[:most]
+    """The numbers of a SEARCH response, the newest `most`. Raises Malformed when they are no numbers.
+
+    Servers with CONDSTORE may add `(MODSEQ n)` (RFC 7162 section 3.1.5).
+    """
+    words = item.text.partition("(")[0].split()[-most:]
     if not all(word.isdigit() and len(word) <= 10 for word in words):
         raise Malformed("a SEARCH response with something else than numbers")
     return [int(word) for word in words]

@@ -277,12 +277,14 @@ async def _find(job: Job, journal: Journal, session: Session, accepted: Accepted
 
 async def _look(job: Job, session: Session, look: int) -> list[Candidate]:
     folders = session.folders if look >= OTHER_FOLDERS_FROM_LOOK else session.folders[:1]
+    found: list[Candidate] = []
     for folder in folders:
         search = look % SEARCH_EVERY == SEARCH_AT_LOOK
-        found = await _look_into(job, session, folder, search=search)
-        if found:
-            return found
-    return []
+        found += await _look_into(job, session, folder, search=search)
+        # A report about the message, or somebody's answer that quotes it, is no reason to stop looking.
+        if any(candidate.ours for candidate in found):
+            break
+    return found
 
 
 async def _look_into(job: Job, session: Session, folder: Folder, *, search: bool) -> list[Candidate]:

@@ -1,0 +1,93 @@
+"""Reports about a message: delivery status notifications (RFC 3464) and what older mailers write in plain text."""
+
+import re
+from dataclasses import dataclass
+from email.message import Message
+from email.parser import HeaderParser
+
+from probe.message.parts import Letter, addresses, value
+
+_ROBOTS = re.compile(r"(mailer-daemon|postmaster|mail-daemon|microsoftexchange[0-9a-f]{20,})(@|$)", re.IGNORECASE)
+_SAID = re.compile(r"(?m)^.{0,300}?(?:\b[45][0-9]{2}[ -]|\b[45]\.[0-9]{1,3}\.[0-9]{1,3}\b).{0,300}$")
+_STATUS = re.compile(r"\b([45]\.[0-9]{1,3}\.[0-9]{1,3})\b")
+_NOT_YET = re.compile(r"\b(delayed|delay|warning|still being|retry|not yet|queued)\b", re.IGNORECASE)
+MOST_GROUPS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Bounce:
+    """What a report says. `action` is RFC 3464's (`failed`, `delayed`, …); texts are cut to 500 characters."""
+
+    action: str
+    status: str = ""
+    diagnostic: str = ""
+    recipient: str = ""
+    reporting: str = ""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the message will not come (any more)."""
+        return self.action == "failed"
+
+
+def is_report(letter: Letter) -> bool:
+    """Whether a mail system wrote this, not a person nor ourselves: a report, an automatic answer, a null return path.
+
+    RFC 3464 section 2, RFC 3834 section 5, RFC 5321 section 4.5.5.
+    """
+    header = letter.header
+    if header.get_content_type() == "multipart/report" or value(header, "X-Failed-Recipients"):
+        return True
+    if value(header, "Return-Path") == "<>" or any(_ROBOTS.match(sender) for sender in addresses(header, "From")):
+        return True
+    submitted = value(header, "Auto-Submitted").lower().partition(";")[0].strip()
+    # Our own message says auto-generated.
+    return submitted.startswith(("auto-replied", "auto-notified")) or bool(
+        value(header, "X-Autoreply") or value(header, "X-Autorespond") or value(header, "Precedence").lower() == "auto_reply"
+    )
+
+
+def bounce(letter: Letter) -> Bounce | None:
+    """What a report says of the message; None for an answer that is no report of delivery."""
+    for part in letter.parts:
+        if part.kind in ("message/delivery-status", "message/global-delivery-status"):
+            return _status_of(part.body)
+    if letter.header.get_content_type() == "multipart/report" or not _is_of_mailer(letter.header):
+        return None
+    text = letter.texts("text/plain", 0) or letter.texts("text/html", 0)
+    said = _SAID.search(text)
+    status = _STATUS.search(said[0]) if said else None
+    action = "delayed" if _NOT_YET.search(value(letter.header, "Subject")) else "failed"
+    return Bounce(action, status[1] if status else "", _line(said[0] if said else ""), "", "")
+
+
+def _is_of_mailer(header: Message) -> bool:
+    robots = any(_ROBOTS.match(sender) for sender in addresses(header, "From"))
+    return robots or bool(value(header, "X-Failed-Recipients")) or value(header, "Return-Path") == "<>"
+
+
+def _status_of(body: bytes) -> Bounce:
+    """The fields of the first recipient that failed, else of the first (RFC 3464 section 2.3)."""
+    groups = re.split(r"\r?\n\r?\n", body[:20_000].decode("utf-8", "replace").strip())[:MOST_GROUPS]
+    fields = [HeaderParser().parsestr(group) for group in groups]
+    reporting = next((_typed(value(each, "Reporting-MTA")) for each in fields if each.get("Reporting-MTA")), "")
+    recipients = [each for each in fields if each.get("Action") or each.get("Final-Recipient")]
+    if not recipients:
+        return Bounce("failed", reporting=reporting)
+    first = next((each for each in recipients if value(each, "Action").lower() == "failed"), recipients[0])
+    return Bounce(
+        action=value(first, "Action").lower()[:20] or "failed",
+        status=value(first, "Status")[:20],
+        diagnostic=_line(_typed(value(first, "Diagnostic-Code"))),
+        recipient=_typed(value(first, "Final-Recipient"))[:320],
+        reporting=reporting[:255],
+    )
+
+
+def _typed(text: str) -> str:
+    """The value behind its type: `rfc822; a@b.c`, `smtp; 550 …` (RFC 3464 section 2.1.2)."""
+    return text.partition(";")[2].strip() if ";" in text else text
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:500]

@@ -1,0 +1,224 @@
+"""Is this our message, and what became of it on the way?
+
+Ours is what carries a valid proof, by header field or in the text, with at least two of our own From, To, Subject and Message-ID
+around it as they were sent. A gateway may rewrite some of them; a person who forwards our mail, or two of its header fields copied
+onto other mail, has none. A report, an automatic answer or a forward is never ours, whatever it quotes.
+"""
+
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.message import Message
+
+from probe.message.bounce import Bounce, bounce, is_report
+from probe.message.draft import (
+    MARKER_HEADER,
+    MARKER_PATTERN,
+    PROOF_HEADER,
+    SENT_HEADER,
+    Sent,
+    message_id_of,
+    sign,
+    subject_of,
+    text_of,
+)  # fmt: skip
+from probe.message.parts import Letter, addresses, is_forwarded, read, value
+from probe.message.received import Hop, hops
+
+_PROOF = re.compile(r"\bProof:\s+([0-9a-f]{64})\b")
+_SENT = re.compile(r"\bSent:\s+(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
+_QUOTED = re.compile(r"(?m)^[ \t]*[>|].*$")
+# A filter's tag in front of a Subject: [EXTERNAL], ***SPAM***, {Spam?}, (SPAM), <SPAM>, SPAM:
+_TAG = re.compile(r"\s*(?:\[[^\]]{1,60}\]|\*+[^*]{1,60}\*+|\{[^}]{1,60}\}|\([^)]{1,60}\)|<[^>]{1,60}>|[A-Z_-]{3,20}:)\s*")
+_FILTER = re.compile(
+    r"x-(spam|amavis|virus|barracuda|quarantine|rspamd|bogosity|antispam|mailscanner|ironport|proofpoint)", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What reading a message showed.
+
+    `what`: `ours`; `bounce` or `answer` (a mail system's report or answer about ours); `forged` (it carries our marker and claims
+    our proof, and the proof is wrong); `mention` (anything else). `text`:
+    `intact`, `rewrapped`, `added-to`, `html-only` or `changed`.
+    `enclosed`: a filter wrapped it as an attachment. `subject`: `intact`, `tagged` or `replaced`.
+    """
+
+    what: str
+    proven_by: str | None
+    text: str
+    enclosed: bool
+    subject: str
+    message_id_changed: bool
+    hops: tuple[Hop, ...]
+    bounce: Bounce | None = None
+
+    @property
+    def ours(self) -> bool:
+        return self.what == "ours"
+
+    @property
+    def subject_changed(self) -> bool:
+        return self.subject != "intact"
+
+
+def carries_marker(raw: bytes, marker: str) -> bool:
+    """Whether the marker stands anywhere in these octets, or in text that a gateway encoded."""
+    if marker.encode() in raw:
+        return True
+    letter = read(raw)
+    if marker in value(letter.header, "Subject"):
+        return True
+    return any(marker in part.text() for part in letter.parts if part.kind.startswith("text/"))
+
+
+def marker_claimed(letter: Letter) -> str | None:
+    """The one marker that a message claims as its own, by header field, Subject or text; None where there is none."""
+    headers = [letter.header, *(part.header for part in letter.enclosed())]
+    for said in (*(value(header, MARKER_HEADER) for header in headers), *(value(header, "Subject") for header in headers)):
+        if found := MARKER_PATTERN.search(said):
+            return found[0]
+    found = MARKER_PATTERN.search(_own_text(letter, 0))
+    return found[0] if found else None
+
+
+def prove(letter: Letter, *, key: bytes, expected: Sent) -> Proof:
+    """Say whether this is our message of that marker, sender, recipient and instant, and what became of it. Never raises."""
+    proof = sign(key, expected)
+    header, inside, proven_by = _where_proven(letter, expected, proof)
+    what = _what(letter, header, inside, expected, proven_by)
+    return Proof(
+        what=what,
+        proven_by=proven_by if what == "ours" else None,
+        text=_state_of_text(letter, inside, text_of(expected, proof)),
+        enclosed=inside > 0,
+        subject=_state_of_subject(header, expected.marker),
+        message_id_changed=value(header, "Message-ID") != message_id_of(expected.marker, expected.sender),
+        hops=hops(letter.header),
+        bounce=bounce(letter) if what == "bounce" else None,
+    )
+
+
+def recognise(letter: Letter, *, key: bytes, known: Mapping[str, Sent]) -> tuple[Sent, Proof] | None:
+    """A message of this installation's, whichever run sent it; None for any other.
+
+    `known`, by marker: what was sent and not yet seen to be gone. Of others, sender and recipient are read from the message.
+    """
+    marker = marker_claimed(letter)
+    if marker is None:
+        return None
+    headers = [letter.header, *(part.header for part in letter.enclosed())][:2]
+    sent = _claimed_instant(letter)
+    pairs = [(sender, recipient) for each in headers for sender in addresses(each, "From") for recipient in addresses(each, "To")]
+    tried = [known[marker]] if marker in known else []
+    for expected in [*tried, *(Sent(marker, sender, recipient, sent) for sender, recipient in pairs[:4])]:
+        found = prove(letter, key=key, expected=expected)
+        if found.ours:
+            return expected, found
+    return None
+
+
+def _claimed_instant(letter: Letter) -> str:
+    """When it says it was sent; empty where it does not say."""
+    for header in (letter.header, *(part.header for part in letter.enclosed())):
+        if value(header, SENT_HEADER):
+            return value(header, SENT_HEADER)[:40]
+    found = _SENT.search(_own_text(letter, 0)) or _SENT.search(_own_text(letter, 1))
+    return found[1] if found else ""
+
+
+def _where_proven(letter: Letter, expected: Sent, proof: str) -> tuple[Message, int, str | None]:
+    """(our header, how deep it lies, what proves it): at the top, or in the one message that a filter enclosed."""
+    enclosed = next((part.header for part in letter.enclosed() if part.inside == 0), None)
+    for inside, header in enumerate((letter.header, enclosed)):
+        if header is not None and (proven_by := _proven_by(letter, header, inside, expected, proof)):
+            return header, inside, proven_by
+    return letter.header, 0, None
+
+
+def _what(letter: Letter, header: Message, inside: int, expected: Sent, proven_by: str | None) -> str:
+    if is_report(letter):
+        return "bounce" if bounce(letter) else "answer"
+    if is_forwarded(letter.header):
+        return "mention"
+    if proven_by and _own_fields(header, expected) >= 2 and (not inside or _wrapped_by_a_filter(letter.header, expected)):
+        return "ours"
+    claimed = value(letter.header, MARKER_HEADER) == expected.marker and value(letter.header, PROOF_HEADER)
+    return "forged" if claimed and not proven_by and not inside else "mention"
+
+
+def _own_fields(header: Message, expected: Sent) -> int:
+    """How many of From, To, Subject and Message-ID are as they were sent; a filter's tag in front of the Subject does not count."""
+    return sum((
+        expected.sender.lower() in addresses(header, "From"),
+        expected.recipient.lower() in addresses(header, "To"),
+        _state_of_subject(header, expected.marker) != "replaced",
+        value(header, "Message-ID") == message_id_of(expected.marker, expected.sender),
+    ))  # fmt: skip
+
+
+def _wrapped_by_a_filter(outer: Message, expected: Sent) -> bool:
+    """Whether a filter made the message around ours: it keeps our From and To, or says what it is. A person's mail does neither."""
+    marked = any(_FILTER.match(name) for name in outer)
+    return (
+        marked + (expected.sender.lower() in addresses(outer, "From")) + (expected.recipient.lower() in addresses(outer, "To")) >= 2
+    )
+
+
+def _proven_by(letter: Letter, header: Message, inside: int, expected: Sent, proof: str) -> str | None:
+    if value(header, MARKER_HEADER) == expected.marker and _same(value(header, PROOF_HEADER), proof):
+        return "header"
+    text = _own_text(letter, inside)
+    if expected.marker in text and any(_same(found, proof) for found in _PROOF.findall(text)[:10]):
+        return "text"
+    return None
+
+
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
+
+
+def _own_text(letter: Letter, inside: int) -> str:
+    """The text without quoted lines: the plain one, or the HTML where that is all there is."""
+    plain = letter.texts("text/plain", inside)
+    if not MARKER_PATTERN.search(plain):
+        plain = letter.texts("text/html", inside) or plain
+    return _QUOTED.sub("", plain)
+
+
+def _state_of_subject(header: Message, marker: str) -> str:
+    given, sent = value(header, "Subject"), subject_of(marker)
+    if given == sent:
+        return "intact"
+    rest = given
+    while found := _TAG.match(rest):
+        rest = rest[found.end() :]
+    return "tagged" if rest == sent else "replaced"
+
+
+def _state_of_text(letter: Letter, inside: int, sent: str) -> str:
+    """Words are compared, not blanks: mailers break lines anew."""
+    plain = letter.texts("text/plain", inside)
+    if _lines(plain) == _lines(sent):
+        return "intact"
+    wanted = sent.split()
+    if plain.split() == wanted:
+        return "rewrapped"
+    if _within(wanted, plain.split()):
+        return "added-to"
+    # The blanks between tags are the markup's, so that glued words are no loss.
+    glued = "".join(letter.texts("text/html", inside).split())
+    return "html-only" if "".join(wanted) in glued else "changed"
+
+
+def _lines(text: str) -> list[str]:
+    """Without what transport may rightly change: line ends, trailing white space."""
+    return [line.rstrip() for line in text.replace("\r\n", "\n").strip().split("\n")]
+
+
+def _within(wanted: list[str], words: list[str]) -> bool:
+    first, length = wanted[0], len(wanted)
+    starts = (index for index, word in enumerate(words) if word == first)
+    return any(words[start : start + length] == wanted for start in starts)

@@ -1,0 +1,46 @@
+"""The way of a message, from its Received fields (RFC 5321 section 4.4)."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.message import Message
+from email.utils import parsedate_to_datetime
+
+MOST_HOPS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One Received field, oldest first; seconds since the hop before, negative on clock skew."""
+
+    by: str
+    at: str | None
+    seconds: float | None
+
+
+def hops(header: Message) -> tuple[Hop, ...]:
+    fields: Sequence[object] = header.get_all("Received") or ()
+    found: list[Hop] = []
+    before: datetime | None = None
+    for one in list(reversed(fields))[:MOST_HOPS]:
+        words, _, date = " ".join(str(one)[:4000].split()).rpartition(";")
+        at = instant(date)
+        seconds = (at - before).total_seconds() if at and before else None
+        found.append(Hop(_by(words), at.isoformat().replace("+00:00", "Z") if at else None, seconds))
+        before = at or before
+    return tuple(found)
+
+
+def _by(words: str) -> str:
+    found = re.search(r"\bby ([^\s;]+)", words)
+    return found.group(1)[:255] if found else ""
+
+
+def instant(date: str) -> datetime | None:
+    """A date as mail writes it (RFC 5322 section 3.3), in UTC; None for what is none."""
+    try:
+        parsed = parsedate_to_datetime(date.strip())
+        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
