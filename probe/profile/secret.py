@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, ConfigDict, ModelWrapValidatorHandler, StrictBool, model_validator
 
 from probe import textfile
+from probe.profile.dacl import other_reader
 from probe.profile.problem import Problem, ProfileError
 from probe.profile.table import Table, contradiction
 from probe.profile.values import Text, text
@@ -138,6 +139,9 @@ def _read(path: Path, *, private: bool) -> tuple[str, bytes]:
             return "is not a regular file", b""
         if private and os.name == "posix" and status.st_mode & 0o077:
             return f"can be read by other users; run: chmod 600 {path} (or say readable_by_others = true)", b""
+        if private and (who := other_reader(path)):
+            cure = f'icacls "{path}" /inheritance:r /grant:r "%USERNAME%:F"'
+            return f"can be read by {who}; run: {cure} (or say readable_by_others = true)", b""
         with path.open("rb") as stream:
             return "", stream.read(MOST_BYTES)
     except OSError as error:
