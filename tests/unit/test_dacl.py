@@ -1,6 +1,5 @@
 """Who may read a password file on Windows, by its access list."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -42,7 +41,7 @@ def test_a_password_file_that_others_can_read_is_refused(tmp_path: Path, monkeyp
     assert resolve_secret(SecretSource(file="pw", readable_by_others=True), tmp_path) == "hunter2hunter2"
 
 
-@pytest.mark.skipif(sys.platform != "win32", reason="Windows' own access lists")
+@pytest.mark.only_on_windows("Windows' own access lists")
 def test_windows_own_answer_is_understood(tmp_path: Path) -> None:
     (tmp_path / "pw").write_text("x", encoding="utf-8")
     assert (dacl._sddl(tmp_path / "pw") or "").startswith("D:")
