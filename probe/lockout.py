@@ -24,6 +24,8 @@ def _suspended(side: Side, place: Place) -> Side:
     if side.credentials is None or not side.credentials.secret:
         return side
     user = side.credentials.username
+    if not place.is_refused(_whose(side), user):
+        return side
     until = place.suspended_until(_whose(side), user, _mark(side.credentials.secret, place))
     if until is None:
         return side

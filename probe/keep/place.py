@@ -37,6 +37,10 @@ class Place(Protocol):
         """Messages on their way, oldest first."""
         ...
 
+    def is_refused(self, whose: str, username: str) -> bool:
+        """Whether a refusal is remembered: only then is a mark needed to ask more. Never raises."""
+        ...
+
     def suspended_until(self, whose: str, username: str, mark: str) -> float | None:
         """Until when (Unix time) this refused secret is not to be tried; None when it may be."""
         ...
@@ -70,6 +74,9 @@ class Files:
 
     def entries(self) -> list[outbox.Entry]:
         return outbox.entries(self._directory)
+
+    def is_refused(self, whose: str, username: str) -> bool:
+        return refusals.is_noted(self._directory, whose, username)
 
     def suspended_until(self, whose: str, username: str, mark: str) -> float | None:
         return refusals.suspended_until(self._directory, whose, username, mark)

@@ -1,7 +1,7 @@
 """An installation's state in PostgreSQL, for workers on many machines; and the runs they carried out.
 
 The key by which we know our own messages lies in the database too: whoever can read that table can forge messages that a
-sweep would delete, and can do no more with it. No password is ever written here; of a refused one, a keyed fingerprint.
+sweep would delete, and can do no more with it. No password is ever written here; of a refused one, one octet of a hash.
 
 Every call is short and bounded (connect, statement and network time-outs), since it may stand in the way of a run's deadline.
 """
@@ -18,7 +18,7 @@ import psycopg
 from probe.keep.history import packed
 from probe.keep.lease import Held
 from probe.keep.outbox import MOST_ENTRIES, Entry
-from probe.keep.refusals import Refusal, once_more, still_suspended
+from probe.keep.refusals import Refusal, once_more, still_suspended, without_digest
 from probe.report import Report
 
 CONNECT_SECONDS = 5
@@ -159,6 +159,12 @@ class Postgres:
             return []
         return [Entry(*row) for row in found]
 
+    def is_refused(self, whose: str, username: str) -> bool:
+        try:
+            return self._refusal(whose, username) is not None
+        except Unreachable:
+            return False
+
     def suspended_until(self, whose: str, username: str, mark: str) -> float | None:
         try:
             return still_suspended(self._refusal(whose, username), mark)
@@ -170,10 +176,16 @@ class Postgres:
             "select fingerprint, times, at from submission_probe_refusal where whose = %s and username = %s",
             _account(whose, username),
         )
-        return Refusal(*rows[0]) if rows else None
+        refusal = Refusal(*rows[0]) if rows else None
+        if refusal is not None and (fresh := without_digest(refusal)):
+            self._write_refusal(whose, username, fresh)
+            return fresh
+        return refusal
 
     def note_refused(self, whose: str, username: str, mark: str) -> None:
-        refusal = once_more(self._refusal(whose, username), mark)
+        self._write_refusal(whose, username, once_more(self._refusal(whose, username), mark))
+
+    def _write_refusal(self, whose: str, username: str, refusal: Refusal) -> None:
         self.execute(
             "insert into submission_probe_refusal values (%s, %s, %s, %s, %s) on conflict (whose, username)"
             " do update set fingerprint = excluded.fingerprint, times = excluded.times, at = excluded.at",

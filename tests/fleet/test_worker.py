@@ -112,8 +112,18 @@ def test_traces_and_refusals_are_kept_alike(place: Place) -> None:
     place.note_refused("smtp://h", "U", "mark")
     second = place.suspended_until("smtp://h", "U", "mark")
     assert first and second and second > first + 1700 and place.suspended_until("smtp://h", "U", "changed") is None
+    assert place.is_refused("smtp://h", "U") and not place.is_refused("imap://h", "U")
     place.forget_refused("smtp://h", "U")
-    assert place.suspended_until("smtp://h", "U", "mark") is None
+    assert not place.is_refused("smtp://h", "U") and place.suspended_until("smtp://h", "U", "mark") is None
+
+
+def test_an_old_digest_in_the_database_is_written_over_and_suspends(postgresql: PostgreSQL) -> None:
+    place = Postgres(postgresql.conninfo)
+    place.note_refused("smtp://old", "u", "0" * 64)
+    assert place.is_refused("smtp://old", "u")
+    assert "0" * 64 not in rows(postgresql, "select fingerprint from submission_probe_refusal")
+    assert place.suspended_until("smtp://old", "u", "whatever") is not None
+    place.forget_refused("smtp://old", "u")
 
 
 @pytest.mark.parametrize("seconds", [1, 2, 5, 30, 60, 300, 900, 3600, 7200])

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 import probe
+from probe.keep.place import files
+from probe.keep.refusals import fingerprint
 from probe.report import report_to_json
 from probe.sandbox import Sandbox
 
@@ -155,7 +157,12 @@ async def test_a_list_ends_with_a_server_that_does_not_prove_itself(
 async def test_the_same_wrong_password_is_not_tried_in_the_next_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     async with Sandbox() as sandbox:
         data = profile(sandbox, monkeypatch, tmp_path, password={"env": "PW"})
-        monkeypatch.setenv("PW", "not-the-password")
+        key, _ = files().key()
+        # One wrong password in 256 looks like the right one: not in this test.
+        wrong = next(
+            word for word in ("not-the-password", "nor-this") if fingerprint(key, word) != fingerprint(key, sandbox.password)
+        )
+        monkeypatch.setenv("PW", wrong)
         first = await probe.run(data, light=True, raise_bugs=True)
         assert {finding.id for finding in first.findings} == {"auth.refused"}
         assert len(sandbox.logons) == 3

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from scramp import ScramClient, ScramMechanism
 
+from probe.keep.refusals import fingerprint, note_refused
+from probe.keep.state import installation_key
 from probe.sandbox import Sandbox
 from probe.tell import formats
-from tests.cracker import crack
+from tests.cracker import crack, crack_state
 from tests.scenarios.test_canary import run_with_secret, written
 from tests.scenarios.test_round_trip import Bench
 from tests.servers.mail import MailServers
@@ -65,3 +67,14 @@ def test_the_cracker_cracks_what_it_should() -> None:
     digest = hmac.new(b"Summer2026!", stamp.encode(), "md5").hexdigest()
     assert crack([base64.b64encode(stamp.encode()).decode(), base64.b64encode(f"ann {digest}".encode()).decode()], "ann", WORDS)
     assert crack([f"+OK {stamp}", hashlib.md5(f"{stamp}Summer2026!".encode()).hexdigest()], "ann", WORDS)
+
+
+def test_the_state_directory_confirms_no_refused_password(tmp_path: Path) -> None:
+    """The key lies beside the fingerprints. What earlier versions kept falls to a word list; what is kept now does not."""
+    key, _ = installation_key(tmp_path)
+    for leg in ("smtp", "imap", "pop3"):
+        note_refused(tmp_path, f"{leg}://mail.example.test", "ann", fingerprint(key, "Summer2026!"))
+    assert crack_state(tmp_path, WORDS) is None
+    old = hmac.digest(key, b"refused\0Summer2026!", "sha256").hex()
+    note_refused(tmp_path, "smtp://old.example.test", "ann", old)
+    assert crack_state(tmp_path, WORDS) == "Summer2026!"
