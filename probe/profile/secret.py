@@ -4,8 +4,6 @@ No error text here holds the secret, the output of a command or the content of a
 """
 
 import os
-import stat
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,14 +12,14 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, ConfigDict, ModelWrapValidatorHandler, StrictBool, model_validator
 
 from probe import textfile
-from probe.profile.dacl import other_reader
+from probe.profile.bounded import MOST_BYTES, TooMuch, hide_from_commands, printed, within
+from probe.profile.private import read
 from probe.profile.problem import Problem, ProfileError
 from probe.profile.table import Table, contradiction
 from probe.profile.values import Text, text
 
 KINDS = ("env", "file", "command", "keyring", "credential", "prompt")
 COMMAND_SECONDS = 10.0
-MOST_BYTES = 65536
 INLINE = 'a password may not stand in a profile; use { env = "NAME" }, { file = "PATH" } or { command = ["PROGRAM", "ARGUMENT"] }'
 
 
@@ -39,11 +37,11 @@ class SecretSource(Table):
     env: Text | None = None
     """Name of the environment variable."""
     file: Annotated[Path, BeforeValidator(_path)] | None = None
-    """A file only its owner may read; relative to the profile it stands in."""
+    """A file only its owner may read (or root's, which our group may read too); relative to the profile it stands in."""
     readable_by_others: StrictBool = False
-    """Take `file` even when its group or everybody can read it."""
+    """Take `file` even when others can read it, or own it."""
     command: tuple[Text, ...] | None = None
-    """Program and arguments; the first line it prints is the secret. Stopped after 10 seconds."""
+    """Program and arguments; the first line it prints is the secret. Killed after 10 seconds, or at the run's deadline."""
     keyring: Text | None = None
     """Service name in the keyring (extra `keyring`); the entry is the account's user name."""
     credential: Text | None = None
@@ -65,6 +63,8 @@ class SecretSource(Table):
             raise contradiction("readable_by_others", "goes with file only")
         if source.command == ():
             raise contradiction("command", "expected a program and its arguments, got an empty list")
+        if source.env:
+            hide_from_commands(source.env)
         return source
 
     def __str__(self) -> str:
@@ -92,14 +92,15 @@ def resolve_secret(
     key: str = "account.password",
     username: str | None = None,
     environ: Mapping[str, str] | None = None,
+    seconds: float = COMMAND_SECONDS,
 ) -> str:
     """Fetch the secret: the first line, without its line end.
 
     `base` is the folder of the profile (commands run there, relative files are looked up there); `username` is the
-    keyring's entry. Blocks for up to 10 seconds when the source is a command, and for as long as somebody takes to type
-    when it is a prompt. Raises ProfileError, whose problem names `key` and the source only.
+    keyring's entry. A command or a keyring is waited for `seconds`, 10 at most; somebody who types into a prompt, for as long as
+    it takes. Raises ProfileError, whose problem names `key` and the source only.
     """
-    wrong, found = _fetch(source, base, username or "", os.environ if environ is None else environ)
+    wrong, found = _fetch(source, base, username or "", os.environ if environ is None else environ, min(seconds, COMMAND_SECONDS))
     if not wrong:
         secret = found.partition("\n")[0].rstrip("\r")
         if secret and "\0" not in secret:
@@ -108,17 +109,17 @@ def resolve_secret(
     raise ProfileError(Problem(None, None, key, f"{source} {wrong}"))
 
 
-def _fetch(source: SecretSource, base: Path | None, username: str, environ: Mapping[str, str]) -> tuple[str, str]:
+def _fetch(source: SecretSource, base: Path | None, username: str, environ: Mapping[str, str], seconds: float) -> tuple[str, str]:
     """(what is wrong or "", raw text): values and not exceptions, so that no traceback carries the secret."""
     if source.env is not None:
         return ("", environ[source.env]) if source.env in environ else ("is not set in the environment", "")
     if source.file is not None:
-        return _decoded(*_read(Path(base or ".", source.file), private=not source.readable_by_others))
+        return _decoded(*read(Path(base or ".", source.file), private=not source.readable_by_others))
     if source.command is not None:
-        wrong, printed = _decoded(*_run(source.command, base))
-        return wrong.replace(textfile.NOT_TEXT, "prints no UTF-8 text (in cmd.exe: chcp 65001 before it)"), printed
+        wrong, shown = _decoded(*_run(source.command, base, seconds))
+        return wrong.replace(textfile.NOT_TEXT, "prints no UTF-8 text (in cmd.exe: chcp 65001 before it)"), shown
     if source.keyring is not None:
-        return _from_keyring(source.keyring, username)
+        return _from_keyring(source.keyring, username, seconds)
     if source.credential is not None:
         return _from_systemd(source.credential, environ)
     return _asked(username)
@@ -131,35 +132,16 @@ def _decoded(wrong: str, raw: bytes) -> tuple[str, str]:
         return str(error), ""
 
 
-def _read(path: Path, *, private: bool) -> tuple[str, bytes]:
+def _run(command: tuple[str, ...], base: Path | None, seconds: float) -> tuple[str, bytes]:
     try:
-        status = path.stat()
-        # A pipe or device could block the run for ever.
-        if not stat.S_ISREG(status.st_mode):
-            return "is not a regular file", b""
-        if private and os.name == "posix" and status.st_mode & 0o077:
-            return f"can be read by other users; run: chmod 600 {path} (or say readable_by_others = true)", b""
-        if private and (who := other_reader(path)):
-            cure = f'icacls "{path}" /inheritance:r /grant:r "%USERNAME%:F"'
-            return f"can be read by {who}; run: {cure} (or say readable_by_others = true)", b""
-        with path.open("rb") as stream:
-            return "", stream.read(MOST_BYTES)
-    except OSError as error:
-        return f"cannot be read: {error.strerror}", b""
-
-
-def _run(command: tuple[str, ...], base: Path | None) -> tuple[str, bytes]:
-    try:
-        done = subprocess.run(  # noqa: S603  the profile's owner chose the program; there is no shell
-            command, cwd=base, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return f"did not end within {COMMAND_SECONDS:g} seconds", b""
+        status, octets = printed(command, base, seconds)
+    except TimeoutError:
+        return f"did not end within {seconds:g} seconds", b""
+    except TooMuch:
+        return f"prints more than {MOST_BYTES} octets; its first line is to be the secret, and all of it", b""
     except OSError as error:
         return f"cannot be run: {error.strerror}{_of_the_shell(command[0])}", b""
-    if done.returncode:
-        return f"ended with status {done.returncode}", b""
-    return "", done.stdout[:MOST_BYTES]
+    return (f"ended with status {status}", b"") if status else ("", octets)
 
 
 # Commands that are no programs but cmd.exe's own: https://learn.microsoft.com/windows-server/administration/windows-commands
@@ -170,14 +152,16 @@ def _of_the_shell(program: str) -> str:
     return f'; it is the shell\'s own: ["cmd", "/c", "{program} …"]' if program.lower() in _SHELLS_OWN else ""
 
 
-def _from_keyring(service: str, username: str) -> tuple[str, str]:
+def _from_keyring(service: str, username: str, seconds: float) -> tuple[str, str]:
     try:
         import keyring
         from keyring.errors import KeyringError
     except ImportError:
         return "needs the extra: pip install 'submission-probe[keyring]'", ""
     try:
-        secret = keyring.get_password(service, username)
+        secret = within(seconds, lambda: keyring.get_password(service, username))
+    except TimeoutError:
+        return f"did not answer within {seconds:g} seconds; is it locked?", ""
     except KeyringError as error:
         return f"cannot be asked: {type(error).__name__}; is a keyring set up for this user (keyring diagnose)?", ""
     if secret is None:
@@ -193,7 +177,7 @@ def _from_systemd(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
     if "/" in name or name in (".", ".."):
         return "is no credential's name", ""
     # systemd gives mode 0440 with ACLs in some versions: who may read the folder is its business.
-    return _decoded(*_read(Path(folder, name), private=False))
+    return _decoded(*read(Path(folder, name), private=False))
 
 
 def _asked(username: str) -> tuple[str, str]:

@@ -35,7 +35,7 @@ def test_a_file_is_relative_to_the_base_and_gives_its_first_line(tmp_path):
     assert resolve_secret(SecretSource(file="pw"), tmp_path) == "hunter2 "
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+@pytest.mark.parametrize("mode", [0o660, 0o604, 0o620])
 def test_a_file_that_others_can_read_is_refused(tmp_path, mode):
     path = tmp_path / "pw"
     path.write_text("hunter2")
