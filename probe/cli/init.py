@@ -15,6 +15,7 @@ from probe.cli import discover as discovery
 if TYPE_CHECKING:
     from probe.cli._schedule import Job
     from probe.cli._starter import Answers, Server
+    from probe.observe.discover.told import Told
     from probe.report import Report
 
 _READERS = {"imap": ("imap",), "pop3": ("pop3",), "both": ("imap", "pop3"), "none": ()}
@@ -36,6 +37,9 @@ def init(
     password_file: option.PasswordFile = None,
     readback: option.Readback = None,
     discover: Annotated[bool | None, typer.Option("--discover/--no-discover", help="Ask what users of ADDRESS are told.")] = None,
+    accept_other_domain: Annotated[
+        bool, typer.Option("--accept-other-domain", help="Take servers outside ADDRESS's domain that only unsigned DNS names.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; take what is given, told or usual.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
     cron: Annotated[bool, typer.Option("--cron", help="Also print a line for crontab.")] = False,
@@ -55,7 +59,7 @@ def init(
         readback=readback, ca_file=ca_file,
     )  # fmt: skip
     _refuse_contradictions(given, output, cron=cron or any(one is not None for one in (systemd, icinga, task_scheduler)))
-    asking = _Asking(given, terminal=not yes and is_terminal())
+    asking = _Asking(given, terminal=not yes and is_terminal(), accept_strangers=accept_other_domain)
     way = {"resolver": resolver, "connect": connect_https, "ca_file": ca_file, "timeout": timeout}
     answers = asking.answers(discover, way)
     target = output or _usual_place(answers.servers["smtp"].host)
@@ -90,9 +94,10 @@ def _refuse_contradictions(given: dict[str, Any], output: Path | None, *, cron: 
 class _Asking:
     """Options first; then, on a terminal, questions with a default; else the default, or a usage error that names the option."""
 
-    def __init__(self, given: dict[str, Any], *, terminal: bool) -> None:
+    def __init__(self, given: dict[str, Any], *, terminal: bool, accept_strangers: bool = False) -> None:
         self._given = given
         self._terminal = terminal
+        self._accept_strangers = accept_strangers
 
     def answers(self, discover: bool | None, way: dict[str, Any]) -> "Answers":
         from probe.cli._starter import Answers
@@ -146,7 +151,28 @@ class _Asking:
         discovery.require_extra()
         report = discovery.ask(address, verify=False, login=None, **way)
         print(f"probe: discovery of {address}: {_found(report)}", file=sys.stderr)
-        return _best(report)
+        return self._without_strangers(address, _best(report), _strangers(report) - {self._given.get("host")})
+
+    def _without_strangers(self, address: str, told: "dict[str, Server]", strangers: set[str]) -> "dict[str, Server]":
+        """A password goes to these servers: one of another domain that only unsigned DNS names is asked about.
+
+        RFC 6186 section 6. One that --host names is not; nor is the submission server, where --host names another.
+        """
+        domain = address.rpartition("@")[2]
+        given = self._given.get("host")
+        used = {server.host for name, server in told.items() if name != "smtp" or given is None}
+        doubtful = sorted(used & strangers - {given})
+        if not doubtful:
+            return told
+        said = f"{', '.join(doubtful)}: outside {domain}, and only unsigned DNS names it; whoever forges DNS would get the password"
+        if self._accept_strangers:
+            print(f"probe: warning: {said} (accepted by --accept-other-domain)", file=sys.stderr)
+            return told
+        if not self._terminal:
+            raise typer.BadParameter(f"{said}. If it is your provider's, give --accept-other-domain; else --host and --no-discover")
+        if typer.confirm(f"{said}. Is it the right one?", default=False):
+            return told
+        return {name: server for name, server in told.items() if server.host not in doubtful}
 
     def _parent(self, told: "dict[str, Server]") -> tuple[str | None, tuple[str, ...]]:
         """The parent and the readers wanted. A profile cannot switch its parent's readers off: then it has no parent."""
@@ -177,7 +203,10 @@ def _inherited(extends: str) -> tuple[str, ...]:
 
 
 def _best(report: "Report") -> "dict[str, Server]":
-    """Of what is told, per protocol: for outside before inside, never plaintext; STARTTLS on 587 to submit, TLS to read."""
+    """Of what is told, per protocol, never plaintext: what is vouched for first, for outside before inside.
+
+    STARTTLS on 587 to submit, TLS to read.
+    """
     from probe.cli._starter import Server
     from probe.discovering import told
 
@@ -189,12 +218,21 @@ def _best(report: "Report") -> "dict[str, Server]":
                 if answer["source"] not in sources.setdefault(key, []):
                     sources[key].append(answer["source"])
     found: dict[str, Server] = {}
-    servers = sorted(told(report), key=lambda one: (one.scope == "internal", one.protocol == "smtp" and one.security != "starttls"))
-    for one in servers:
+    strangers = _strangers(report)
+    for one in sorted(told(report), key=lambda one: _rank(one, strangers)):
         if one.security != "plaintext" and one.protocol not in found:
             who = ", ".join(sources[one.protocol, one.host, one.port, one.security])
             found[one.protocol] = Server(one.host, one.port, one.security, who)
     return found
+
+
+def _rank(one: "Told", strangers: set[str]) -> tuple[bool, ...]:
+    return one.host in strangers, one.scope == "internal", one.protocol == "smtp" and one.security != "starttls"
+
+
+def _strangers(report: "Report") -> set[str]:
+    """The hosts of other domains that nothing but unsigned DNS names."""
+    return {finding.evidence for finding in report.findings if finding.id == "discover.other-domain"}
 
 
 def _found(report: "Report") -> str:

@@ -64,6 +64,15 @@ FINDINGS = {
             "Set-ImapSettings -ExternalConnectionSettings mail.contoso.com:993:SSL; restart both services",
         ),
     ),
+    "discover.other-domain": Kind(
+        "unsigned DNS alone names a server outside the domain",
+        "Mail hosted by a provider looks like this, and so does a forged DNS answer, which sends passwords to whoever forged it: "
+        "SRV records are not validated (DNSSEC), and no document of the domain over HTTPS names that server (RFC 6186 section 6).",
+        (
+            "Look: is that the provider of this domain's mail? The provider's own pages name the servers",
+            "Mend: name the same servers in https://autoconfig.DOMAIN/mail/config-v1.1.xml, which a certificate vouches for",
+        ),
+    ),
     "discover.plaintext-told": Kind(
         "users are told to send their password in clear",
         "The document says plain, None or SSL off; a program that follows it uses no TLS.",
@@ -157,6 +166,7 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
             yield from _of_answer(stage, answer)
         yield from _without_smtp(stage, of_stage)
         yield from _internal(stage, of_stage, profile.submission.host)
+    yield from _strangers(answers, profile.submission.host)
     yield from _disagreements(answers)
     for server in record.facts("discover.verify").get("servers") or ():
         yield from _tried(server)
@@ -223,6 +233,27 @@ def is_internal(host: str, domain: str) -> bool:
     if inside is not None:
         return not domain.endswith(f".{inside}")
     return "." not in host
+
+
+def _strangers(answers: Iterable[Answer], domain: str) -> Iterator[Finding]:
+    """Hosts outside the domain that SRV names, and no document over HTTPS confirms. The evidence is the host alone."""
+    by_dns: dict[str, str] = {}
+    confirmed: set[str] = set()
+    for answer in answers:
+        for server in answer["told"]:
+            if answer["source"] != "srv":
+                confirmed.add(server["host"].lower())
+            elif not is_within(server["host"], domain):
+                by_dns.setdefault(server["host"], f"{answer['place']} tells {_said(server)}")
+    for host, said in by_dns.items():
+        if host.lower() not in confirmed:
+            text = f"{said}, outside {domain}, in unsigned DNS and nowhere else"
+            yield _finding("discover.other-domain", "warning", "discover.srv", text, host)
+
+
+def is_within(host: str, domain: str) -> bool:
+    """Whether the host is the domain or below it."""
+    return f".{host.lower().rstrip('.')}".endswith(f".{domain.lower().rstrip('.')}")
 
 
 def _disagreements(answers: Iterable[Answer]) -> Iterator[Finding]:

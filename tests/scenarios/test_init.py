@@ -130,6 +130,76 @@ async def test_a_domain_that_tells_nothing_leaves_the_question_open(authority: A
     assert status == 3 and "nothing is told" in err and "--host is missing" in err
 
 
+FOREIGN = {
+    ("_submission._tcp.contoso.test.", "SRV"): ["0 1 587 mail.evil-contoso.test."],
+    ("_imaps._tcp.contoso.test.", "SRV"): ["0 1 993 mail.contoso.test."],
+    ("_pop3s._tcp.contoso.test.", "SRV"): ["0 1 995 contoso.test.evil.example."],
+}
+
+
+async def test_servers_of_another_domain_that_only_dns_names_are_refused(
+    authority: Any, certificate: Any, tmp_path: Path, own_profiles: Path
+) -> None:
+    """RFC 6186 section 6: whoever forges an SRV answer would be sent the password, over a TLS that is in order."""
+    path = tmp_path / "p.toml"
+    async with discovery.names(FOREIGN) as resolver, discovery.https(certificate, {}) as site:
+        way = ["--resolver", resolver, "--connect-https", site.address, "--ca-file", str(authority.ca_file)]
+        ask = ["init", ADDRESS, "--discover", "--yes", "--output", str(path), *way]
+        for more in ([], ["--host", "mail.contoso.test"]):
+            status, _, err = await command(*ask, *more)
+            assert status == 3 and "contoso.test.evil.example" in err and "--accept-other-domain" in err and not path.exists()
+        assert "evil-contoso" not in err.splitlines()[-1]  # --host replaced that one
+        status, _, err = await command(*ask, "--accept-other-domain")
+        assert status == 0 and "warning: contoso.test.evil.example, mail.evil-contoso.test" in err
+        assert profile(path).submission.host == "mail.evil-contoso.test"
+        status, out, err = await command("discover", ADDRESS, *way)
+        assert (
+            status == 1
+            and out.count("discover.other-domain") == 2
+            and "tells IMAP4 mail.contoso.test:993 (tls), outside" not in out
+        )
+
+
+@pytest.mark.parametrize("yes", [True, False])
+def test_on_a_terminal_a_server_of_another_domain_is_asked_about(monkeypatch: pytest.MonkeyPatch, yes: bool) -> None:
+    from probe.cli import init
+    from probe.cli._starter import Server
+
+    asked: list[tuple[str, bool]] = []
+
+    def confirm(question: str, default: bool) -> bool:
+        asked.append((question, default))
+        return yes
+
+    monkeypatch.setattr("typer.confirm", confirm)
+    told = {"smtp": Server("mail.evil.example"), "imap": Server("mail.contoso.test")}
+    kept = init._Asking({}, terminal=True)._without_strangers(ADDRESS, told, {"mail.evil.example"})
+    assert kept == (told if yes else {"imap": told["imap"]})
+    assert len(asked) == 1 and "mail.evil.example" in asked[0][0] and asked[0][1] is False  # Enter alone accepts nothing
+
+
+async def test_a_document_over_https_vouches_for_another_domain(authority: Any, certificate: Any, tmp_path: Path) -> None:
+    """What the domain's own document names is no stranger; what it names comes before a stranger in DNS."""
+    document = discovery.autoconfig(
+        ("smtp", "mail.provider.example", 587, "STARTTLS"), ("imap", "mail.provider.example", 993, "SSL"),
+        ("pop3", "mail.provider.example", 995, "SSL"),
+    )  # fmt: skip
+    path = tmp_path / "p.toml"
+    both = {**FOREIGN, ("_submissions._tcp.contoso.test.", "SRV"): ["0 1 465 mail.provider.example."]}
+    pages = {discovery.AUTOCONFIG: discovery.page(document)}
+    async with discovery.names(both) as resolver, discovery.https(certificate, pages) as site:
+        way = ["--resolver", resolver, "--connect-https", site.address, "--ca-file", str(authority.ca_file)]
+        status, _, err = await command("init", ADDRESS, "--discover", "--yes", "--output", str(path), *way)
+        assert status == 0, err
+        written = profile(path)
+        assert written.submission.host == "mail.provider.example"
+        assert "evil" not in path.read_text()
+        _, out, _ = await command("discover", ADDRESS, *way)
+        assert "mail.provider.example" in out and not any(
+            "other-domain" in line and "provider" in line for line in out.splitlines()
+        )
+
+
 def test_on_a_terminal_it_asks(own_profiles: Path) -> None:
     ours, theirs = pty.openpty()
     environ = {**os.environ, "TERM": "dumb"}
