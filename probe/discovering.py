@@ -13,18 +13,21 @@ from probe.observe.discover.told import Answer, Told
 from probe.observe.discover.verify import told_by, verify
 from probe.observe.discover.web import Login, Way, Web
 from probe.observe.journal import Journal
-from probe.observe.redact import Redactor
 from probe.plan import own_name
 from probe.profile import load_mapping
 from probe.profile.values import address as mail_address
 from probe.profile.values import endpoint
 from probe.profile.values import host as host_name
 from probe.record import Record, Target
+from probe.redact import Redactor
 from probe.report import Report
 from probe.roundtrip import judge
 from probe.textfile import NoCertificate
 
 STAGES = ("discover.srv", "discover.autoconfig", "discover.autodiscover", "discover.verify")
+
+# How much of an answer's sentence is kept: a URL and some words.
+MOST_TEXT = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +90,14 @@ async def discover(asked: Question) -> Report:
 async def _ask(journal: Journal, stage: str, asking: Awaitable[tuple[Answer, ...]]) -> tuple[Answer, ...]:
     async with journal.stage(stage, stage) as open_stage:
         answers = await asking
-        open_stage.facts["answers"] = [_plain(answer) for answer in answers]
+        open_stage.facts["answers"] = [_plain(answer, journal) for answer in answers]
     return answers
 
 
-def _plain(answer: Answer) -> dict[str, Any]:
-    """As JSON has it: arrays are lists."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(answer).items()}
+def _plain(answer: Answer, journal: Journal) -> dict[str, Any]:
+    """As JSON has it: arrays are lists; sentences, which may quote a whole document, without secrets and then cut."""
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(answer).items()}
+    return {key: journal.brief(value, MOST_TEXT) if isinstance(value, str) else value for key, value in plain.items()}
 
 
 async def _verify(journal: Journal, asked: Question, answers: Sequence[Answer]) -> None:

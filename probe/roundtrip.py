@@ -27,12 +27,12 @@ from probe.observe.connection.ourselves import machine_name
 from probe.observe.job import Job, Milestone, Side
 from probe.observe.journal import NOT_REACHED, Journal, Watch
 from probe.observe.legs import submission
-from probe.observe.redact import Redactor
 from probe.observe.trouble import Stopped, stop
 from probe.options import overlays
 from probe.plan import Plan, ReaderPlan, further_stage, is_slow, make_plan, plugins, with_credentials
 from probe.profile import Profile, load, load_mapping
 from probe.record import Record, StageRecord
+from probe.redact import Redactor
 from probe.report import Finding, Report, Stage, Status, Threshold, Verdict, worst_severity
 
 # How long clean-up may take after an interrupt: schedulers often kill soon after they ask.

@@ -13,16 +13,17 @@ ROOT = Path(__file__).parent.parent
 PROBE = ROOT / "probe"
 
 # Who may import whom, wing by wing; a wing may always import itself. Ground: record, report, certificate, message, profile.
-GROUND = {"record", "report", "certificate", "message", "profile", "version", "textfile"}
+GROUND = {"redact", "record", "report", "certificate", "message", "profile", "version", "textfile"}
 STORIES = {"roundtrip", "auditing", "sweeping", "lockout", "nodes", "repeating", "collecting", "discovering", "saved"}
 ALLOWED = {
+    "redact": set(),
     "record": set(),
     "version": set(),
     "report": {"record", "version"},
     "saved": {"record", "report"},
     "certificate": set(),
     "message": set(),
-    "profile": {"textfile"},
+    "profile": {"textfile", "redact"},
     "textfile": set(),
     "observe": GROUND - {"report"},
     "judge": GROUND,
@@ -48,7 +49,19 @@ ALLOWED = {
 # The face of the library names its homes for type checkers only; at run time it imports nothing of ours but the version.
 FACE = "__init__"
 
-PURE = ["judge", "tell", "record", "report", "saved", "certificate", "message", "textfile", "observe/dialect", "observe/sasl"]
+PURE = [
+    "redact",
+    "judge",
+    "tell",
+    "record",
+    "report",
+    "saved",
+    "certificate",
+    "message",
+    "textfile",
+    "observe/dialect",
+    "observe/sasl",
+]
 IMPURE_MODULES = {"socket", "ssl", "asyncio", "subprocess", "time", "random", "os", "secrets", "threading"}
 
 

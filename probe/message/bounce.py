@@ -30,26 +30,21 @@ class Bounce:
         return self.action == "failed"
 
 
-def is_report(letter: Letter, sender: str) -> bool:
+def is_report(letter: Letter) -> bool:
     """Whether a mail system wrote this, not a person nor ourselves: a report, an automatic answer, a null return path.
 
-    `sender` is whom our own messages are from: a probe may well send as postmaster.
     RFC 3464 section 2, RFC 3834 section 5, RFC 5321 section 4.5.5.
     """
     header = letter.header
-    if header.get_content_type() == "multipart/report" or value(header, "X-Failed-Recipients") or _has_null_path(header):
+    if header.get_content_type() == "multipart/report" or value(header, "X-Failed-Recipients"):
         return True
-    if any(_ROBOTS.match(other) for other in addresses(header, "From") - {sender.lower()}):
+    if value(header, "Return-Path") == "<>" or any(_ROBOTS.match(sender) for sender in addresses(header, "From")):
         return True
-    submitted = re.match(r"[a-z-]*", value(header, "Auto-Submitted").lower())
+    submitted = value(header, "Auto-Submitted").lower().partition(";")[0].strip()
     # Our own message says auto-generated.
-    return (submitted is not None and submitted[0] not in ("", "no", "auto-generated")) or bool(
+    return submitted.startswith(("auto-replied", "auto-notified")) or bool(
         value(header, "X-Autoreply") or value(header, "X-Autorespond") or value(header, "Precedence").lower() == "auto_reply"
     )
-
-
-def _has_null_path(header: Message) -> bool:
-    return bool(re.fullmatch(r"<\s*>", value(header, "Return-Path")))
 
 
 def bounce(letter: Letter) -> Bounce | None:
@@ -68,7 +63,7 @@ def bounce(letter: Letter) -> Bounce | None:
 
 def _is_of_mailer(header: Message) -> bool:
     robots = any(_ROBOTS.match(sender) for sender in addresses(header, "From"))
-    return robots or bool(value(header, "X-Failed-Recipients")) or _has_null_path(header)
+    return robots or bool(value(header, "X-Failed-Recipients")) or value(header, "Return-Path") == "<>"
 
 
 def _status_of(body: bytes) -> Bounce:

@@ -6,13 +6,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from probe.observe.redact import Redactor
 from probe.observe.trouble import Stopped, trouble_of
 from probe.record import Line, StageRecord, Trouble
+from probe.redact import MASK, Redactor
 
 TRANSCRIPT_LINES = 2_000
 NOT_REACHED = "not reached"
 TRANSCRIPT_CHARACTERS = 2_000
+# How much of a server's text is quoted in the midst of a sentence.
+QUOTED = 200
 
 
 # Told when a stage begins (None) and when it has ended.
@@ -64,10 +66,26 @@ class Journal:
             self._lines.append(Line(self.now, connection, "*", f"transcript cut after {TRANSCRIPT_LINES} lines"))
             return
         # Redact before cutting: a secret cut in two would not be recognised.
-        text = self._redactor.text(text)
+        # What we say ourselves stands there without its secrets; the words of our commands may be anybody's password.
+        shown = self._redactor.cut(text, TRANSCRIPT_CHARACTERS) if direction == "<" else self._redactor.ours(text)
         if len(text) > TRANSCRIPT_CHARACTERS:
-            text = f"{text[:TRANSCRIPT_CHARACTERS]} [… {len(text) - TRANSCRIPT_CHARACTERS} more characters cut]"
-        self._lines.append(Line(self.now, connection, direction, text))
+            cut = len(text) - TRANSCRIPT_CHARACTERS
+            shown = f"{shown[: TRANSCRIPT_CHARACTERS * len(MASK)].removesuffix('…')} [… {cut} more characters cut]"
+        self._lines.append(Line(self.now, connection, direction, shown))
+
+    def note(self, connection: str, text: str, heard: str = "") -> None:
+        """Add a remark of ours to the transcript, and behind a colon what it quotes."""
+        text = self._redactor.ours(text)
+        self.line(connection, "*", f"{text}: {self.brief(heard, TRANSCRIPT_CHARACTERS // 2)}" if heard else text)
+
+    def brief(self, text: str, most: int) -> str:
+        """Text from outside for the midst of a sentence of ours: first redacted, then cut."""
+        return self._redactor.cut(text, most)
+
+    def briefly(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """What a server said as keys and values, without secrets, then cut; a number may be a secret too."""
+        texts = {self.brief(key, 100): (value, self.brief(str(value), 500)) for key, value in said.items()}
+        return {key: value if not isinstance(value, str) and text == str(value) else text for key, (value, text) in texts.items()}
 
     @asynccontextmanager
     async def stage(self, name: str, tried: str) -> AsyncIterator[Stage]:
@@ -85,7 +103,7 @@ class Journal:
             self._end(stage, at, Trouble("run.cancelled", f"{tried}: cut short"))
             raise
         except Exception as error:
-            trouble = self._redacted(trouble_of(error, tried))
+            trouble = self._redacted(trouble_of(error, tried), tried)
             self._end(stage, at, trouble)
             raise Stopped(trouble) from None
         self._end(stage, at, None)
@@ -94,20 +112,22 @@ class Journal:
         """The text without any secret."""
         return self._redactor.text(text)
 
-    def _redacted(self, trouble: Trouble) -> Trouble:
-        text = self._redactor.text
-        return Trouble(trouble.id, text(trouble.text)[:1000], text(trouble.evidence)[:2000])
+    def _redacted(self, trouble: Trouble, tried: str) -> Trouble:
+        """What the trouble quotes is its evidence; without any, all behind `tried` may be a quotation."""
+        head = tried if trouble.text.startswith(tried) else ""
+        rest = self._redactor.ours(trouble.text[len(head) :], trouble.evidence)
+        return Trouble(trouble.id, (head + rest)[:1000], self._redactor.cut(trouble.evidence, 2000))
 
     def _end(self, stage: Stage, at: float, trouble: Trouble | None) -> None:
         failed = trouble is not None or stage.refused is not None
-        reason = trouble.text if trouble else stage.refused
+        reason = trouble.text if trouble else self._redactor.ours(stage.refused or "")
         self._put(
             StageRecord(
                 name=stage.name,
                 status="failed" if failed else "ok",
                 at=at,
                 seconds=self.now - at,
-                reason=self._redactor.text(reason) if reason else None,
+                reason=reason or None,
                 trouble=trouble,
                 facts=self._redactor.data(stage.facts),
             )
@@ -115,7 +135,7 @@ class Journal:
 
     def skip(self, name: str, reason: str) -> None:
         """Record that a stage does not take place, and why."""
-        self._put(StageRecord(name, "skipped", at=self.now, reason=self._redactor.text(reason)))
+        self._put(StageRecord(name, "skipped", at=self.now, reason=self._redactor.ours(reason)))
 
     def _put(self, stage: StageRecord) -> None:
         # A second look at the same server (trust_any_certificate) must not overwrite what the first one showed.

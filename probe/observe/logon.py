@@ -83,7 +83,7 @@ async def respond(answers: Answers, challenge: str, connection: Connection, jour
     try:
         octets = await _aside(answers.mechanism, job, lambda: answers.answer(challenge))
     except ChallengeError as error:
-        connection.note(f"authentication cancelled: {error}")
+        connection.note("authentication cancelled", str(error))
         return "*"
     return masked(octets, journal, answers.username)
 
@@ -157,12 +157,12 @@ async def _aside(mechanism: Mechanism, job: Job, work: Callable[[], T]) -> T:
         return await done
 
 
-def outcome(answers: Answers | None, stage: Stage) -> None:
+def outcome(answers: Answers | None, stage: Stage, journal: Journal) -> None:
     """Put what the exchange showed into the stage, once the server has said its last word."""
     if answers is None:
         return
     if answers.reason is not None:
-        stage.facts["reason"] = answers.reason
+        stage.facts["reason"] = journal.briefly(answers.reason)
     if answers.asked_for:
         stage.facts["asked_for"] = answers.asked_for
     if answers.mechanism.proof:

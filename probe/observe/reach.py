@@ -123,8 +123,8 @@ def refuse_injected(connection: Connection, reply: str) -> None:
     """Octets behind the go-ahead, however few, were written by somebody who is not in the TLS session (RFC 3207)."""
     unread = connection.unread()
     if unread:
-        shown = unread[:200].decode("utf-8", "backslashreplace")
-        connection.note(f"{len(unread)} octets came behind the go-ahead: {shown!r}")
+        shown = connection.brief(unread)
+        connection.note(f"{len(unread)} octets came behind the go-ahead", repr(shown))
         raise stop(
             "starttls.injected-reply",
             f"STARTTLS: {len(unread)} octets came in clear behind the reply {reply!r}: somebody may be injecting replies",

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from probe.observe.journal import TRANSCRIPT_LINES, Journal
-from probe.observe.redact import MASK, Redactor
+from probe.observe.journal import QUOTED, TRANSCRIPT_CHARACTERS, TRANSCRIPT_LINES, Journal
 from probe.observe.trouble import Stopped, stop
+from probe.redact import MASK, Redactor
 
 
 def journal(*secrets: str) -> Journal:
@@ -67,3 +67,17 @@ def test_a_long_transcript_and_a_long_line_are_cut_with_a_note() -> None:
     for _ in range(TRANSCRIPT_LINES * 2):
         record.line("smtp", "<", "y")
     assert len(record.lines) == TRANSCRIPT_LINES + 1 and "cut" in record.lines[-1].text
+
+
+@pytest.mark.parametrize("at", range(170, 205))
+async def test_no_part_of_a_secret_is_left_where_a_servers_text_is_quoted(at: int) -> None:
+    """The line is cut somewhere within the password, in the sentence, in the evidence and in the transcript."""
+    record = journal("Kx7#Qm2$Vp9!Zt4&Wn8*")
+    said = "." * at + "Kx7#Qm2$Vp9!Zt4&Wn8*" + "." * 5000
+    with pytest.raises(Stopped):
+        async with record.stage("smtp.auth", "log on"):
+            record.note("smtp", "unasked for", said)
+            record.line("smtp", "<", "." * (TRANSCRIPT_CHARACTERS - 200) + said)
+            raise stop("protocol.malformed", f"AUTH: {record.brief(said, QUOTED)!r}", "." * (2000 - 200) + said)
+    left = repr(record.stages(["smtp.auth"])) + repr(record.lines)
+    assert "Kx7" not in left and "Wn8*" not in left and "#Qm2" not in left

@@ -10,8 +10,8 @@ import pytest
 from probe.observe.connection import Address, Connection, Deadline, Pace
 from probe.observe.connection import reading as room
 from probe.observe.journal import Journal
-from probe.observe.redact import Redactor
 from probe.observe.trouble import Stopped
+from probe.redact import Redactor
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from probe.observe.connection.pace import Pace
 from probe.observe.connection.reading import Reading
 from probe.observe.connection.resolve import Address
 from probe.observe.connection.trust import Trust, context_for, store
-from probe.observe.journal import Journal
+from probe.observe.journal import QUOTED, Journal
 from probe.observe.trouble import stop
 
 LINE_OCTETS = 65_536
@@ -117,7 +117,7 @@ class Connection:
         while (end := self._buffer.find(b"\n", self._searched)) < 0:
             self._searched = len(self._buffer)
             if len(self._buffer) > LINE_OCTETS:
-                self.note(f"line cut after {LINE_OCTETS} octets: {self.shown(bytes(self._buffer[:80]))}…")
+                self.note(f"line cut after {LINE_OCTETS} octets", self.brief(bytes(self._buffer)))
                 raise stop("protocol.too-long", f"{waiting_for}: a line of more than {LINE_OCTETS} octets came")
             await self._fill(waiting_for)
         line = bytes(self._buffer[:end])
@@ -173,7 +173,7 @@ class Connection:
             raise stop("connect.closed", f"{waiting_for}: connection lost: {error.strerror}", str(error)) from None
         if not data:
             self._ended = True
-            rest = f" in mid-line after {self.shown(bytes(self._buffer[:200]))!r}" if self._buffer else ""
+            rest = f" in mid-line after {self.brief(bytes(self._buffer))!r}" if self._buffer else ""
             raise stop("connect.closed", f"{waiting_for}: {self.address} closed the connection{rest}")
 
     async def _receive(self) -> bytes:
@@ -313,9 +313,13 @@ class Connection:
 
     # -- the end ---------------------------------------------------------------------------------------------
 
-    def note(self, text: str) -> None:
-        """A remark in the transcript, not a line of either side."""
-        self._journal.line(self.name, "*", text)
+    def note(self, text: str, heard: str = "") -> None:
+        """A remark in the transcript, not a line of either side; `heard` is what it quotes of the other side."""
+        self._journal.note(self.name, text, heard)
+
+    def brief(self, octets: bytes) -> str:
+        """Received octets for the midst of a sentence: without secrets, then cut."""
+        return self._journal.brief(self.shown(octets), QUOTED)
 
     async def close(self) -> None:
         """Close without waiting for the peer. Safe to call twice."""

@@ -97,7 +97,7 @@ def untagged(parts: Sequence[Part]) -> Untagged:
     first = parts[0][0] if isinstance(parts[0], tuple) else parts[0]
     found = _UNTAGGED.fullmatch(first)
     if found is None:
-        raise Malformed(f"not an IMAP4 response: {text_of(first[:80])!r}")
+        raise Malformed(f"not an IMAP4 response: {text_of(first)!r}")
     number, kind, rest = found.groups()
     head: Part = (rest or b"", parts[0][1]) if isinstance(parts[0], tuple) else rest or b""
     return Untagged(kind.decode().upper(), int(number) if number else None, text_of(rest or b""), (head, *parts[1:]))

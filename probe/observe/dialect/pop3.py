@@ -37,7 +37,7 @@ def response(line: bytes) -> Response:
     """A response's first line. Raises Malformed."""
     found = _STATUS.fullmatch(line)
     if found is None:
-        raise Malformed(f"not a POP3 response: {line[:80].decode('utf-8', 'backslashreplace')!r}")
+        raise Malformed(f"not a POP3 response: {line.decode('utf-8', 'backslashreplace')!r}")
     return Response(found.group(1).upper() == b"+OK", (found.group(2) or b"").decode("utf-8", "backslashreplace"))
 
 
@@ -62,7 +62,7 @@ def count(text: str) -> int:
     """The number of messages in a STAT response. Raises Malformed."""
     words = text.split()
     if not words or not words[0].isdigit() or len(words[0]) > 10:
-        raise Malformed(f"not an answer to STAT: {text[:80]!r}")
+        raise Malformed(f"not an answer to STAT: {text!r}")
     return int(words[0])
 
 

@@ -90,8 +90,8 @@ class ReplyReader:
 
 
 def _shown(line: bytes) -> str:
-    text = line[:80].decode("utf-8", "backslashreplace")
-    return repr(text) + ("…" if len(line) > 80 else "")
+    # Whole: whoever shows it takes secrets out first, and cuts then.
+    return repr(line.decode("utf-8", "backslashreplace"))
 
 
 def keywords(reply: Reply) -> dict[str, list[str]]:

@@ -94,7 +94,7 @@ def _elsewhere(root: "Element") -> str | None:
     for name in ("RedirectAddr", "RedirectUrl", "RedirectURL", "RedirectTarget"):
         for element in each(root, name):
             if (element.text or "").strip():
-                return (element.text or "").strip()[:300]
+                return (element.text or "").strip()
     return None
 
 
@@ -112,7 +112,7 @@ def _refusal(root: "Element") -> str:
     wrong = [code for code in codes if code not in ("", "NoError", "SettingIsNotAvailable")]
     if not wrong and not any(local(element) == "Fault" for element in root.iter()):
         return ""
-    return " ".join((*wrong[:1], *[text for text in messages if text and text != "No error."][:1]))[:300] or "a SOAP fault"
+    return " ".join((*wrong[:1], *[text for text in messages if text and text != "No error."][:1])) or "a SOAP fault"
 
 
 def _read_pox(root: "Element") -> Iterator[Told]:

@@ -22,9 +22,9 @@ def parsed(body: bytes, expected: str, place: str) -> "Element":
         raise stop("discover.document-refused", f"{place}: {text}") from None
     except (ParseError, ValueError, LookupError) as error:
         # ValueError and LookupError: an encoding that the octets are not in, or that there is not.
-        raise stop("discover.document-refused", f"{place}: the document is not XML: {error}"[:400]) from None
+        raise stop("discover.document-refused", f"{place}: the document is not XML: {error}") from None
     if local(root) != expected:
-        called = ascii(local(root))[:60]
+        called = ascii(local(root))
         raise stop("discover.document-refused", f"{place}: not such a document: its root is {called}, not {expected!a}")
     return root
 

@@ -34,7 +34,7 @@ async def _ask(service: str, domain: str, resolver: str | None) -> Answer:
         return Answer(SOURCE, place, "absent", "no such record")
     except (dns.exception.DNSException, OSError, ValueError) as error:
         # No answer in time, SERVFAIL, a reply that cannot be read: which one is in its own words.
-        return Answer(SOURCE, place, "failed", f"look up {place}: {type(error).__name__}: {error}"[:300])
+        return Answer(SOURCE, place, "failed", f"look up {place}: {type(error).__name__}: {error}")
     return _read(service, place, list(found))
 
 

@@ -18,9 +18,9 @@ from probe.observe.job import Job, Milestone, Side
 from probe.observe.journal import Journal
 from probe.observe.legs import imap, pop3
 from probe.observe.legs.submission import submit
-from probe.observe.redact import Redactor
 from probe.observe.trouble import Stopped
 from probe.record import Trouble
+from probe.redact import Redactor
 
 MOST_SERVERS = 12
 AT_ONCE = 4

@@ -113,7 +113,7 @@ class Web:
             why = f"{asked} redirects to {here}, which was not sent the password (--consent {here} allows it)"
             return replace(page, withheld=why)
         if "basic" not in page.challenges.lower():
-            offered = page.challenges[:100] or "nothing"
+            offered = page.challenges or "nothing"
             return replace(page, withheld=f"{here} does not offer Basic authentication (it offers {offered})")
         async with self._turn:
             if self._refused:
@@ -150,7 +150,7 @@ class Web:
                 except httpx2.TransportError as error:
                     failure = _of_transport(error, tried)
                 except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-                    raise stop("discover.document-refused", f"{tried}: {error}"[:400]) from None
+                    raise stop("discover.document-refused", f"{tried}: {error}") from None
         assert failure is not None
         raise failure
 
@@ -189,7 +189,7 @@ def redirect_target(url: str, location: str | None) -> str:
         valid = (parts.port or 443) > 0 and named.isascii() and named.isprintable() and len(target) <= 2000
     except ValueError:
         valid, parts = False, urlsplit("")
-    shown = ascii((location or "")[:200])
+    shown = ascii(location or "")
     if valid and parts.scheme == "http":
         raise stop("discover.document-refused", f"{url}: redirects to plain HTTP, which is not followed: {shown}")
     if not valid or parts.scheme != "https" or "@" in parts.netloc:
@@ -204,7 +204,7 @@ async def _exchange(client: "httpx2.AsyncClient", request: "httpx2.Request", url
         coding = response.headers.get("content-encoding", "identity").lower()
         if coding != "identity":
             # We asked for none: a few octets of gzip can hold gigabytes.
-            text = f"{request.method} {url}: sent compressed ({coding[:40]}), which was not asked for"
+            text = f"{request.method} {url}: sent compressed ({coding}), which was not asked for"
             raise stop("discover.document-refused", text)
         body = bytearray()
         # The content of a redirect or an error is nobody's business.
@@ -228,7 +228,7 @@ def _of_transport(error: BaseException, tried: str) -> Stopped:
             deepest = at
         at = at.__cause__ or at.__context__
     if deepest is None:
-        return stop("discover.document-refused", f"{tried}: not understood as HTTP: {error}"[:400])
+        return stop("discover.document-refused", f"{tried}: not understood as HTTP: {error}")
     trouble = trouble_of(deepest, tried)
     said = getattr(deepest, "verify_message", "")
     return stop(trouble.id, f"{trouble.text}: {said}" if said else trouble.text, trouble.evidence)

@@ -196,7 +196,7 @@ async def _authenticate(job: Job, journal: Journal, side: Side, session: Session
     else:
         answer = await talk.authenticate(answers, job, initial="SASL-IR" in capabilities)
     stage.facts["reply"] = f"{answer.status} {answer.text}"
-    logon.outcome(answers, stage)
+    logon.outcome(answers, stage, journal)
     _judge_logon(answer, answers, credentials)
     session.capabilities = imap.capabilities(answer.untagged, answer.text) or capabilities
 
@@ -366,7 +366,7 @@ def uid_and_octets(item: Untagged) -> tuple[int | None, bytes | None]:
     try:
         attributes = imap.fetched(item)
     except imap.Malformed as error:
-        raise stop("protocol.malformed", f"FETCH: {error}", item.text[:200]) from None
+        raise stop("protocol.malformed", f"FETCH: {error}", item.text) from None
     uid = attributes.get("UID")
     body = next((value for name, value in attributes.items() if name.startswith("BODY[")), None)
     return uid if isinstance(uid, int) else None, imap.octets_of(body)

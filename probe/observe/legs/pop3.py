@@ -227,7 +227,7 @@ async def _authenticate(session: Session, stage: Stage) -> None:
         answer = await talk.login(credentials)
     session.logons += 1
     stage.facts["reply"] = answer.line
-    logon.outcome(answers, stage)
+    logon.outcome(answers, stage, session.journal)
     _judge_logon(answer, answers, credentials)
 
 

@@ -188,7 +188,7 @@ async def _authenticate(job: Job, journal: Journal, talk: SmtpTalk, words: dict[
         assert answers is not None
         reply = await talk.authenticate(answers, job)
         stage.facts |= {"reply": list(reply.lines), "enhanced": reply.enhanced}
-        logon.outcome(answers, stage)
+        logon.outcome(answers, stage, journal)
         _judge_logon(reply, answers, credentials)
 
 

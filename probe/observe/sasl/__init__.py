@@ -146,10 +146,10 @@ def _reason(octets: bytes) -> dict[str, Any] | None:
     try:
         said = json.loads(octets)
     except (ValueError, RecursionError):
-        return {"text": octets[:500].decode("utf-8", "backslashreplace")}
+        return {"text": octets.decode("utf-8", "backslashreplace")}
     if not isinstance(said, dict):
-        return {"text": str(said)[:500]}
-    return {str(key)[:100]: value if isinstance(value, (bool, int)) else str(value)[:500] for key, value in list(said.items())[:20]}
+        return {"text": str(said)}
+    return {str(key): value if isinstance(value, (bool, int)) else str(value) for key, value in list(said.items())[:20]}
 
 
 def encoded(response: bytes) -> str:

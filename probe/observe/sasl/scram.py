@@ -19,18 +19,18 @@ def scram(credentials: Credentials, service: Service, *, name: str) -> Responses
         client.set_server_first(first)
         final = (yield client.get_client_final().encode()).decode("utf-8", "replace")
         if final.startswith("e="):
-            raise ChallengeError(f"{name}: the server refuses: {final[2:200]}", "auth.refused")
+            raise ChallengeError(f"{name}: the server refuses: {final[2:]}", "auth.refused")
         client.set_server_final(final)
     except ScramException as error:
         finding = "auth.server-unproven" if "signature" in str(error).lower() else "auth.exchange-failed"
-        raise ChallengeError(f"{name}: {str(error)[:300]}", finding) from None
+        raise ChallengeError(f"{name}: {error}", finding) from None
     yield b""
 
 
 def _refuse_endless(server_first: str) -> None:
     asked = next((item[2:] for item in server_first.split(",") if item.startswith("i=")), "0")
     if not asked.isdigit() or len(asked) > 9 or int(asked) > MOST_ITERATIONS:
-        raise ChallengeError(f"SCRAM: the server asks for {asked[:20]} iterations; at most {MOST_ITERATIONS} are done")
+        raise ChallengeError(f"SCRAM: the server asks for {asked} iterations; at most {MOST_ITERATIONS} are done")
 
 
 def _asks(server_first: bytes, *, name: str) -> dict[str, str | int]:

@@ -72,20 +72,20 @@ def _step(client: Any, challenge: bytes | None) -> bytes:
         if not challenge:
             raise _ours(client.protocol, error) from None
         # A peer's malformed token reaches pyspnego's parser as any kind of exception (struct.error, IndexError, …).
-        raise ChallengeError(f"{client.protocol}: the token cannot be read: {error}"[:300]) from None
+        raise ChallengeError(f"{client.protocol}: the token cannot be read: {error}") from None
 
 
 def _unwrapped(client: Any, challenge: bytes) -> bytes:
     try:
         return bytes(client.unwrap(challenge).data)
     except Exception as error:
-        raise ChallengeError(f"GSSAPI: the server's offer cannot be read: {error}"[:300]) from None
+        raise ChallengeError(f"GSSAPI: the server's offer cannot be read: {error}") from None
 
 
 def _failed(protocol: str, error: Exception, challenge: bytes | None) -> ChallengeError:
     from spnego.exceptions import BadBindingsError, InvalidTokenError
 
-    text = " ".join(str(error).split())[:300]
+    text = " ".join(str(error).split())
     if protocol != "kerberos":
         # Before a challenge the server had no part in it; behind one, a token that makes no sense is its own.
         theirs = challenge and isinstance(error, (InvalidTokenError, BadBindingsError))
@@ -96,7 +96,7 @@ def _failed(protocol: str, error: Exception, challenge: bytes | None) -> Challen
 
 
 def _ours(protocol: str, error: Exception) -> ChallengeError:
-    text = " ".join(str(error).split())[:300]
+    text = " ".join(str(error).split())
     return ChallengeError(f"{protocol}: this machine cannot make the answer: {text}", "auth.client-failed")
 
 

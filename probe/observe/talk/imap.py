@@ -8,7 +8,7 @@ from probe.observe import logon
 from probe.observe.connection import Connection
 from probe.observe.dialect.imap import Answer, Malformed, Part, Untagged, literal_octets, tagged, text_of, untagged
 from probe.observe.job import Job
-from probe.observe.journal import Journal
+from probe.observe.journal import QUOTED, Journal
 from probe.observe.sasl import Answers, Credentials, hidden
 from probe.observe.trouble import Stopped, stop
 
@@ -115,14 +115,18 @@ class ImapTalk:
         found = tagged(line)
         if found is None or found[0] != tag:
             _raise_bye(verb, items)
-            raise stop("protocol.malformed", f"{verb}: not the answer to {tag}: {text_of(line[:80])!r}", text_of(line))
+            raise stop(
+                "protocol.malformed",
+                f"{verb}: not the answer to {tag}: {self._journal.brief(text_of(line), QUOTED)!r}",
+                text_of(line),
+            )
         return Answer(found[1], found[2], tuple(items), self._journal.now)
 
     def _untagged(self, parts: Sequence[Part], verb: str) -> Untagged:
         try:
             item = untagged(parts)
         except Malformed as error:
-            raise stop("protocol.malformed", f"{verb}: {error}") from None
+            raise stop("protocol.malformed", f"{verb}: {self._journal.brief(str(error), QUOTED)}", str(error)) from None
         if self._tls_wanted and not self.connection.is_tls and item.kind not in _BEFORE_TLS | {"PREAUTH"}:
             raise stop("protocol.unsolicited", f"{verb}: the server sent {item.kind} data before TLS", item.text)
         return item

@@ -10,7 +10,7 @@ from probe.observe import logon
 from probe.observe.connection import Connection
 from probe.observe.dialect.pop3 import Malformed, Response, response, unstuffed
 from probe.observe.job import Job
-from probe.observe.journal import Journal
+from probe.observe.journal import QUOTED, Journal
 from probe.observe.sasl import Answers, Credentials, hidden
 from probe.observe.trouble import Stopped, stop
 
@@ -57,7 +57,7 @@ class Pop3Talk:
     async def _send(self, text: str, shown: str | None) -> None:
         unread = self.connection.unread()
         if unread and not unread.upper().startswith(b"-ERR"):
-            evidence = self.connection.shown(unread[:200])
+            evidence = self.connection.brief(unread)
             raise stop("protocol.unsolicited", f"{len(unread)} octets came that nothing had asked for", evidence)
         await self.connection.write(text.encode(), shown=shown)
 
@@ -66,7 +66,7 @@ class Pop3Talk:
         try:
             answer = response(first)
         except Malformed as error:
-            raise stop("protocol.malformed", f"{verb}: {error}", str(error)) from None
+            raise stop("protocol.malformed", f"{verb}: {self._journal.brief(str(error), QUOTED)}", str(error)) from None
         lines = await self._lines(verb) if multiline and answer.ok else ()
         return replace(answer, lines=lines, at=self._journal.now)
 
@@ -109,7 +109,7 @@ class Pop3Talk:
         try:
             return replace(response(line), at=self._journal.now)
         except Malformed as error:
-            raise stop("protocol.malformed", f"AUTH: {error}", str(error)) from None
+            raise stop("protocol.malformed", f"AUTH: {self._journal.brief(str(error), QUOTED)}", str(error)) from None
 
     async def _exchange(self, answers: Answers, job: Job) -> bytes:
         """Answer each challenge; the line that ends the exchange."""

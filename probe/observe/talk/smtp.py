@@ -13,7 +13,7 @@ from probe.observe.connection import Connection
 from probe.observe.connection.bridge import Bridge
 from probe.observe.dialect.smtp import Malformed, Reply, ReplyReader, TooLong, dot_stuffed
 from probe.observe.job import Job
-from probe.observe.journal import Journal
+from probe.observe.journal import QUOTED, Journal
 from probe.observe.sasl import Answers, hidden
 from probe.observe.trouble import stop
 
@@ -85,7 +85,7 @@ class SmtpTalk:
         unread = self.connection.unread()
         if not unread:
             return
-        shown = self.connection.shown(unread[:200])
+        shown = self.connection.brief(unread)
         if unread.startswith(b"421"):
             raise stop("smtp.unavailable", f"before {verb}: the server said good-bye: {shown.strip()}", shown)
         raise stop("protocol.unsolicited", f"before {verb}: {len(unread)} octets came that nothing had asked for", shown)
@@ -96,7 +96,7 @@ class SmtpTalk:
             while not reader.add(await self.connection.read_line(verb)):
                 pass
         except Malformed as error:
-            raise stop("protocol.malformed", f"{verb}: {error}", str(error)) from None
+            raise stop("protocol.malformed", f"{verb}: {self._journal.brief(str(error), QUOTED)}", str(error)) from None
         except TooLong as error:
             raise stop("protocol.too-long", f"{verb}: {error}") from None
         return reader.reply()
