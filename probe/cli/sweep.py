@@ -32,7 +32,7 @@ def sweep(
     """Delete the probe's own leftovers from PROFILE's mailbox (IMAP4), never anyone else's mail.
 
     Exit status: 0 when nothing of ours is left over, 1 when something stays or a message is missing, 2 when the mailbox
-    cannot be read.
+    cannot be read, 3 when a message could not be read by an error of our own.
     """
     from probe import sweeping
     from probe.roundtrip import load_profile
@@ -46,6 +46,8 @@ def sweep(
     _out.write((_json(swept) if output == "json" else _text(swept, dry_run)) + "\n", machine=output == "json")
     if swept.report.verdict in ("critical", "unknown"):
         return swept.report.exit_code
+    if swept.leftovers.stumbled:
+        return 3
     return 1 if swept.missing or swept.leftovers.kept else 0
 
 
@@ -61,6 +63,7 @@ def _json(swept: "sweeping.Swept") -> str:
             "kept": swept.leftovers.kept,
             "too_young": swept.leftovers.too_young,
             "foreign": swept.leftovers.foreign,
+            "stumbled": swept.leftovers.stumbled,
             "missing": [asdict(entry) for entry in swept.missing],
             "report": report_to_json(swept.report),
         },
@@ -76,6 +79,8 @@ def _text(swept: "sweeping.Swept", dry_run: bool) -> str:
         return f"{headline(swept.report)}\n  {safe(failed or '')}"
     found, verb = swept.leftovers, "would delete" if dry_run else "could not delete"
     lines = [f"deleted {len(found.deleted)}, too young {len(found.too_young)}, not ours {found.foreign}"]
+    if found.stumbled:
+        lines.append(f"  could not read {found.stumbled}: an error of the probe's own; please report it, the others were looked at")
     lines += [f"  {verb} {marker}" for marker in found.kept]
     lines += [f"  missing {safe(entry.marker)}: sent {safe(entry.sent)} to {safe(entry.recipient)}" for entry in swept.missing]
     return "\n".join(lines)

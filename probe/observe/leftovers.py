@@ -2,23 +2,26 @@
 
 Another installation's messages, and anything whose proof does not hold, are counted and left alone. Anybody may send mail that
 carries markers: what the outbox names is looked for first, then the newest; each is parsed once; number and octets are bounded.
+Where SEARCH is refused or finds nothing, the newest headers are looked through.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from probe.message import MARKER_HEADER, MARKER_PREFIX, MESSAGE_OCTETS, Proof, Sent, read, recognise
+from probe.message import MARKER_HEADER, MARKER_PREFIX, Proof, Sent, carries_marker, read, recognise
 from probe.observe.dialect import imap
+from probe.observe.fetching import fetch_whole, uid_and_octets
 from probe.observe.job import Job, Side
 from probe.observe.journal import Journal
-from probe.observe.legs.imap import Session, Settings, open_session, uid_and_octets
+from probe.observe.legs.imap import Session, Settings, open_session
 from probe.observe.trouble import Stopped, stop
 
 MOST_AT_ONCE = 20
 MOST_IN_ALL = 1_000
 MOST_OCTETS = 64 * 1024 * 1024
 MOST_KNOWN = 100
+MOST_NEWEST = 200
 LOOK_SECONDS = 0.5
 
 
@@ -31,9 +34,12 @@ class Leftovers:
     too_young: list[str] = field(default_factory=list)
     foreign: int = 0
     octets: int = 0
+    # Messages over which our own code stumbled: whoever wrote them, ours behind them are still looked for.
+    stumbled: int = 0
     # When set, every other message is left alone.
     only: str | None = None
     # By marker, seconds from the Date we gave the message to its last Received header: its true delay, however late we look.
+    # Only of what the outbox expects: an old message that somebody sends again is no delivery.
     delays: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -52,6 +58,7 @@ async def sweep(job: Job, journal: Journal, side: Side, settings: Settings, *, o
             for folder in session.folders:
                 await _sweep_folder(job, session, folder.name, older_than, dry_run, found)
             stage.facts |= {"deleted": found.deleted, "kept": found.kept, "too_young": found.too_young, "foreign": found.foreign}
+            stage.facts |= {"stumbled": found.stumbled} if found.stumbled else {}
             stage.facts["delays"] = {marker: round(seconds, 3) for marker, seconds in found.delays.items()}
     except Stopped:
         pass
@@ -86,24 +93,43 @@ async def _sweep_folder(job: Job, session: Session, folder: str, older_than: tim
     selected = await session.talk.command(f"SELECT {imap.mailbox(folder)}")
     if not selected.ok:
         return
-    for uids in _in_pieces(await _search(session, folder, [found.only] if found.only else list(job.known)[:MOST_KNOWN])):
+    for uids in _in_pieces(await _search(job, session, folder, selected, found.only)):
         if found.octets > MOST_OCTETS:
             raise stop("imap.search-refused", f"{folder}: more than 64 MiB of mail that carries markers; swept in part")
         job.renew(session.talk.connection)
         await _sweep_some(job, session, uids, older_than, dry_run, found)
 
 
-async def _search(session: Session, folder: str, known: list[str]) -> list[int]:
-    """UIDs of what may be ours: first what we know of, then the newest that carry any marker."""
-    wanted = [*known, MARKER_PREFIX]
-    answers = await session.talk.flight([f"UID SEARCH HEADER {MARKER_HEADER} {marker}" for marker in wanted])
-    if not answers[-1].ok:
-        raise stop("imap.search-refused", f"SEARCH in {folder}: {answers[-1].status} {answers[-1].text}", answers[-1].text)
-    found: dict[int, None] = {}
-    for answer in answers:
-        numbers = [uid for item in answer.of("SEARCH") for uid in imap.search_numbers(item, MOST_IN_ALL)]
-        found |= dict.fromkeys(sorted(numbers, reverse=True))
-    return list(found)[:MOST_IN_ALL]
+async def _search(job: Job, session: Session, folder: str, selected: imap.Answer, only: str | None) -> list[int]:
+    """UIDs of what may be ours: first what we know of, the latest first, then the newest that carry any marker."""
+    known = [only] if only else list(job.known)[: -MOST_KNOWN - 1 : -1]
+    keys = [*(f"HEADER {MARKER_HEADER} {marker}" for marker in (*known, MARKER_PREFIX)), f"SUBJECT {MARKER_PREFIX}"]
+    answers = await session.talk.flight([f"UID SEARCH {key}" for key in keys])
+    hits = [sorted(_hits(answer), reverse=True)[:MOST_IN_ALL] for answer in answers]
+    # Header fields may have been removed, and some servers' SEARCH finds nothing by header.
+    if not all(hits[: len(known)]) or not any(hits):
+        fetched = await _newest(session, selected)
+        if not answers[len(known)].ok and fetched is None:
+            raise stop("imap.search-refused", f"SEARCH in {folder}: {answers[-2].status} {answers[-2].text}", answers[-2].text)
+        hits.append(fetched or [])
+    return list(dict.fromkeys(uid for some in hits for uid in some))[:MOST_IN_ALL]
+
+
+def _hits(answer: imap.Answer) -> list[int]:
+    return [uid for item in answer.of("SEARCH") for uid in imap.search_numbers(item, MOST_IN_ALL)] if answer.ok else []
+
+
+async def _newest(session: Session, selected: imap.Answer) -> list[int] | None:
+    """UIDs of the newest messages whose header carries a marker, newest first; None where the server refuses to show headers."""
+    exists = next((item.number or 0 for item in selected.of("EXISTS")), 0)
+    if not exists:
+        return []
+    fields = f"SUBJECT MESSAGE-ID {MARKER_HEADER.upper()}"
+    newest = f"{max(1, exists - MOST_NEWEST + 1)}:{exists}"
+    answer = await session.talk.command(f"FETCH {newest} (UID BODY.PEEK[HEADER.FIELDS ({fields})])")
+    pairs = map(uid_and_octets, answer.of("FETCH"))
+    found = {uid for uid, octets in pairs if uid is not None and octets is not None and carries_marker(octets, MARKER_PREFIX)}
+    return sorted(found, reverse=True) if answer.ok else None
 
 
 def _in_pieces(uids: list[int]) -> Iterator[list[int]]:
@@ -112,25 +138,33 @@ def _in_pieces(uids: list[int]) -> Iterator[list[int]]:
 
 async def _sweep_some(job: Job, session: Session, uids: list[int], older_than: timedelta, dry_run: bool, found: Leftovers) -> None:
     """Fetch, prove, and delete exactly the UIDs that were proven in this session."""
-    wanted = ",".join(map(str, uids))
-    answer = await session.talk.command(f"UID FETCH {wanted} (UID BODY.PEEK[]<0.{MESSAGE_OCTETS}>)")
+    answer = await fetch_whole(session.talk, uids)
     doomed: dict[int, str] = {}
     for uid, octets in map(uid_and_octets, answer.of("FETCH")):
         if uid not in uids or octets is None:
             continue
         found.octets += len(octets)
-        ours = recognise(read(octets), key=job.prove_key, known=job.known)
+        ours = _recognised(job, octets, found)
         if ours is None or found.only not in (None, ours[0].marker):
             found.foreign += 1
         elif not _is_older(ours[0], job.utc_now(), older_than):
             found.too_young.append(ours[0].marker)
         else:
             doomed[uid] = ours[0].marker
-            found.delays[ours[0].marker] = _delay(*ours)
+            if ours[0].marker in job.known:
+                found.delays[ours[0].marker] = _delay(*ours)
     if dry_run or not {"UIDPLUS", "IMAP4REV2"} & set(session.capabilities):
         found.kept += doomed.values()
     elif doomed:
         await _expunge(session, doomed, found)
+
+
+def _recognised(job: Job, octets: bytes, found: Leftovers) -> tuple[Sent, Proof] | None:
+    try:
+        return recognise(read(octets), key=job.prove_key, known=job.known)
+    except Exception:
+        found.stumbled += 1
+        return None
 
 
 async def _expunge(session: Session, doomed: dict[int, str], found: Leftovers) -> None:

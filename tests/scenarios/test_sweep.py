@@ -3,16 +3,22 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from probe import run, sweeping
 from probe.keep import outbox
-from probe.sandbox import Sandbox
+from probe.message import Letter, read
+from probe.observe import leftovers
+from probe.roundtrip import load_profile
+from probe.sandbox import Sandbox, imap
 
 ROOT = Path(__file__).parent.parent.parent
 NEIGHBOUR = b"From: friend@x.test\r\nSubject: lunch?\r\n\r\nsubmission-probe-aaaaaaaaaaaaaaaaaaaaaaaaaa\r\n"
@@ -176,3 +182,80 @@ async def test_mail_from_anybody_neither_stops_a_sweep_nor_is_deleted(tmp_path: 
     code, text = await desk.run("run", str(desk.profile))
     assert code == 0, text
     assert desk.inbox() == [NEIGHBOUR, *foreign]
+
+
+@pytest.fixture
+def here(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A desk whose sweeps run in this process."""
+    desk = Desk(tmp_path, sandbox)
+    monkeypatch.setenv("PROBE_SANDBOX_PASSWORD", sandbox.password)
+    monkeypatch.setenv("SUBMISSION_PROBE_STATE", str(desk.state))
+    return desk
+
+
+async def _swept(desk: Desk) -> sweeping.Swept:
+    return await sweeping.sweep(load_profile(str(desk.profile), {}), older_than=timedelta(0), dry_run=False)
+
+
+@pytest.mark.parametrize("reply", ["BAD Command Argument Error. 11", "OK SEARCH completed"])
+async def test_a_search_that_is_refused_or_finds_nothing_hides_no_leftover(
+    here: Desk, monkeypatch: pytest.MonkeyPatch, reply: str
+) -> None:
+    async def answer(server: imap.Imap, tag: str, _words: object, _uid: bool) -> None:
+        await server._say(f"{tag} {reply}")
+
+    code, text = await here.run("run", str(here.profile), "--no-delete")
+    assert code == 0, text
+    monkeypatch.setitem(imap._COMMANDS, "SEARCH", answer)
+    swept = await _swept(here)
+    assert len(swept.leftovers.deleted) == 1 and here.inbox() == [NEIGHBOUR]
+
+
+async def test_a_leftover_without_our_fields_is_swept(here: Desk) -> None:
+    code, text = await here.run("run", str(here.profile), "--no-delete")
+    assert code == 0, text
+    inbox = here.sandbox.mailboxes[here.sandbox.username].folders["INBOX"]
+    head, _, body = inbox.messages.pop().raw.partition(b"\r\n\r\n")
+    inbox.add(re.sub(rb"(?m)^X-[^\r]*\r\n(?:[ \t][^\r]*\r\n)*", b"", head + b"\r\n") + b"\r\n" + body)
+    swept = await _swept(here)
+    assert len(swept.leftovers.deleted) == 1 and here.inbox() == [NEIGHBOUR]
+
+
+async def test_an_error_of_our_own_over_one_mail_stops_no_sweep(here: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, text = await here.run("run", str(here.profile), "--no-delete")
+    assert code == 0, text
+    odd = b"X-Submission-Probe: submission-probe-" + b"c" * 26 + b"\r\nSubject: odd\r\n\r\n"
+    here.sandbox.mailboxes[here.sandbox.username].folders["INBOX"].add(odd)
+
+    def stumble(raw: bytes) -> Letter:
+        if raw == odd:
+            raise RecursionError
+        return read(raw)
+
+    monkeypatch.setattr(leftovers, "read", stumble)
+    swept = await _swept(here)
+    assert swept.leftovers.stumbled == 1 and len(swept.leftovers.deleted) == 1
+    assert here.inbox() == [NEIGHBOUR, odd]
+
+
+async def test_an_old_message_that_comes_again_is_deleted_and_is_no_late_delivery(here: Desk) -> None:
+    code, text = await here.run("run", str(here.profile), "--no-delete")
+    assert code == 0, text
+    # It was seen, so that nothing in the outbox expects it.
+    assert outbox.entries(here.state) == []
+    swept = await _swept(here)
+    assert len(swept.leftovers.deleted) == 1 and swept.leftovers.delays == {}
+
+
+async def test_a_server_that_refuses_parts_of_messages_is_read_and_swept(here: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse_parts(server: imap.Imap, tag: str, words: list[Any], uid: bool) -> None:
+        if "<0" in str(words):
+            await server._say(f'{tag} BAD Protocol Error: "Unsupported partial fetch".')
+        else:
+            await imap.Imap._fetch(server, tag, words, uid)
+
+    monkeypatch.setitem(imap._COMMANDS, "FETCH", refuse_parts)
+    report = await run(str(here.profile), delete=False)
+    assert report.verdict == "ok", report.findings
+    swept = await _swept(here)
+    assert len(swept.leftovers.deleted) == 1 and here.inbox() == [NEIGHBOUR]

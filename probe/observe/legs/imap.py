@@ -11,6 +11,7 @@ from probe.message import MESSAGE_OCTETS
 from probe.observe import find, logon, reach
 from probe.observe.dialect import exchange, imap
 from probe.observe.dialect.imap import Answer, Untagged
+from probe.observe.fetching import fetch_whole, uid_and_octets
 from probe.observe.find import Candidate
 from probe.observe.job import Accepted, Job, Side
 from probe.observe.journal import Journal, Stage
@@ -296,7 +297,8 @@ async def _look_into(job: Job, session: Session, folder: Folder, *, search: bool
     session.selected = folder.name
     if not answers[0].ok:
         return []
-    if _renewed(folder, answers[0]) or fetch is None:
+    refused = whole and not answers[-1].ok
+    if _renewed(folder, answers[0]) or fetch is None or refused:
         return await _search(job, session, folder, answers[0])
     return await _candidates(job, session, folder, answers[-1].of("FETCH"), answers[-1].at, whole)
 
@@ -356,20 +358,9 @@ async def _candidates(
 
 
 async def _whole(session: Session, uid: int) -> bytes:
-    answer = await session.talk.command(f"UID FETCH {uid} (UID BODY.PEEK[]<0.{MESSAGE_OCTETS}>)")
+    answer = await fetch_whole(session.talk, [uid])
     pairs = [uid_and_octets(item) for item in answer.of("FETCH")]
     return next((octets for answered, octets in pairs if answered == uid and octets is not None), b"")
-
-
-def uid_and_octets(item: Untagged) -> tuple[int | None, bytes | None]:
-    """UID and message (or header) octets of a FETCH response. Raises Stopped for one that cannot be read."""
-    try:
-        attributes = imap.fetched(item)
-    except imap.Malformed as error:
-        raise stop("protocol.malformed", f"FETCH: {error}", item.text) from None
-    uid = attributes.get("UID")
-    body = next((value for name, value in attributes.items() if name.startswith("BODY[")), None)
-    return uid if isinstance(uid, int) else None, imap.octets_of(body)
 
 
 # -- verify and delete -------------------------------------------------------------------------------------------

@@ -1,0 +1,41 @@
+"""Messages of an IMAP4 mailbox by UID, each up to the limit that is looked at, whatever the server makes of parts of messages."""
+
+from collections.abc import Sequence
+
+from probe.message import MESSAGE_OCTETS
+from probe.observe.dialect import imap
+from probe.observe.dialect.imap import Answer, Untagged
+from probe.observe.talk.imap import ImapTalk
+from probe.observe.trouble import stop
+
+
+async def fetch_whole(talk: ImapTalk, uids: Sequence[int]) -> Answer:
+    """FETCH of these messages; where parts of messages are refused (RFC 3501 section 6.4.5), of those that are small."""
+    wanted = ",".join(map(str, uids))
+    answer = await talk.command(f"UID FETCH {wanted} (UID BODY.PEEK[]<0.{MESSAGE_OCTETS}>)")
+    if answer.ok:
+        return answer
+    sized = (await talk.command(f"UID FETCH {wanted} (UID RFC822.SIZE)")).of("FETCH")
+    small = [uid for uid, octets in map(_uid_and_size, sized) if uid in uids and octets <= MESSAGE_OCTETS]
+    return await talk.command(f"UID FETCH {','.join(map(str, small))} (UID BODY.PEEK[])") if small else answer
+
+
+def _uid_and_size(item: Untagged) -> tuple[int | None, int]:
+    attributes = _attributes(item)
+    uid, octets = attributes.get("UID"), attributes.get("RFC822.SIZE")
+    return uid if isinstance(uid, int) else None, octets if isinstance(octets, int) else 0
+
+
+def uid_and_octets(item: Untagged) -> tuple[int | None, bytes | None]:
+    """UID and message (or header) octets of a FETCH response. Raises Stopped for one that cannot be read."""
+    attributes = _attributes(item)
+    uid = attributes.get("UID")
+    body = next((value for name, value in attributes.items() if name.startswith("BODY[")), None)
+    return uid if isinstance(uid, int) else None, imap.octets_of(body)
+
+
+def _attributes(item: Untagged) -> dict[str, object]:
+    try:
+        return imap.fetched(item)
+    except imap.Malformed as error:
+        raise stop("protocol.malformed", f"FETCH: {error}", item.text) from None
