@@ -7,10 +7,9 @@ Every call is short and bounded (connect, statement and network time-outs), sinc
 """
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,7 +25,16 @@ CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 5
 LOOK_SECONDS = 0.2
 # A dead machine's connection, and with it its lease, is gone after about half a minute.
-_NETWORK = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 10_000}
+_SETTINGS: dict[str, Any] = {
+    "connect_timeout": CONNECT_SECONDS, "application_name": "submission-probe",
+    "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 10_000,
+}  # fmt: skip
+# Said once connected: as `options` of the connection it would replace the user's own, a search_path among them. A lease is an open
+# transaction, which no limit of the server may end (transaction_timeout: PostgreSQL 17).
+_LIMITS = """
+select set_config(name, case name when 'statement_timeout' then %s else '0' end, false) from pg_settings
+where name in ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
+"""
 
 SCHEMA = """
 create table if not exists submission_probe_key (one boolean primary key default true check (one), key bytea not null);
@@ -38,6 +46,7 @@ create table if not exists submission_probe_refusal (
 create table if not exists submission_probe_run (
     id text primary key, profile text not null, vantage text not null, started timestamptz not null, verdict text not null,
     failed_stage text, seconds double precision not null, delivery_seconds double precision, report bytea not null);
+create table if not exists submission_probe_mailbox (mailbox text primary key, holder text not null default '');
 create index if not exists submission_probe_run_started on submission_probe_run (started);
 create index if not exists submission_probe_run_profile on submission_probe_run (profile, started desc);
 """
@@ -78,7 +87,9 @@ class Postgres:
 
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
-            self._connection = psycopg.connect(self._conninfo, autocommit=True, **_settings("submission-probe"))
+            connection = psycopg.connect(self._conninfo, autocommit=True, **_SETTINGS)
+            connection.execute(_LIMITS, [str(STATEMENT_SECONDS * 1000)])
+            self._connection = connection
         return self._connection
 
     def _close(self) -> None:
@@ -106,21 +117,24 @@ class Postgres:
 
     @asynccontextmanager
     async def _leased(self, mailbox: str, holder: str, until: float) -> AsyncIterator[None]:
-        """An advisory lock of a session: the server frees it when the connection ends, however the holder ends.
+        """A lock on a row of ours: the server frees it when the connection ends, however the holder ends.
 
-        https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+        No advisory lock: any role of the database may take one, and every role sees their numbers (view pg_locks). A row is locked,
+        and its holder named, only by a role that may update the table.
+        https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-ROWS
         """
-        number = int.from_bytes(hashlib.sha256(f"submission-probe {mailbox}".encode()).digest()[:8], "big", signed=True)
-        try:
-            # The name by which others see who holds it.
-            connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True, **_settings(holder))
-        except psycopg.Error as error:
-            raise Held(f"nobody can say: PostgreSQL: {_words(error)}") from None
-        async with connection:
-            while not await _got(connection, number):
-                if asyncio.get_running_loop().time() >= until:
-                    raise Held(await _holder(connection, number) or "another run")
-                await asyncio.sleep(LOOK_SECONDS)
+        async with AsyncExitStack() as stack:
+            try:
+                connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True, **_SETTINGS)
+                stack.push_async_callback(connection.close)  # not a commit: the connection may be lost by then
+                await connection.execute(_LIMITS, [str(STATEMENT_SECONDS * 1000)])
+                await connection.execute("insert into submission_probe_mailbox values (%s) on conflict do nothing", [mailbox])
+                while not await _got(connection, mailbox, holder):
+                    if asyncio.get_running_loop().time() >= until:
+                        raise Held(await _holder(connection, mailbox) or "another run")
+                    await asyncio.sleep(LOOK_SECONDS)
+            except psycopg.Error as error:
+                raise Held(f"nobody can say: PostgreSQL: {_words(error)}") from None
             yield
 
     def put(self, entry: Entry) -> None:
@@ -195,28 +209,30 @@ class Postgres:
         self.execute("delete from submission_probe_run where started < %s", [oldest])
 
 
-def _settings(name: str) -> dict[str, Any]:
-    options = f"-c statement_timeout={STATEMENT_SECONDS * 1000}"
-    return {"connect_timeout": CONNECT_SECONDS, "application_name": name[:63], "options": options, **_NETWORK}
-
-
 def _account(whose: str, username: str) -> list[str]:
     return [whose.lower(), username.lower()]
 
 
-async def _got(connection: psycopg.AsyncConnection[Any], number: int) -> bool:
-    row = await (await connection.execute("select pg_try_advisory_lock(%s)", [number])).fetchone()
-    return bool(row and row[0])
+async def _got(connection: psycopg.AsyncConnection[Any], mailbox: str, holder: str) -> bool:
+    """Lock the row and keep it in an open transaction. The holder's name is committed first, so that others can read it."""
+    if not await _locked(connection, mailbox):
+        return False
+    await connection.execute("update submission_probe_mailbox set holder = %s where mailbox = %s", [holder, mailbox])
+    await connection.execute("commit")
+    return await _locked(connection, mailbox)
 
 
-async def _holder(connection: psycopg.AsyncConnection[Any], number: int) -> str | None:
-    """The application name of the session that has the lock: a 64-bit key is shown in two halves (view pg_locks)."""
-    high, low = (number >> 32) & 0xFFFFFFFF, number & 0xFFFFFFFF
-    found = await connection.execute(
-        "select application_name from pg_locks join pg_stat_activity using (pid)"
-        " where locktype = 'advisory' and granted and classid::bigint = %s and objid::bigint = %s and objsubid = 1",
-        [high, low],
-    )
+async def _locked(connection: psycopg.AsyncConnection[Any], mailbox: str) -> bool:
+    await connection.execute("begin")
+    found = await connection.execute("select from submission_probe_mailbox where mailbox = %s for update skip locked", [mailbox])
+    if found.rowcount == 1:
+        return True
+    await connection.execute("rollback")
+    return False
+
+
+async def _holder(connection: psycopg.AsyncConnection[Any], mailbox: str) -> str | None:
+    found = await connection.execute("select holder from submission_probe_mailbox where mailbox = %s", [mailbox])
     row = await found.fetchone()
     return str(row[0]) if row and row[0] else None
 

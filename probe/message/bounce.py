@@ -30,21 +30,26 @@ class Bounce:
         return self.action == "failed"
 
 
-def is_report(letter: Letter) -> bool:
+def is_report(letter: Letter, sender: str) -> bool:
     """Whether a mail system wrote this, not a person nor ourselves: a report, an automatic answer, a null return path.
 
+    `sender` is whom our own messages are from: a probe may well send as postmaster.
     RFC 3464 section 2, RFC 3834 section 5, RFC 5321 section 4.5.5.
     """
     header = letter.header
-    if header.get_content_type() == "multipart/report" or value(header, "X-Failed-Recipients"):
+    if header.get_content_type() == "multipart/report" or value(header, "X-Failed-Recipients") or _has_null_path(header):
         return True
-    if value(header, "Return-Path") == "<>" or any(_ROBOTS.match(sender) for sender in addresses(header, "From")):
+    if any(_ROBOTS.match(other) for other in addresses(header, "From") - {sender.lower()}):
         return True
-    submitted = value(header, "Auto-Submitted").lower().partition(";")[0].strip()
+    submitted = re.match(r"[a-z-]*", value(header, "Auto-Submitted").lower())
     # Our own message says auto-generated.
-    return submitted.startswith(("auto-replied", "auto-notified")) or bool(
+    return (submitted is not None and submitted[0] not in ("", "no", "auto-generated")) or bool(
         value(header, "X-Autoreply") or value(header, "X-Autorespond") or value(header, "Precedence").lower() == "auto_reply"
     )
+
+
+def _has_null_path(header: Message) -> bool:
+    return bool(re.fullmatch(r"<\s*>", value(header, "Return-Path")))
 
 
 def bounce(letter: Letter) -> Bounce | None:
@@ -63,7 +68,7 @@ def bounce(letter: Letter) -> Bounce | None:
 
 def _is_of_mailer(header: Message) -> bool:
     robots = any(_ROBOTS.match(sender) for sender in addresses(header, "From"))
-    return robots or bool(value(header, "X-Failed-Recipients")) or value(header, "Return-Path") == "<>"
+    return robots or bool(value(header, "X-Failed-Recipients")) or _has_null_path(header)
 
 
 def _status_of(body: bytes) -> Bounce:

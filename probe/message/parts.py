@@ -4,10 +4,12 @@ The email package parses nested messages by recursion, and one mail of 64 KB fro
 one header at a time, and the walk through the parts is a loop.
 """
 
+import codecs
 import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.errors import MessageError
 from email.header import decode_header
 from email.message import Message
 from email.parser import BytesHeaderParser
@@ -21,6 +23,12 @@ MOST_PARTS = 40
 MOST_FIELDS = 2_000
 HEADER_OCTETS = 196_608
 MOST_TEXT = 65_536
+# Octets of one field that are read. The email package takes minutes over 190 KB of semicolons in a Content-Type.
+FIELD_OCTETS = 4_000
+# Comments in an address field (RFC 5322 section 3.2.2); each level costs the email package two levels of recursion.
+MOST_COMMENTS = 20
+# Decoders whose time grows with the square of the text, or that only Python knows.
+_NO_CHARSETS = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"}
 
 _FIELD_LINE = re.compile(rb"[!-9;-~]{1,200}[ \t]*:")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
@@ -38,10 +46,9 @@ class Part:
 
     def text(self) -> str:
         """The decoded text; of HTML, what a reader would see."""
-        charset = self.header.get_content_charset() or "utf-8"
         octets = _decoded(self.header, self.body)[: MOST_TEXT * 4]
         try:
-            text = octets.decode(charset, "replace")
+            text = octets.decode(_charset(self.header), "replace")
         except (LookupError, ValueError):
             text = octets.decode("utf-8", "replace")
         return _visible(text[:MOST_TEXT]) if self.kind == "text/html" else text[:MOST_TEXT]
@@ -91,7 +98,7 @@ def _below(header: Message, body: bytes, inside: int) -> list[tuple[Message, byt
     if kind == "message/rfc822":
         own, inner, _ = _split(_decoded(header, body).lstrip(b"\r\n"))
         return [(own, inner, inside + 1)]
-    boundary = header.get_boundary()
+    boundary = _boundary(header)
     if not kind.startswith("multipart/") or not boundary or len(boundary) > 200:
         return None
     line = re.compile(rb"(?:^|\r?\n)--" + re.escape(boundary.encode("utf-8", "replace")) + rb"(?:--)?[ \t]*(?=\r?\n|$)")
@@ -117,7 +124,26 @@ def _split(octets: bytes) -> tuple[Message, bytes, bool]:
     fits = len(head) <= HEADER_OCTETS and head.count(b"\n") <= MOST_FIELDS * 2
     # compat32 never raises on rubbish in headers, where the modern policy's header registry may.
     header = BytesHeaderParser(policy=compat32).parsebytes(head[:HEADER_OCTETS] if fits else b"")
+    if len(str(header.get("Content-Type", ""))) > FIELD_OCTETS:
+        del header["Content-Type"]
+        fits = False
     return header, body, fits
+
+
+def _boundary(header: Message) -> str | None:
+    """The boundary of a multipart; None where there is none, or its parameters cannot be read (RFC 2231)."""
+    try:
+        return header.get_boundary()
+    except (ValueError, LookupError):
+        return None
+
+
+def _charset(header: Message) -> str:
+    """The charset to decode with. Raises LookupError or ValueError for one that is unknown or costs too much."""
+    charset = (header.get_content_charset() or "utf-8")[:40]
+    if codecs.lookup(charset).name.replace("_", "-") in _NO_CHARSETS:
+        raise LookupError(charset)
+    return charset
 
 
 def _decoded(header: Message, body: bytes) -> bytes:
@@ -147,24 +173,27 @@ def _visible(markup: str) -> str:
 
 
 def value(header: Message, name: str) -> str:
-    """The first field of that name: encoded words decoded (RFC 2047), blanks folded into one; empty where there is none."""
-    given = header.get(name)
-    if given is None:
-        return ""
-    folded = " ".join(str(given)[:4000].split())
+    """The first field of that name: encoded words decoded (RFC 2047), UTF-8 as it stands (RFC 6532), blanks folded into one; empty
+    where there is none."""
+    given = next((str(raw) for field, raw in header.raw_items() if field.lower() == name.lower()), "")
+    octets = given[:FIELD_OCTETS].encode("utf-8", "surrogateescape")
+    folded = " ".join(octets.decode("utf-8", "replace").split())
     try:
         pieces = decode_header(folded) if "=?" in folded else [(folded, None)]
         text = "".join(
-            piece if isinstance(piece, str) else piece.decode(charset or "latin-1", "replace") for piece, charset in pieces
+            piece if isinstance(piece, str) else piece.decode(charset or "utf-8", "replace") for piece, charset in pieces
         )
-    except (ValueError, LookupError, IndexError):
+    except (ValueError, LookupError, IndexError, MessageError):
         return folded
     return " ".join(text.split())
 
 
 def addresses(header: Message, name: str) -> set[str]:
-    """The addresses of a field, lower case."""
-    return {address.lower() for _, address in getaddresses([value(header, name)])[:50] if address}
+    """The addresses of a field, lower case; none of a field with more comments than people write."""
+    given = value(header, name)
+    if given.count("(") > MOST_COMMENTS:
+        return set()
+    return {address.lower() for _, address in getaddresses([given])[:50] if address}
 
 
 def is_forwarded(header: Message) -> bool:

@@ -34,6 +34,8 @@ _TAG = re.compile(r"\s*(?:\[[^\]]{1,60}\]|\*+[^*]{1,60}\*+|\{[^}]{1,60}\}|\([^)]
 _FILTER = re.compile(
     r"x-(spam|amavis|virus|barracuda|quarantine|rspamd|bogosity|antispam|mailscanner|ironport|proofpoint)", re.IGNORECASE
 )
+# Fields such as X-Spam-Status stand on all mail of a server that scans; what they say tells.
+_CAUGHT = re.compile(r"\s*(yes|true|spam|infected|virus|bad|alert)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,12 @@ def prove(letter: Letter, *, key: bytes, expected: Sent) -> Proof:
     """Say whether this is our message of that marker, sender, recipient and instant, and what became of it. Never raises."""
     proof = sign(key, expected)
     header, inside, proven_by = _where_proven(letter, expected, proof)
-    what = _what(letter, header, inside, expected, proven_by)
+    text = _state_of_text(letter, inside, text_of(expected, proof))
+    what = _what(letter, header, inside, expected, proven_by, text)
     return Proof(
         what=what,
         proven_by=proven_by if what == "ours" else None,
-        text=_state_of_text(letter, inside, text_of(expected, proof)),
+        text=text,
         enclosed=inside > 0,
         subject=_state_of_subject(header, expected.marker),
         message_id_changed=value(header, "Message-ID") != message_id_of(expected.marker, expected.sender),
@@ -138,15 +141,34 @@ def _where_proven(letter: Letter, expected: Sent, proof: str) -> tuple[Message, 
     return letter.header, 0, None
 
 
-def _what(letter: Letter, header: Message, inside: int, expected: Sent, proven_by: str | None) -> str:
-    if is_report(letter):
+def _what(letter: Letter, header: Message, inside: int, expected: Sent, proven_by: str | None, text: str) -> str:
+    if is_report(letter, expected.sender):
         return "bounce" if bounce(letter) else "answer"
-    if is_forwarded(letter.header):
+    own_id = message_id_of(expected.marker, expected.sender)
+    # An answer or a forward has a Message-ID of its own; some gateways add References to ours.
+    if is_forwarded(letter.header) and value(letter.header, "Message-ID") != own_id:
         return "mention"
-    if proven_by and _own_fields(header, expected) >= 2 and (not inside or _wrapped_by_a_filter(letter.header, expected)):
-        return "ours"
-    claimed = value(letter.header, MARKER_HEADER) == expected.marker and value(letter.header, PROOF_HEADER)
-    return "forged" if claimed and not proven_by and not inside else "mention"
+    if inside and not _wrapped_by_a_filter(letter, header, own_id):
+        return "mention"
+    if proven_by:
+        return "ours" if _is_own_around(header, expected, text) else "mention"
+    return "forged" if _claims_proof(letter, expected) else "mention"
+
+
+def _is_own_around(header: Message, expected: Sent, text: str) -> bool:
+    """Whether enough of our own fields stand around the proof. From and To alone are on any mail from the account to itself:
+    without Subject and Message-ID the text has to be ours and nothing else."""
+    own_id = message_id_of(expected.marker, expected.sender)
+    marked = _state_of_subject(header, expected.marker) != "replaced" or value(header, "Message-ID") == own_id
+    return _own_fields(header, expected) >= 2 and (marked or text in ("intact", "rewrapped"))
+
+
+def _claims_proof(letter: Letter, expected: Sent) -> bool:
+    """Whether an unproven message says that it is ours, by our two fields, or as a whole where they were removed."""
+    if value(letter.header, MARKER_HEADER) == expected.marker and value(letter.header, PROOF_HEADER):
+        return True
+    text = _own_text(letter, 0)
+    return expected.marker in text and bool(_PROOF.search(text)) and _own_fields(letter.header, expected) >= 3
 
 
 def _own_fields(header: Message, expected: Sent) -> int:
@@ -159,12 +181,14 @@ def _own_fields(header: Message, expected: Sent) -> int:
     ))  # fmt: skip
 
 
-def _wrapped_by_a_filter(outer: Message, expected: Sent) -> bool:
-    """Whether a filter made the message around ours: it keeps our From and To, or says what it is. A person's mail does neither."""
-    marked = any(_FILTER.match(name) for name in outer)
-    return (
-        marked + (expected.sender.lower() in addresses(outer, "From")) + (expected.recipient.lower() in addresses(outer, "To")) >= 2
-    )
+def _wrapped_by_a_filter(letter: Letter, enclosed: Message, own_id: str) -> bool:
+    """Whether the message around ours stands in its place: a filter keeps its From and says that it found something, or keeps its
+    Message-ID too. A person who forwards it, or a quarantine that reports it, writes a mail of their own."""
+    outer = letter.header
+    if not addresses(outer, "From") & addresses(enclosed, "From"):
+        return False
+    caught = any(_FILTER.match(name) and _CAUGHT.match(str(said)) for name, said in outer.raw_items())
+    return caught or value(outer, "Message-ID") == own_id
 
 
 def _proven_by(letter: Letter, header: Message, inside: int, expected: Sent, proof: str) -> str | None:

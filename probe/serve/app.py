@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from probe.report import Report
 from probe.saved import read
 from probe.serve import blackbox, origin, page
+from probe.serve.door import peer_of
 from probe.serve.keys import Keys
 from probe.serve.runner import Busy
 from probe.serve.service import Service
@@ -181,4 +182,5 @@ class _Guard:
             user, _, password = base64.b64decode(words.strip(), validate=True).decode("utf-8").partition(":")
         except (binascii.Error, UnicodeDecodeError):
             return False
-        return await self._keys.fit(self._service.web.users, user, password.encode())
+        peer = peer_of(request.scope.get("client") or "")
+        return await self._keys.fit(self._service.web.users, user, password.encode(), peer)

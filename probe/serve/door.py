@@ -70,7 +70,7 @@ class Door:
 
     def admit(self, guest: socket.socket, address: Any) -> None:
         """Note a connection that was just accepted; it has HEAD_SECONDS to say what it wants."""
-        self._visits[guest.fileno()] = visit = Visit(guest, _peer(address))
+        self._visits[guest.fileno()] = visit = Visit(guest, peer_of(address))
         visit.allow(HEAD_SECONDS)
 
     def leave(self, number: int) -> None:
@@ -95,7 +95,7 @@ class Door:
 
     def crowded(self, address: Any) -> bool:
         """Whether this peer has its share already, and no connection of it is idle; else the longest idle one leaves."""
-        peer = _peer(address)
+        peer = peer_of(address)
         share = sum(visit.peer == peer and not visit.leaving for visit in self._visits.values())
         return share >= max(1, self._most // 2) and not self._end_oldest(peer)
 
@@ -106,9 +106,9 @@ class Door:
         return oldest is not None
 
 
-def _peer(address: Any) -> str:
+def peer_of(address: Any) -> str:
     """An IPv4 address, or the network that one IPv6 host has (RFC 6177: a /64 or more)."""
-    text = str(address[0]).partition("%")[0] if isinstance(address, tuple) else str(address)
+    text = str(address[0]).partition("%")[0] if isinstance(address, (tuple, list)) else str(address)
     try:
         found = ipaddress.ip_address(text)
     except ValueError:

@@ -30,7 +30,7 @@ def told(*command: str | Path, cwd: Path = DEPLOY, **environ: str) -> str:
 
 def test_every_file_is_spoken_of_here() -> None:
     kinds = {path.relative_to(DEPLOY).parts[0] for path in DEPLOY.rglob("*") if path.is_file()}
-    more = {"icinga", "nagios"}  # tests/monitors
+    more = {"icinga", "nagios", "postgresql"}  # tests/monitors, tests/fleet
     assert kinds - more == {
         "alertmanager", "ansible", "ci", "cron", "docker", "grafana", "kubernetes", "powershell", "prometheus", "systemd",
     }  # fmt: skip
