@@ -3,6 +3,7 @@
 This is what `--dry-run` shows. A Plan holds no secret: credentials are put in when the run begins.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -71,6 +72,8 @@ class Plan:
     # Sent and left for a later `--collect`: remembered, though nobody reads it back now.
     send_only: bool = False
     stages: tuple[str, ...] = field(default=())
+    # Why this run cannot begin (a secret that cannot be had), where others go on.
+    unready: str = ""
 
     @property
     def sends(self) -> bool:
@@ -161,25 +164,42 @@ def is_slow(profile: Profile) -> bool:
     return any(source.is_slow for account in accounts for source in (account.password, account.token) if source)
 
 
+def asks_somebody(profile: Profile) -> bool:
+    """Whether somebody at the terminal may be asked: one question at a time, and as long as they take."""
+    accounts = [profile.account, *(profile.account_for(reader) for reader in profile.readers.values())]
+    return any(source.asks for account in accounts for source in (account.password, account.token) if source)
+
+
+@dataclass(slots=True)
+class _Fetching:
+    """The secrets of one run: what was fetched or could not be had, by source, and until when (monotonic clock)."""
+
+    until: float
+    fetched: dict[str, str | ProfileError] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
 def with_credentials(plan: Plan, profile: Profile) -> Plan:
-    """The plan with the secrets fetched: the last step before the first packet.
+    """The plan with the secrets fetched: the last step before the first packet. The time it took is the run's: what is left of
+    `timeout` is less by it, a person's time at a prompt excepted.
 
     Blocks while a command runs or a token is fetched (`is_slow`). Raises ProfileError with every secret that cannot be had.
     """
-    problems: list[Problem] = []
-    fetched: dict[str, str] = {}
-    submission = _credited(plan.submission, profile.account, profile, "account", problems, fetched)
+    began = time.monotonic()
+    fetching = _Fetching(began + plan.timeout)
+    submission = _credited(plan.submission, profile.account, profile, "account", fetching)
     bound = []
     for reader in plan.readers:
         where = f"readback.{reader.side.leg}.account" if reader.settings.account else "account"
-        side = _credited(reader.side, profile.account_for(reader.settings), profile, where, problems, fetched)
+        side = _credited(reader.side, profile.account_for(reader.settings), profile, where, fetching)
         bound.append(replace(reader, side=side))
-    if problems:
-        raise ProfileError(dict.fromkeys(problems))
-    return replace(plan, submission=submission, readers=tuple(bound))
+    if fetching.problems:
+        raise ProfileError(dict.fromkeys(fetching.problems))
+    spent = 0.0 if asks_somebody(profile) else time.monotonic() - began
+    return replace(plan, submission=submission, readers=tuple(bound), timeout=max(0.1, plan.timeout - spent))
 
 
-def _credited(side: Side, account: Account, profile: Profile, where: str, problems: list[Problem], fetched: dict[str, str]) -> Side:
+def _credited(side: Side, account: Account, profile: Profile, where: str, fetching: _Fetching) -> Side:
     """The side with its credentials. One source is asked once a run, however many protocols use it."""
     if account.username is None:
         return side
@@ -187,25 +207,35 @@ def _credited(side: Side, account: Account, profile: Profile, where: str, proble
         kind: Need = "ticket" if "ticket" in account.needs else "certificate"
         return replace(side, credentials=Credentials(account.username, kind=kind))
     try:
-        secret = _secret(account, profile, where, fetched)
+        secret = _secret(account, profile, where, fetching)
     except ProfileError as error:
-        problems += error.problems
+        fetching.problems += error.problems
         return side
     if any(ord(character) < 32 or ord(character) == 127 for character in secret):
         source, key = (account.password, "password") if account.password else (account.token, "token")
-        problems.append(Problem(None, None, f"{where}.{key}", f"{source} holds a control character"))
+        fetching.problems.append(Problem(None, None, f"{where}.{key}", f"{source} holds a control character"))
         return side
     return replace(side, credentials=Credentials(account.username, secret, "token" if account.token else "password"))
 
 
-def _secret(account: Account, profile: Profile, where: str, fetched: dict[str, str]) -> str:
+def _secret(account: Account, profile: Profile, where: str, fetching: _Fetching) -> str:
+    """A source that failed is not asked again either: it would be given the client's secret once a protocol."""
     name = f"{account.username} {account.password!r} {account.token!r}"
-    if name not in fetched:
-        if account.token is not None:
-            fetched[name] = resolve_token(
-                account.token, profile.base, state_directory(), key=f"{where}.token", username=account.username
-            )
-        else:
-            assert account.password is not None
-            fetched[name] = resolve_secret(account.password, profile.base, key=f"{where}.password", username=account.username)
-    return fetched[name]
+    if name not in fetching.fetched:
+        try:
+            fetching.fetched[name] = _asked(account, profile, where, fetching.until - time.monotonic())
+        except ProfileError as error:
+            fetching.fetched[name] = error
+    found = fetching.fetched[name]
+    if isinstance(found, ProfileError):
+        raise found
+    return found
+
+
+def _asked(account: Account, profile: Profile, where: str, seconds: float) -> str:
+    if account.token is not None:
+        return resolve_token(
+            account.token, profile.base, state_directory(), key=f"{where}.token", username=account.username, seconds=seconds
+        )
+    assert account.password is not None
+    return resolve_secret(account.password, profile.base, key=f"{where}.password", username=account.username, seconds=seconds)

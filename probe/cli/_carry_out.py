@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from probe.observe.connection import Pace
     from probe.plan import Plan
-    from probe.profile import Profile
+    from probe.profile import Profile, ProfileError
     from probe.report import Comparison, Report
 
 PING_SECONDS = 5.0
@@ -47,12 +47,8 @@ class Wish:
 def carry_out(profiles: Sequence["Profile"], plans: Sequence["Plan"], wish: Wish) -> int:
     """Run the plans, write every output, and return the exit status."""
     from probe.cli import _live, _show
-    from probe.lockout import with_backoff
-    from probe.plan import with_credentials
 
-    ready = [with_credentials(plan, profile) for plan, profile in zip(plans, profiles, strict=True)]
-    if not wish.try_again:
-        ready = [with_backoff(plan) for plan in ready]
+    ready = _ready(plans, profiles, wish)
     if wish.jitter:
         time.sleep(random.uniform(0, wish.jitter))  # noqa: S311  spreads load, hides nothing
     _ping(wish, "/start")
@@ -73,6 +69,48 @@ def carry_out(profiles: Sequence["Profile"], plans: Sequence["Plan"], wish: Wish
     code = _exit_code(reports, compared, wish)
     _ping(wish, "" if code in (0, 1) else "/fail")
     return code
+
+
+def _ready(plans: "Sequence[Plan]", profiles: "Sequence[Profile]", wish: Wish) -> "list[Plan]":
+    """The plans with their credentials; those that cannot be had leave a plan `unready`, and the others go on.
+
+    Raises ProfileError when no run can begin.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from probe.lockout import with_backoff
+    from probe.plan import asks_somebody, with_credentials
+    from probe.profile import ProfileError
+
+    def one(plan: "Plan", profile: "Profile") -> "Plan | ProfileError":
+        try:
+            ready = with_credentials(plan, profile)
+            return ready if wish.try_again else with_backoff(ready)
+        except ProfileError as error:
+            return error
+
+    if len(plans) == 1:
+        return _those_that_can(plans, [one(plans[0], profiles[0])])
+    # One source's seconds are not every profile's; but questions to a person come one at a time, and first.
+    asked = {plan.profile: one(plan, profile) for plan, profile in zip(plans, profiles, strict=True) if asks_somebody(profile)}
+    with ThreadPoolExecutor(max(1, len(plans)), "secrets") as pool:
+        pairs = zip(plans, profiles, strict=True)
+        found = list(pool.map(lambda pair: asked[pair[0].profile] if pair[0].profile in asked else one(*pair), pairs))
+    return _those_that_can(plans, found)
+
+
+def _those_that_can(plans: "Sequence[Plan]", found: "Sequence[Plan | ProfileError]") -> "list[Plan]":
+    from dataclasses import replace
+
+    from probe.profile import ProfileError
+
+    errors = [error for error in found if isinstance(error, ProfileError)]
+    if len(errors) == len(plans):
+        raise ProfileError(dict.fromkeys(problem for error in errors for problem in error.problems))
+    return [
+        replace(plan, unready=str(ready)) if isinstance(ready, ProfileError) else ready
+        for plan, ready in zip(plans, found, strict=True)
+    ]
 
 
 def _within(reports: "list[Report]", wish: Wish) -> "list[Report]":
@@ -202,11 +240,14 @@ async def _all_once(
 ) -> list["Report"]:
     from probe.nodes import observe_each
     from probe.observe.connection import Pace
+    from probe.roundtrip import unproven
 
     turns, pace = asyncio.Semaphore(wish.concurrency), Pace()
 
     async def one(plan: "Plan", profile: "Profile", watch: Any) -> list["Report"]:
         async with turns:
+            if plan.unready:
+                return [unproven(plan, profile, plan.unready)]
             if wish.collect:
                 return await _collected(plan, profile, wish, interrupt, pace)
             return await observe_each(plan, profile, interrupt=interrupt, watch=watch, pace=pace)

@@ -1,23 +1,33 @@
 """Access tokens: from the sources every secret has, or fetched by OAuth 2.0 (extra `oauth`).
 
 Microsoft 365 by msal (client credentials, RFC 6749 section 4.4; device code, RFC 8628); any other provider's token endpoint by
-requests-oauthlib. HTTPS only, no redirects, bounded in time. No error text here holds a token or a client secret.
+requests-oauthlib. HTTPS only, one try, no redirects, bounded in time and memory
+(https.py). No error text here holds a token or a client secret.
 """
 
 import os
+import secrets
+import stat
 import sys
+import time
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, model_validator
 
 from probe import textfile
+from probe.profile.bounded import MOST_BYTES, TooMuch, within
+from probe.profile.private import others, problem
 from probe.profile.problem import Problem, ProfileError
 from probe.profile.secret import KINDS, SecretSource, resolve_secret
 from probe.profile.table import Table, contradiction
 from probe.profile.values import ExistingFile, Text
 
+if TYPE_CHECKING:
+    from probe.profile.https import Client
+
 SECONDS = 10.0
+SIGN_IN_SECONDS = 900.0
 MICROSOFT = "https://login.microsoftonline.com"
 # Microsoft: "Authenticate an IMAP, POP or SMTP connection using OAuth" (learn.microsoft.com/exchange/client-developer).
 _SCOPES = {
@@ -82,19 +92,28 @@ class TokenSource(SecretSource):
     def is_slow(self) -> bool:
         return self.oauth is not None or super().is_slow
 
+    @property
+    def asks(self) -> bool:
+        return super().asks or (self.oauth is not None and self.oauth.flow == "device-code")
 
-def resolve_token(source: TokenSource, base: Path | None, cache: Path, *, key: str, username: str | None) -> str:
+
+def resolve_token(
+    source: TokenSource, base: Path | None, cache: Path, *, key: str, username: str | None, seconds: float = SECONDS
+) -> str:
     """The access token. `cache` is the folder that a device-code sign-in is kept in (0600).
 
-    Blocks while it is fetched: 10 seconds a request, and for a sign-in as long as the provider gives. Raises ProfileError.
+    Blocks while it is fetched: for `seconds`, 10 at most, and for a sign-in at a terminal 15 minutes. Raises ProfileError.
     """
     if source.oauth is None:
-        return resolve_secret(source, base, key=key, username=username)
+        return resolve_secret(source, base, key=key, username=username, seconds=seconds)
+    began = time.monotonic()
     where = f"{key}.oauth"
     secret = None
     if source.oauth.client_secret:
-        secret = resolve_secret(source.oauth.client_secret, base, key=f"{where}.client_secret", username=source.oauth.client_id)
-    wrong, token = _fetch(source.oauth, secret, cache)
+        secret = resolve_secret(
+            source.oauth.client_secret, base, key=f"{where}.client_secret", username=source.oauth.client_id, seconds=seconds
+        )
+    wrong, token = _in_time(source.oauth, secret, cache, min(seconds, SECONDS) - (time.monotonic() - began))
     if token:
         return token
     # A provider may quote what it was sent.
@@ -102,49 +121,50 @@ def resolve_token(source: TokenSource, base: Path | None, cache: Path, *, key: s
     raise ProfileError(Problem(None, None, where, f"no token: {_plain(wrong)[:500]}"))
 
 
-def _fetch(oauth: OAuth, secret: str | None, cache: Path) -> tuple[str, str]:
+def _in_time(oauth: OAuth, secret: str | None, cache: Path, seconds: float) -> tuple[str, str]:
     """(what is wrong or "", token): values, so that no traceback carries a secret."""
     try:
-        import requests
+        from probe.profile.https import Client
     except ImportError:
         return _EXTRA, ""
+    signing_in = oauth.flow == "device-code" and bool(sys.stdin and sys.stdin.isatty())
+    client = Client(SECONDS)
+    try:
+        return within(SIGN_IN_SECONDS if signing_in else seconds, lambda: _fetch(oauth, secret, cache, client), client.shut)
+    except TimeoutError:
+        return f"{oauth.token_endpoint or _authority(oauth)} did not answer in full within {max(0.0, seconds):g} seconds", ""
+    finally:
+        client.close()
+
+
+def _fetch(oauth: OAuth, secret: str | None, cache: Path, client: "Client") -> tuple[str, str]:
+    import requests
+
     try:
         if oauth.token_endpoint:
-            return _from_endpoint(oauth, secret or "")
-        return _device(oauth, cache) if oauth.flow == "device-code" else _application(oauth, secret)
+            return _from_endpoint(oauth, secret or "", client)
+        return _device(oauth, cache, client) if oauth.flow == "device-code" else _application(oauth, secret, client)
     except ImportError:
         return _EXTRA, ""
+    except TooMuch:
+        return f"{oauth.token_endpoint or _authority(oauth)} answers with more than {MOST_BYTES} octets", ""
     except requests.RequestException as error:
         return f"{oauth.token_endpoint or _authority(oauth)} cannot be asked: {type(error).__name__}: {error}", ""
     except (ValueError, OSError) as error:
         return f"{type(error).__name__}: {error}", ""
 
 
-def _session() -> Any:
-    import requests
-
-    class Bounded(requests.Session):
-        """A token request carries a secret: it follows nobody elsewhere, and waits for nobody long."""
-
-        def request(self, *arguments: Any, **named: Any) -> Any:
-            named["timeout"], named["allow_redirects"] = SECONDS, False
-            return super().request(*arguments, **named)
-
-    return Bounded()
-
-
-def _from_endpoint(oauth: OAuth, secret: str) -> tuple[str, str]:
+def _from_endpoint(oauth: OAuth, secret: str, client: "Client") -> tuple[str, str]:
     from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error
 
-    client = BackendApplicationClient(client_id=oauth.client_id)
-    body = client.prepare_request_body(scope=list(oauth.scopes) or None)
+    form = BackendApplicationClient(client_id=oauth.client_id)
+    body = form.prepare_request_body(scope=list(oauth.scopes) or None)
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-    with _session() as session:
-        answer = session.post(oauth.token_endpoint, data=body, headers=headers, auth=(oauth.client_id, secret))
+    answer = client.post(oauth.token_endpoint or "", data=body, headers=headers, auth=(oauth.client_id, secret))
     if answer.is_redirect:
-        return f"{oauth.token_endpoint} redirects to {answer.headers.get('Location')}, and a secret is not sent on", ""
+        return f"{oauth.token_endpoint} redirects to {answer.headers.get('location')}, and a secret is not sent on", ""
     try:
-        found = client.parse_request_body_response(answer.text, scope=list(oauth.scopes) or None)
+        found = form.parse_request_body_response(answer.text, scope=list(oauth.scopes) or None)
         return "", str(found["access_token"])
     except OAuth2Error as error:
         said = f"{error.error}: {error.description or ''}" if answer.status_code < 500 else "not an answer of OAuth 2.0"
@@ -162,27 +182,29 @@ def _scopes(oauth: OAuth) -> list[str]:
     return list(oauth.scopes or _SCOPES[oauth.flow])
 
 
-def _settings(oauth: OAuth) -> dict[str, Any]:
+def _settings(oauth: OAuth, client: "Client") -> dict[str, Any]:
     # Instance discovery asks login.microsoftonline.com about every authority it does not know.
-    return {"authority": _authority(oauth), "http_client": _session(), "instance_discovery": None if oauth.tenant else False}
+    return {"authority": _authority(oauth), "http_client": client, "instance_discovery": None if oauth.tenant else False}
 
 
-def _application(oauth: OAuth, secret: str | None) -> tuple[str, str]:
+def _application(oauth: OAuth, secret: str | None, client: "Client") -> tuple[str, str]:
     import msal
 
     proof: Any = secret
     if oauth.client_certificate:
+        if why := problem(oauth.client_certificate):
+            return f"{oauth.client_certificate} holds a private key and {why}; run: chmod 600 {oauth.client_certificate}", ""
         pem = textfile.read(oauth.client_certificate)
         proof = {"private_key": pem, "public_certificate": pem}
-    app = msal.ConfidentialClientApplication(oauth.client_id, client_credential=proof, **_settings(oauth))
+    app = msal.ConfidentialClientApplication(oauth.client_id, client_credential=proof, **_settings(oauth, client))
     return _told(app.acquire_token_for_client(scopes=_scopes(oauth)))
 
 
-def _device(oauth: OAuth, cache: Path) -> tuple[str, str]:
+def _device(oauth: OAuth, cache: Path, client: "Client") -> tuple[str, str]:
     import msal
 
     kept = _Kept(cache, f"{_authority(oauth)} {oauth.client_id}")
-    app = msal.PublicClientApplication(oauth.client_id, token_cache=kept.cache, **_settings(oauth))
+    app = msal.PublicClientApplication(oauth.client_id, token_cache=kept.cache, **_settings(oauth, client))
     found = next((app.acquire_token_silent(_scopes(oauth), account=account) for account in app.get_accounts()), None)
     if not found or "access_token" not in found:
         if not (sys.stdin and sys.stdin.isatty()):
@@ -206,17 +228,27 @@ class _Kept:
 
         self.cache = msal.SerializableTokenCache()
         self._path = folder / f"oauth-{hashlib.sha256(whose.encode()).hexdigest()[:16]}.json"
-        if self._path.exists():
+        try:
+            status = self._path.lstat()
+        except OSError:
+            return
+        # Somebody else's tokens, or a way to where ours would be written, are not taken; the next sign-in replaces them.
+        if stat.S_ISREG(status.st_mode) and (os.name != "posix" or (status.st_uid == os.geteuid() and not others(status))):
             self.cache.deserialize(self._path.read_text(encoding="utf-8"))
 
     def save(self) -> None:
         if not self.cache.has_state_changed:
             return
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = self._path.with_suffix(f".{os.getpid()}")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
-            stream.write(self.cache.serialize())
-        fresh.replace(self._path)
+        # A name that nobody can guess and that must not be there yet: no link is followed, 0600 holds from the first octet.
+        fresh = self._path.with_name(f".{self._path.name}.{secrets.token_hex(6)}")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(self.cache.serialize())
+            fresh.replace(self._path)
+        finally:
+            fresh.unlink(missing_ok=True)
 
 
 def _told(answer: dict[str, Any] | None) -> tuple[str, str]:

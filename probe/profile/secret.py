@@ -81,6 +81,11 @@ class SecretSource(Table):
         """Whether fetching it may take long enough to be kept off the event loop."""
         return self.command is not None or self.keyring is not None or bool(self.prompt)
 
+    @property
+    def asks(self) -> bool:
+        """Whether somebody at the terminal may be asked."""
+        return bool(self.prompt)
+
     def __repr__(self) -> str:
         return f"SecretSource({self})"
 

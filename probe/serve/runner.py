@@ -1,7 +1,6 @@
 """Runs on demand: one at a time for a mailbox, shared by all who ask for the same profile, bounded by the time of who asks."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,9 +13,8 @@ from probe.nodes import observe_each
 from probe.observe.connection import Pace
 from probe.plan import make_plan
 from probe.profile import ProfileError
-from probe.record import Record
 from probe.report import Report
-from probe.roundtrip import judge, ready
+from probe.roundtrip import ready, unproven
 from probe.serve.targets import Target
 
 # Less than this is no time for a run: whoever asks for it is told so, and no message leaves.
@@ -88,7 +86,7 @@ class Runner:
             plan = await ready(target.plan, target.profile, place=self._place)
         except ProfileError as error:
             # A password file that is gone now: the schedule goes on, and the page says why nothing is proven.
-            return [_unproven(target, str(error))]
+            return [unproven(target.plan, target.profile, str(error))]
         return await observe_each(plan, target.profile, interrupt=self._interrupt, pace=self._pace, place=self._place)
 
     async def collect(self, target: Target) -> None:
@@ -141,8 +139,3 @@ def _age(target: Target) -> timedelta:
 
 def _left(deadline: float | None) -> float | None:
     return None if deadline is None else deadline - asyncio.get_running_loop().time()
-
-
-def _unproven(target: Target, why: str) -> Report:
-    started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return judge(Record(secrets.token_hex(8), target.name, target.plan.target, started, 0.0, (), (), error=why), target.profile)

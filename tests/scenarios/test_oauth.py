@@ -1,9 +1,12 @@
 """Access tokens fetched from an HTTPS server on loopback: client credentials, device code, redirects, refusals."""
 
 import base64
+import gzip
 import json
+import os
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -41,7 +44,10 @@ class Provider:
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
+                if callable(body):
+                    body(self.wfile)
+                else:
+                    self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
 
             def log_message(self, *_: object) -> None: ...
 
@@ -125,6 +131,53 @@ def test_an_endpoint_that_is_not_trusted(provider: Provider, tmp_path: Path, mon
     assert provider.seen == []
 
 
+def test_a_compressed_answer_is_refused(provider: Provider, tmp_path: Path) -> None:
+    """A gzip bomb: nothing is decompressed, and nothing was asked to be compressed."""
+    bomb = gzip.compress(bytes(2_000_000))
+    provider.answers["/token"] = lambda form: (200, {"Content-Encoding": "gzip"}, bomb)
+    assert "compressed answer" in refusal(tmp_path, token_endpoint=f"{provider.url}/token", **WITH_SECRET)
+    assert provider.seen[0][1]["Accept-Encoding"] == "identity"
+
+
+def test_an_endless_answer_is_cut(provider: Provider, tmp_path: Path) -> None:
+    provider.answers["/token"] = lambda form: (200, {}, bytes(10_000_000))
+    assert "more than 65536 octets" in refusal(tmp_path, token_endpoint=f"{provider.url}/token", **WITH_SECRET)
+
+
+@pytest.mark.parametrize("place", ["token_endpoint", "authority"])
+def test_a_dripping_endpoint_is_given_up_and_cut_off(
+    place: str, provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An octet comes again and again: no wait of a single read would ever end."""
+    monkeypatch.setattr("probe.profile.oauth.SECONDS", 1.0)
+    hung_up = threading.Event()
+
+    def drip(stream: Any) -> None:
+        try:
+            while True:
+                stream.write(b" ")
+                stream.flush()
+                time.sleep(0.05)
+        except OSError:
+            hung_up.set()
+
+    for path in ("/token", "/contoso/v2.0/.well-known/openid-configuration"):
+        provider.answers[path] = lambda form: (200, {}, drip)
+    where = {"token_endpoint": f"{provider.url}/token"} if place == "token_endpoint" else {"authority": f"{provider.url}/contoso"}
+    assert "did not answer in full within" in refusal(tmp_path, **where, **WITH_SECRET)
+    assert hung_up.wait(20) and len(provider.seen) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_a_private_key_that_others_can_read_is_refused(provider: Provider, tmp_path: Path, authority: Authority) -> None:
+    provider.microsoft()
+    key = tmp_path / "app.pem"
+    key.write_text(authority.leaf("localhost", file_stem="app").key_file.read_text())
+    key.chmod(0o644)
+    text = refusal(tmp_path, authority=f"{provider.url}/contoso", client_certificate=str(key))
+    assert "can be read by other users; run: chmod 600" in text and provider.seen == []
+
+
 def test_microsoft_client_credentials(provider: Provider, tmp_path: Path) -> None:
     provider.microsoft()
     provider.answers["/contoso/token"] = lambda form: (200, {}, {"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3600})
@@ -162,3 +215,20 @@ def test_a_device_code_needs_a_terminal_once(provider: Provider, tmp_path: Path,
     assert [path for path, *_ in provider.seen[asked:] if "devicecode" in path or path.endswith("/token")] == []
     (kept,) = (tmp_path / "state").glob("oauth-*.json")
     assert kept.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and owners of POSIX")
+def test_a_planted_cache_is_not_used_and_not_written_through(provider: Provider, tmp_path: Path) -> None:
+    from probe.profile.oauth import _Kept
+
+    elsewhere, state = tmp_path / "elsewhere", tmp_path / "state"
+    state.mkdir()
+    elsewhere.write_text('{"AccessToken": {"planted": {"secret": "x"}}}')
+    path = _Kept(state, "whose")._path
+    path.symlink_to(elsewhere)
+    kept = _Kept(state, "whose")
+    assert "planted" not in kept.cache.serialize()
+    kept.cache.has_state_changed = True
+    kept.save()
+    assert "planted" in elsewhere.read_text() and not path.is_symlink() and path.stat().st_mode & 0o077 == 0
+    assert [file.name for file in state.iterdir()] == [path.name]

@@ -1,0 +1,78 @@
+"""The secrets of several runs: each has its own time, and one that cannot be had is its own run's trouble."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from probe.cli._carry_out import Wish, _all_once, _ready
+from probe.plan import Plan, make_plan, with_credentials
+from probe.profile import Profile, ProfileError, load_mapping
+from probe.roundtrip import ready
+
+READERS: dict[str, Any] = {"imap": {}, "pop3": {}}
+
+
+def profile(password: dict[str, Any], name: str = "office", timeout: str = "50s") -> Profile:
+    from probe.plan import plugins
+
+    data = {
+        "submission": {"host": "mail.example.test"},
+        "account": {"username": "probe@example.test", "password": password},
+        "readback": READERS,
+        "limits": {"timeout": timeout},
+    }
+    made = load_mapping(data, (), plugins=plugins())
+    return made.model_copy(update={"name": name})
+
+
+def planned(*profiles: Profile) -> tuple[list[Plan], list[Profile]]:
+    return [make_plan(one) for one in profiles], list(profiles)
+
+
+def test_a_source_that_fails_is_asked_once_a_run(tmp_path: Path) -> None:
+    """However many protocols want it: a token endpoint is not given the client's secret three times."""
+    asked = tmp_path / "asked"
+    code = f"open({str(asked)!r}, 'a').write('x'); raise SystemExit(3)"
+    one = profile({"command": [sys.executable, "-c", code]})
+    with pytest.raises(ProfileError, match="ended with status 3"):
+        with_credentials(make_plan(one), one)
+    assert asked.read_text() == "x"
+
+
+def test_the_runs_deadline_covers_the_fetching() -> None:
+    quick = profile({"command": [sys.executable, "-c", "print('hunter2')"]})
+    plan = make_plan(quick)
+    assert 0 < with_credentials(plan, quick).timeout < plan.timeout
+    slow = profile({"command": [sys.executable, "-c", "import time; time.sleep(60)"]}, timeout="500ms")
+    with pytest.raises(ProfileError, match=r"did not end within 0\.\d+ seconds"):
+        with_credentials(make_plan(slow), slow)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes")
+async def test_sources_that_hang_hold_up_no_other_profile(tmp_path: Path) -> None:
+    """More of them than the loop's pool has threads."""
+    hanging = profile({"command": [sys.executable, "-c", "import time; time.sleep(60)"]}, timeout="20s")
+    waiting = [asyncio.create_task(ready(make_plan(hanging), hanging)) for _ in range((os.cpu_count() or 1) + 8)]
+    await asyncio.sleep(0)
+    quick = profile({"command": ["echo", "hunter2"]})
+    plan = await ready(make_plan(quick), quick)
+    assert plan.submission.credentials is not None and not any(task.done() for task in waiting)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_one_unreadable_secret_makes_only_its_own_profile_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PW", "hunter2")
+    monkeypatch.delenv("GONE", raising=False)
+    plans, profiles = planned(profile({"env": "PW"}, "good"), profile({"env": "GONE"}, "bad"))
+    good, bad = _ready(plans, profiles, Wish())
+    assert good.submission.credentials is not None and good.unready == "" and "GONE is not set" in bad.unready
+    (report,) = await _all_once([bad], [profiles[1]], [None], Wish(), asyncio.Event())
+    assert report.verdict == "unknown" and report.profile == "bad" and "GONE is not set" in str(report)
+    with pytest.raises(ProfileError, match="GONE is not set"):
+        _ready(plans[1:], profiles[1:], Wish())
