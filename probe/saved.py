@@ -5,7 +5,7 @@ know are passed over.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,13 @@ REPORT = "submission-probe/report/1"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TEXT: dict[str, Any] = {"type": "string"}
 _TEXT_OR_NULL: dict[str, Any] = {"type": ["string", "null"]}
-_SECONDS: dict[str, Any] = {"type": "number"}
-_SECONDS_OR_NULL: dict[str, Any] = {"type": ["number", "null"]}
-_INSTANT: dict[str, Any] = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"}
+# Thirty years, and instants that such a time can be added to: more is no run, and no calendar or float holds it.
+_MOST_SECONDS = 1e9
+_SPAN = {"minimum": -_MOST_SECONDS, "maximum": _MOST_SECONDS}
+_MOST_NUMBER = 1e15
+_SECONDS: dict[str, Any] = {"type": "number", **_SPAN}
+_SECONDS_OR_NULL: dict[str, Any] = {"type": ["number", "null"], **_SPAN}
+_INSTANT: dict[str, Any] = {"type": "string", "pattern": r"^(19[7-9]\d|2\d{3})-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"}
 _BOOL: dict[str, Any] = {"type": "boolean"}
 _VERDICT: dict[str, Any] = {"enum": ["ok", "warning", "critical", "unknown"]}
 _EXIT: dict[str, Any] = {"enum": [0, 1, 2, 3, 130]}
@@ -119,7 +123,7 @@ def schema() -> dict[str, Any]:
 def read(text: str, name: str = "the input") -> Saved:
     """The run that `-o json` wrote, or the lines that `-o jsonl` wrote. Raises NotARun."""
     try:
-        return _from_object(json.loads(text, parse_constant=_no_constant), name)
+        return _from_object(_loaded(text), name)
     except (ValueError, RecursionError) as error:
         if isinstance(error, NotARun):
             raise
@@ -127,6 +131,20 @@ def read(text: str, name: str = "the input") -> Saved:
         if len(lines) < 2 or not lines[0].lstrip().startswith("{"):
             raise NotARun(_not_json(name, text, error)) from None
     return _joined([_from_line(line, f"{name}, line {number}") for number, line in enumerate(lines, 1)])
+
+
+def _loaded(text: str) -> Any:
+    """JSON whose numbers every format can show. Raises ValueError, RecursionError."""
+    return json.loads(text, parse_constant=_no_constant, parse_int=_number(int), parse_float=_number(float))
+
+
+def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    def number(digits: str) -> Any:
+        if abs(float(digits)) > _MOST_NUMBER:
+            raise ValueError(f"a number of more than {_MOST_NUMBER:g}: {digits[:20]}")
+        return kind(digits)
+
+    return number
 
 
 def _no_constant(word: str) -> None:
@@ -140,7 +158,7 @@ def _not_json(name: str, text: str, error: Exception) -> str:
 
 def _from_line(line: str, name: str) -> Saved:
     try:
-        return _from_object(json.loads(line, parse_constant=_no_constant), name)
+        return _from_object(_loaded(line), name)
     except (ValueError, RecursionError) as error:
         raise error if isinstance(error, NotARun) else NotARun(_not_json(name, line, error)) from None
 
@@ -181,6 +199,8 @@ def _problems(value: Any, description: Mapping[str, Any], path: str) -> Iterator
         yield f"{where} is {_brief(value)}, not {types if isinstance(types, str) else ' or '.join(types)}"
     elif "pattern" in description and not _is_instant(value):
         yield f"{where} is {_brief(value)}, not an instant like 2026-11-24T08:00:00Z"
+    elif "maximum" in description and value is not None and not description["minimum"] <= value <= description["maximum"]:
+        yield f"{where} is {_brief(value)}, not between {description['minimum']:g} and {description['maximum']:g}"
     elif isinstance(value, dict):
         yield from _object_problems(value, description, path)
     elif isinstance(value, list) and "items" in description:
@@ -214,7 +234,7 @@ def _is_instant(value: str) -> bool:
     from datetime import datetime
 
     try:
-        return value.endswith("Z") and datetime.fromisoformat(value).tzinfo is not None
+        return value.endswith("Z") and 1970 <= datetime.fromisoformat(value).year < 3000
     except ValueError:
         return False
 

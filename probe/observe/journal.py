@@ -83,9 +83,12 @@ class Journal:
         return self._redactor.cut(text, most)
 
     def briefly(self, said: Mapping[str, Any]) -> dict[str, Any]:
-        """What a server said as keys and values, without secrets, then cut; a number may be a secret too."""
+        """What a server said as keys and values, without secrets, then cut; a number may be a secret too, or be endless."""
         texts = {self.brief(key, 100): (value, self.brief(str(value), 500)) for key, value in said.items()}
-        return {key: value if not isinstance(value, str) and text == str(value) else text for key, (value, text) in texts.items()}
+        return {
+            key: value if not isinstance(value, str) and text == str(value) and len(text) <= 15 else text
+            for key, (value, text) in texts.items()
+        }
 
     @asynccontextmanager
     async def stage(self, name: str, tried: str) -> AsyncIterator[Stage]:

@@ -75,6 +75,10 @@ def changed(path: str, value: Any) -> str:
         ("reports.0.stages.2.facts", [], "reports[0].stages[2].facts is [], not object"),
         ("reports.0.target.port", KeyError, "reports[0].target.port is missing"),
         ("reports.0.started", "yesterday", "not an instant"),
+        ("reports.0.started", "9999-12-31T23:59:59.999999Z", "not an instant"),
+        ("started", "0001-01-01T00:00:00Z", "not an instant"),
+        ("reports.0.seconds", 1e14, "reports[0].seconds is 100000000000000.0, not between"),
+        ("reports.0.transcript.0.at", -1e10, "not between"),
         ("reports.0.transcript.0.text", None, "reports[0].transcript[0].text is null, not string"),
         ("exit_code", False, "exit_code is false"),
     ],
@@ -96,6 +100,17 @@ def test_garbage_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(NotARun) as caught:
         read(text)
     assert "\n" not in str(caught.value) and "probe run -o json" in str(caught.value)
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "1" + "0" * 5000, "1e999", "-1e308"])
+@pytest.mark.parametrize(
+    "path",
+    ["seconds", "reports.0.delivery_seconds", "reports.0.stages.1.at", "reports.0.stages.1.facts.x", "reports.0.target.port"],
+)
+def test_a_number_that_nothing_can_show_is_refused_in_one_line(path: str, number: str) -> None:
+    with pytest.raises(NotARun) as caught:
+        read(changed(path, "@@").replace('"@@"', number), "run.json")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 
 def test_keys_of_later_versions_are_passed_over() -> None:
