@@ -103,7 +103,7 @@ async def _work(profiles: list[str], settings: "Settings", where: tuple[str, int
     from procrastinate import exceptions
 
     from probe.cli.serve import answer, open_service
-    from probe.keep.postgres import Postgres, Unreachable
+    from probe.keep.postgres import Postgres, Unreachable, words_of
     from probe.report import Report
     from probe.serve import service as serving
     from probe.serve.queue import make_app, work
@@ -132,7 +132,7 @@ async def _work(profiles: list[str], settings: "Settings", where: tuple[str, int
     try:
         await work(app, settings, stopped)
     except exceptions.ConnectorException as error:
-        raise Unreachable(f"PostgreSQL: {error}") from None
+        raise Unreachable(f"PostgreSQL: {words_of(error, settings.conninfo)}") from None
     finally:
         stopped.set()
         await answering

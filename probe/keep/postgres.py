@@ -7,6 +7,7 @@ Every call is short and bounded (connect, statement and network time-outs), sinc
 """
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -19,6 +20,7 @@ from probe.keep.history import packed
 from probe.keep.lease import Held
 from probe.keep.outbox import MOST_ENTRIES, Entry
 from probe.keep.refusals import Refusal, once_more, still_suspended, without_digest
+from probe.redact import Redactor
 from probe.report import Report
 
 CONNECT_SECONDS = 5
@@ -64,10 +66,11 @@ def make_schema(conninfo: str) -> None:
 
 
 class Postgres:
-    """A Place. `conninfo` may be empty: libpq's own variables (PGHOST, PGSERVICE, …) then say where."""
+    """A Place. `conninfo` may be empty: libpq's own variables (PGHOST, PGSERVICE, …) then say where. Raises
+    Unreachable for one that is malformed."""
 
     def __init__(self, conninfo: str) -> None:
-        self._conninfo = conninfo
+        self._conninfo = _checked(conninfo)
         self._connection: psycopg.Connection[Any] | None = None
         self._key: bytes | None = None
 
@@ -80,10 +83,13 @@ class Postgres:
             except psycopg.OperationalError as error:
                 self._close()
                 if last:
-                    raise Unreachable(f"PostgreSQL: {_words(error)}") from None
+                    raise Unreachable(f"PostgreSQL: {self._words(error)}") from None
             except psycopg.Error as error:
-                raise Unreachable(f"PostgreSQL: {_words(error)}") from None
+                raise Unreachable(f"PostgreSQL: {self._words(error)}") from None
         raise AssertionError
+
+    def _words(self, error: psycopg.Error) -> str:
+        return words_of(error, self._conninfo)
 
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
@@ -134,7 +140,7 @@ class Postgres:
                         raise Held(await _holder(connection, mailbox) or "another run")
                     await asyncio.sleep(LOOK_SECONDS)
             except psycopg.Error as error:
-                raise Held(f"nobody can say: PostgreSQL: {_words(error)}") from None
+                raise Held(f"nobody can say: PostgreSQL: {self._words(error)}") from None
             yield
 
     def put(self, entry: Entry) -> None:
@@ -237,6 +243,33 @@ async def _holder(connection: psycopg.AsyncConnection[Any], mailbox: str) -> str
     return str(row[0]) if row and row[0] else None
 
 
-def _words(error: psycopg.Error) -> str:
-    """The first line of what libpq says: it names host and database, never a password."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _checked(conninfo: str) -> str:
+    """The connection string. Raises Unreachable where libpq would quote parts of it, perhaps of the password, as what they are not:
+    `://USER:PA@SS@HOST`, `://USER:PA/SS@HOST`, `password=PASS WORD`.
+    """
+    scheme, _, rest = conninfo.partition("://")
+    is_url = scheme in ("postgres", "postgresql")
+    login, _, place = rest.partition("?")[0].rpartition("@")
+    ports = [entry.rpartition(":")[2] for entry in place.partition("/")[0].split(",") if ":" in entry.rpartition("]")[2]]
+    strange = is_url and ("@" in login or "/" in login or not all(port.isdigit() or not port for port in ports))
+    try:
+        if not strange:
+            psycopg.conninfo.conninfo_to_dict(conninfo)
+            return conninfo
+    except psycopg.Error:
+        pass
+    text = (
+        "the connection string is malformed (not shown: it may hold a password); in a URL, write @ / : ? # % of a password as %40 …"
+    )
+    raise Unreachable(f"PostgreSQL: {text}")
+
+
+def words_of(error: Exception, conninfo: str) -> str:
+    """The first line of what libpq says: host and database, and in place of the password a mask, however it is quoted."""
+    try:
+        given = psycopg.conninfo.conninfo_to_dict(conninfo)
+    except psycopg.Error:
+        return type(error).__name__
+    found = [str(given[name]) for name in ("password", "sslpassword") if given.get(name)]
+    text = Redactor([*found, os.environ.get("PGPASSWORD", "")]).cut(str(error).strip(), 2000)
+    return text.splitlines()[0] if text else type(error).__name__

@@ -22,6 +22,7 @@ from probe.profile.problem import Problem, ProfileError
 from probe.profile.secret import KINDS, SecretSource, resolve_secret
 from probe.profile.table import Table, contradiction
 from probe.profile.values import ExistingFile, Text
+from probe.redact import Redactor
 
 if TYPE_CHECKING:
     from probe.profile.https import Client
@@ -116,9 +117,9 @@ def resolve_token(
     wrong, token = _in_time(source.oauth, secret, cache, min(seconds, SECONDS) - (time.monotonic() - began))
     if token:
         return token
-    # A provider may quote what it was sent.
-    wrong = wrong.replace(secret, "[secret]") if secret else wrong
-    raise ProfileError(Problem(None, None, where, f"no token: {_plain(wrong)[:500]}"))
+    # A provider may quote what it was sent, in any encoding (the whole Authorization header, say).
+    wrong = Redactor([secret] if secret else []).cut(wrong, 500)
+    raise ProfileError(Problem(None, None, where, f"no token: {_plain(wrong)}"))
 
 
 def _in_time(oauth: OAuth, secret: str | None, cache: Path, seconds: float) -> tuple[str, str]:

@@ -113,6 +113,19 @@ def test_a_token_endpoint_that_refuses(provider: Provider, tmp_path: Path) -> No
     assert "account.token.oauth: no token" in text and "answers 401, invalid_client: secret [secret] expired" in text
 
 
+@pytest.mark.parametrize("before", [0, 380, 470, 490, 496])
+@pytest.mark.parametrize("how", ["authorization", "secret", "form"])
+def test_what_a_token_endpoint_quotes_of_us_is_masked(how: str, before: int, provider: Provider, tmp_path: Path) -> None:
+    basic = base64.b64encode(f"probe-app:{SECRET}".encode()).decode()
+    quoted = {"authorization": f"Basic {basic}", "secret": SECRET, "form": SECRET.replace("-", "%2d")}[how]
+    said = {"error": "invalid_client", "error_description": f"{'.' * before} got {quoted}"}
+    provider.answers["/token"] = lambda form: (401, {}, said)
+    text = refusal(tmp_path, token_endpoint=f"{provider.url}/token", **WITH_SECRET)
+    tail = text.rpartition("got ")[2] if "got " in text else ""
+    # The client's name in the header is no secret.
+    assert tail.removeprefix("Basic ").removeprefix(basic[: len("probe-app:") * 4 // 3]) in ("", "…", "[secret]", "[secret]…"), text
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"access_token": ""}', b'{"token_type": "Bearer"}'])
 def test_an_endpoint_that_talks_nonsense(provider: Provider, tmp_path: Path, body: bytes) -> None:
     provider.answers["/token"] = lambda form: (200, {}, body)
