@@ -1,8 +1,9 @@
 """May a secret be sent on this connection? The one function, called by every leg before it authenticates.
 
 Promise 1: no password, token or challenge answer leaves unless the handshake verified against the profile's trust and
-the FQDN, or the leaf is the one pinned by thumbprint. Every exception is an explicit setting, named in the answer so
-that a finding can say so.
+the FQDN, or the leaf is the one pinned by thumbprint. Where a
+thumbprint is given, no other leaf will do, however valid. Every exception is an explicit setting, named in the answer so that a
+finding can say so.
 """
 
 import hashlib
@@ -38,13 +39,15 @@ def may_send_secret(connection: Connection, policy: Policy, *, name_matches: boo
 
 def certificate_allows(handshake: Handshake, policy: Policy, *, name_matches: bool) -> Permission:
     """The part of the gate that looks at the certificate only."""
-    if handshake.verified and name_matches:
+    pinned = not policy.thumbprint or policy.thumbprint in thumbprints(handshake)
+    if handshake.verified and name_matches and pinned:
         return Permission(True, "verified")
-    if policy.thumbprint and policy.thumbprint in thumbprints(handshake):
+    if policy.thumbprint and pinned:
         return Permission(True, "thumbprint")
     if policy.trust_any_certificate:
         return Permission(True, "trust-any-certificate")
-    return Permission(False, "the certificate is not verified")
+    # A pin says which certificate it must be: a valid chain to another one is what somebody in between would show.
+    return Permission(False, "the certificate is not verified" if pinned else "the certificate is not the one pinned by thumbprint")
 
 
 def thumbprints(handshake: Handshake) -> tuple[str, ...]:

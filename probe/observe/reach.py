@@ -153,7 +153,8 @@ async def certify(job: Job, journal: Journal, side: Side, connection: Connection
         permission = certificate_allows(handshake, side.policy, name_matches=matches)
         stage.facts["accepted_by"] = permission.by if permission.granted else None
         if not permission.granted:
-            stage.refuse(f"certificate not accepted for {side.host}: {_why(handshake, matches)}")
+            why = permission.by if handshake.verified and matches else _why(handshake, matches)
+            stage.refuse(f"certificate not accepted for {side.host}: {why}")
     if not permission.granted:
         raise Stopped(Trouble("certificate.not-accepted", f"{name} failed"))
 

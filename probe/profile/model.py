@@ -196,7 +196,7 @@ class Tls(Table):
     """File with the root to trust: PEM, DER or PKCS#7; relative to the profile it stands in."""
     minimum_version: Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"] = "TLSv1.2"
     thumbprint: Thumbprint | None = None
-    """SHA-1 or SHA-256 of the certificate; blanks and colons may stand between the digits."""
+    """SHA-1 or SHA-256 of the certificate; blanks and colons may stand between the digits. No secret is sent to any other."""
     certificate_name: Text | None = None
     """Exchange's <I>issuer<S>subject string."""
     expires_warning: Seconds = _lasting("21d")

@@ -225,6 +225,15 @@ def test_a_pinned_certificate_is_trusted_by_its_thumbprint(bench: Bench) -> None
     assert ran.stage("smtp.auth")["facts"]["secret_allowed_by"] == "thumbprint"
 
 
+def test_another_certificate_than_the_pinned_one_is_sent_nothing(bench: Bench) -> None:
+    """However valid its chain: the pin wins."""
+    before = bench.mail.log()
+    ran = bench.run(bench.profile(tls={"thumbprint": "AB" * 20}))
+    assert (ran.code, ran.report["failed_stage"]) == (2, "smtp.certificate"), ran.printed
+    assert "certificate.thumbprint-differs" in ran.findings
+    assert not logons(bench.mail, before)
+
+
 def test_expired_leaf(mail_servers: Any, authority: Any, tmp_path: Path) -> None:
     past = datetime.now(UTC) - timedelta(days=2)
     leaf = authority.leaf("mail.example.test", not_before=past - timedelta(days=30), not_after=past, file_stem="expired")
