@@ -20,6 +20,7 @@ from probe.observe.gate import Policy
 from probe.observe.job import Side
 from probe.observe.sasl import Credentials, Need
 from probe.profile import Account, Problem, Profile, ProfileError, Tls, resolve_secret, resolve_token
+from probe.profile.private import problem
 from probe.record import SUBMISSION_STAGES, Target
 
 # A leg that is not a reader: it has no Settings of its own.
@@ -193,10 +194,21 @@ def with_credentials(plan: Plan, profile: Profile) -> Plan:
         where = f"readback.{reader.side.leg}.account" if reader.settings.account else "account"
         side = _credited(reader.side, profile.account_for(reader.settings), profile, where, fetching)
         bound.append(replace(reader, side=side))
+    fetching.problems += _open_keys([plan.submission, *(reader.side for reader in plan.readers)])
     if fetching.problems:
         raise ProfileError(dict.fromkeys(fetching.problems))
     spent = 0.0 if asks_somebody(profile) else time.monotonic() - began
     return replace(plan, submission=submission, readers=tuple(bound), timeout=max(0.1, plan.timeout - spent))
+
+
+def _open_keys(sides: list[Side]) -> list[Problem]:
+    """A private key that others can read is no secret any more."""
+    files = dict.fromkeys(side.client_key or side.client_certificate for side in sides)
+    return [
+        Problem(None, None, "tls.client_key", f"{file} holds a private key and {why}; run: chmod 600 {file}")
+        for file in files
+        if file and (why := problem(Path(file)))
+    ]
 
 
 def _credited(side: Side, account: Account, profile: Profile, where: str, fetching: _Fetching) -> Side:

@@ -55,6 +55,10 @@ Collect = Annotated[bool, typer.Option("--collect", help="Look for what earlier 
 Blame = Annotated[str | None, typer.Option(metavar="send|read|all", help="Whose failure is critical; the other's is unknown.")]
 Jitter = Annotated[str, typer.Option(metavar="DURATION", help="Wait a random time first, at most so long.")]
 Ping = Annotated[str | None, typer.Option(metavar="URL", help="Tell a dead-man's switch: URL/start, then URL or URL/fail.")]
+PingEnv = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The variable with --ping's URL: a command line is for all to see.")
+]
+PingFile = Annotated[Path | None, typer.Option(metavar="FILE", help="The file with --ping's URL, which only you can read.")]
 RangeWarning = Annotated[
     str | None, typer.Option("-w", "--warning", metavar="RANGES", help="For -o nagios: delivery=10,total=30,certificate=21:")
 ]

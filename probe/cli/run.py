@@ -61,6 +61,8 @@ def run(
     concurrency: option.Concurrency = 10,
     jitter: option.Jitter = "0",
     ping: option.Ping = None,
+    ping_env: option.PingEnv = None,
+    ping_file: option.PingFile = None,
     warning: option.RangeWarning = None,
     critical: option.RangeCritical = None,
     otel: option.Otel = False,
@@ -106,11 +108,23 @@ def _wish(options: dict[str, Any], files: list[tuple[str, Path]]) -> "Wish":
         collect=options["collect"],
         send_only=options["send_only"],
         jitter=option.duration("--jitter", options["jitter"]),
-        ping=options["ping"],
+        ping=_ping(options["ping"], options["ping_env"], options["ping_file"]),
         expected=wanted(options["expect_change"], options["expectations"]),
         history=history_file(options["history"]),
         ranges=_ranges(options),
     )
+
+
+def _ping(url: str | None, env: str | None, file: Path | None) -> str | None:
+    """The address of the dead-man's switch, which is a secret of sorts. Raises ProfileError, or a usage error."""
+    if sum(source is not None for source in (url, env, file)) > 1:
+        raise typer.BadParameter("give one of --ping, --ping-env and --ping-file")
+    if env is None and file is None:
+        return url
+    from probe.profile import SecretSource, resolve_secret
+
+    source = SecretSource(env=env) if env is not None else SecretSource(file=str(file))
+    return resolve_secret(source, None, key="--ping-env" if env is not None else "--ping-file")
 
 
 def _ranges(options: dict[str, Any]) -> "dict[str, Limits]":

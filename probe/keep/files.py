@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,38 @@ def patiently(act: Callable[[], object], *, sleep: Callable[[float], object] = t
     act()
 
 
+def own_folder(path: Path) -> None:
+    """Make the folder, for us alone, where there is none. Raises OSError: also when it is another user's, who may put there what
+    they like. (Not on Windows, where the place decides. Volumes of containers are root's, and often open to a group: what lies
+    in them is looked at file by file.)"""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.name == "posix" and path.stat().st_uid not in (os.geteuid(), 0):
+        raise PermissionError(1, f"the folder {path} belongs to another user")
+
+
+def foreign(path: Path) -> str:
+    """Why a file of the state is not to be trusted (a link that is not ours, another user's, writable by others); empty when it is,
+    or is not there."""
+    if os.name != "posix":
+        return ""
+    try:
+        owners, status = {path.lstat().st_uid}, path.stat()
+    except FileNotFoundError:
+        return "is a link that leads nowhere" if path.is_symlink() else ""
+    except OSError as error:
+        return f"cannot be looked at ({error.strerror})"
+    if owners | {status.st_uid} != {os.geteuid()}:
+        return "belongs to another user"
+    if not stat.S_ISREG(status.st_mode):
+        return "is no regular file"
+    return "can be written by other users" if status.st_mode & 0o022 else ""
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of the state: whole, 0600, and never through what stands there (a link, a pipe). Raises OSError."""
+    _write_beside(path, text, 0o600, whatever_umask=False, encoding="utf-8")
+
+
 def write_atomically(path: Path, text: str, mode: int = 0o644, *, whatever_umask: bool = False, encoding: str = "utf-8") -> None:
     """Write beside the target, then rename over it: a reader never sees half a report, a full disk leaves the old one.
 
@@ -39,8 +72,12 @@ def write_atomically(path: Path, text: str, mode: int = 0o644, *, whatever_umask
         with path.open("w", encoding=encoding, errors="backslashreplace", newline="\n") as stream:
             stream.write(text)
         return
+    _write_beside(path, text, mode, whatever_umask=whatever_umask, encoding=encoding)
+
+
+def _write_beside(path: Path, text: str, mode: int, *, whatever_umask: bool, encoding: str) -> None:
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), mode)
     try:
         with os.fdopen(descriptor, "w", encoding=encoding, errors="backslashreplace", newline="\n") as stream:
             stream.write(text)

@@ -5,6 +5,7 @@ A killed writer leaves a whole file (SQLite's journal); a file that is no databa
 
 import contextlib
 import json
+import os
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from probe.keep.files import foreign
 from probe.report import Report, report_to_json
 
 KEEP_DAYS = 90
@@ -73,9 +75,11 @@ def _add(file: Path, reports: Sequence[Report], keep_days: int) -> None:
 
 @contextlib.contextmanager
 def _opened(file: Path) -> Iterator[sqlite3.Connection]:
-    fresh = not file.exists()
-    if fresh:
-        file.touch(mode=0o600)
+    if why := foreign(file):
+        raise PermissionError(1, f"{file} {why}; remove it, or name another with --history")
+    if not file.exists():
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600))
     database = sqlite3.connect(file, timeout=_BUSY_SECONDS)
     try:
         database.execute("pragma journal_mode = wal")
@@ -140,5 +144,5 @@ def _asked(file: Path, question: str, values: Sequence[Any]) -> list[Any]:
     try:
         with _opened(file) as database:
             return database.execute(question, values).fetchall()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise Unusable(f"{file} cannot be read: {error}") from None

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from probe.keep.files import own_folder
+
 LOOK_SECONDS = 0.05
 
 
@@ -37,7 +39,7 @@ async def lease(state: Path, mailbox: str, holder: str, until: float) -> AsyncIt
 def _open(state: Path, mailbox: str) -> int | None:
     try:
         folder = state / "leases"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        own_folder(folder)
         name = hashlib.sha256(mailbox.encode()).hexdigest()[:32]
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         return os.open(folder / name, flags, 0o600)

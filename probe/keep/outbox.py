@@ -4,14 +4,13 @@ A run that is killed leaves its file; `probe sweep` then looks for the message, 
 """
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from probe.keep.files import patiently, write_atomically
+from probe.keep.files import foreign, own_folder, patiently, write_private
 from probe.message import MARKER_PATTERN
 
 MOST_ENTRIES = 10_000
@@ -35,8 +34,9 @@ def folder(state: Path) -> Path:
 
 def put(state: Path, entry: Entry) -> None:
     """Write the entry, whole and only readable by us. Raises OSError."""
-    folder(state).mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_atomically(folder(state) / f"{entry.marker}.json", json.dumps(asdict(entry)) + "\n", 0o600)
+    own_folder(state)
+    own_folder(folder(state))
+    write_private(folder(state) / f"{entry.marker}.json", json.dumps(asdict(entry)) + "\n")
 
 
 def remove(state: Path, marker: str) -> None:
@@ -66,7 +66,7 @@ def older(entries: Iterable[Entry], now: datetime, age: timedelta) -> list[Entry
 
 def _read(path: Path) -> Entry | None:
     try:
-        if path.is_symlink() or (os.name == "posix" and path.stat().st_uid != os.geteuid()):
+        if path.is_symlink() or foreign(path):
             return None
         data = json.loads(path.read_text(encoding="utf-8")[:4096])
         entry = Entry(**data) if isinstance(data, Mapping) else None

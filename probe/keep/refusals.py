@@ -15,7 +15,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from probe.keep.files import write_atomically
+from probe.keep.files import foreign, own_folder, write_private
 
 FIRST_SECONDS = 30 * 60.0
 MOST_SECONDS = 12 * 3600.0
@@ -96,7 +96,7 @@ def once_more(before: Refusal | None, mark: str) -> Refusal:
 def note_refused(directory: Path, host: str, username: str, mark: str) -> None:
     """Remember one more refusal. Raises OSError when it cannot be written."""
     path = _path(directory, host, username)
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    own_folder(directory)
     _write(path, once_more(_read(path), mark))
 
 
@@ -112,11 +112,13 @@ def _path(directory: Path, host: str, username: str) -> Path:
 
 
 def _write(path: Path, refusal: Refusal) -> None:
-    write_atomically(path, json.dumps(asdict(refusal)), mode=0o600)
+    write_private(path, json.dumps(asdict(refusal)))
 
 
 def _read(path: Path) -> Refusal | None:
     try:
+        if foreign(path):
+            return None
         with path.open("rb") as stream:
             found = json.loads(stream.read(_MOST_OCTETS))
         return Refusal(str(found["fingerprint"]), int(found["times"]), float(found["at"]))

@@ -5,6 +5,8 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from probe.keep.files import own_folder
+
 KEY_OCTETS = 32
 
 
@@ -26,7 +28,7 @@ def installation_key(directory: Path) -> tuple[bytes, str | None]:
     """
     path = directory / "key"
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        own_folder(directory)
         key = _read(path)
         return (key, None) if key else (_make(path), None)
     except OSError as error:

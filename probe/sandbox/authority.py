@@ -57,6 +57,7 @@ def _client(file: Path, user: str, issuer: _Issuer, now: datetime) -> None:
     certificate = _leaf(key, [user], issuer, now - timedelta(days=3), now + timedelta(days=7), usage)
     file.touch(mode=0o600)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.touch(mode=0o600)
     file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
 
 

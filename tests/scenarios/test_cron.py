@@ -96,6 +96,23 @@ def test_a_dead_mans_switch_hears_of_each_run(tmp_path: Path, mail: Any, switch:
     assert seen == ["/0123-uuid/start", "/0123-uuid", "/0123-uuid/start", "/0123-uuid/fail"]
 
 
+def test_the_switchs_address_stands_in_no_command_line(
+    tmp_path: Path, monkeypatch: Any, mail: Any, switch: tuple[str, list[str]]
+) -> None:
+    url, seen = switch
+    bench = Bench(tmp_path, mail, user="pingfile")
+    profile = bench.profile(readback__imap=None, readback__pop3=None)
+    file = tmp_path / "ping"
+    file.touch(mode=0o600)
+    file.write_text(f"{url}\n")
+    assert run(bench, profile, "--ping-file", str(file))[0] == 0
+    monkeypatch.setenv("PING_URL", url)
+    assert run(bench, profile, "--ping-env", "PING_URL")[0] == 0
+    assert seen == ["/0123-uuid/start", "/0123-uuid"] * 2
+    file.chmod(0o644)
+    assert run(bench, profile, "--ping-file", str(file))[0] == 3
+
+
 def test_a_switch_that_does_not_answer_changes_no_verdict(tmp_path: Path, mail: Any) -> None:
     bench = Bench(tmp_path, mail, user="noping")
     profile = bench.profile(readback__imap=None, readback__pop3=None)

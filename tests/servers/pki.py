@@ -78,6 +78,7 @@ class Authority:
         cert_file, key_file = self.directory / f"{file_stem}.pem", self.directory / f"{file_stem}.key"
         cert_file.write_bytes(pem + chain)
         key_file.touch(mode=0o600)
+        key_file.touch(mode=0o600)
         key_file.write_bytes(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return Certificate(cert_file, key_file, pem, certificate.fingerprint(hashes.SHA1()).hex().upper())
 

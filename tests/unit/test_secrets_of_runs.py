@@ -76,3 +76,20 @@ async def test_one_unreadable_secret_makes_only_its_own_profile_unknown(monkeypa
     assert report.verdict == "unknown" and report.profile == "bad" and "GONE is not set" in str(report)
     with pytest.raises(ProfileError, match="GONE is not set"):
         _ready(plans[1:], profiles[1:], Wish())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+@pytest.mark.parametrize("key", ["client_key", "client_certificate"])
+def test_a_client_key_that_others_can_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("PW", "hunter2")
+    (tmp_path / "certificate.pem").write_text("")
+    (tmp_path / "key.pem").write_text("")
+    files = {"client_certificate": tmp_path / "certificate.pem"}
+    files |= {"client_key": tmp_path / "key.pem"} if key == "client_key" else {}
+    one = profile({"env": "PW"})
+    one = one.model_copy(update={"tls": one.tls.model_copy(update=files)})
+    files[key].chmod(0o666)
+    with pytest.raises(ProfileError, match="holds a private key and can be read by other users; run: chmod 600"):
+        with_credentials(make_plan(one), one)
+    files[key].chmod(0o600)
+    assert with_credentials(make_plan(one), one).submission.credentials is not None

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from probe.keep.files import write_atomically
+from probe.keep.files import write_atomically, write_private
+from probe.keep.history import Unusable, add, rows
+from probe.keep.outbox import Entry, put
+from probe.keep.refusals import note_refused, suspended_until
 from probe.keep.state import KEY_OCTETS, installation_key
+from probe.message import new_marker
 
 
 def test_the_key_is_made_once_and_is_ours_alone(tmp_path: Path) -> None:
@@ -55,3 +59,54 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     monkeypatch.undo()
     write_atomically(target, "new\n")
     assert target.read_text() == "new\n" and target.stat().st_mode & 0o777 == 0o644
+
+
+ROOT_ONLY = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to give files to another user")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes of POSIX")
+@pytest.mark.parametrize("what", ["link", "pipe"])
+def test_state_is_never_written_through_what_stands_there(tmp_path: Path, what: str) -> None:
+    path, elsewhere = tmp_path / "refused-x.json", tmp_path / "elsewhere"
+    elsewhere.write_text("theirs")
+    if what == "link":
+        path.symlink_to(elsewhere)
+    else:
+        os.mkfifo(path)
+    write_private(path, "ours")
+    assert path.read_text() == "ours" and not path.is_symlink() and path.stat().st_mode & 0o777 == 0o600
+    assert elsewhere.read_text() == "theirs"
+
+
+@ROOT_ONLY
+def test_another_users_folder_is_not_used(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, 12345, 12345)
+    _, remark = installation_key(state)
+    assert remark is not None and "belongs to another user" in remark and list(state.iterdir()) == []
+    with pytest.raises(OSError, match="belongs to another user"):
+        put(state, Entry(new_marker(bytes(16)), "office", "2026-01-01T00:00:00Z", "u@example.test", "h"))
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("plant", ["another user's", "another user's link", "writable by all"])
+def test_a_planted_history_or_refusal_is_not_used(tmp_path: Path, plant: str) -> None:
+    history, elsewhere = tmp_path / "history.sqlite", tmp_path / "elsewhere"
+    note_refused(tmp_path, "h", "u", "mark")
+    (refused,) = tmp_path.glob("refused-*")
+    assert add(history, []) is None and rows(history) == []
+    for path in (history, refused):
+        if plant == "another user's link":
+            path.rename(elsewhere)
+            path.symlink_to(elsewhere)
+            os.chown(path, 12345, 12345, follow_symlinks=False)
+        elif plant == "another user's":
+            os.chown(path, 12345, 12345)
+        else:
+            path.chmod(0o666)
+    remark = add(history, [])
+    assert remark is not None and ("other user" in remark) and "\n" not in remark
+    with pytest.raises(Unusable, match="other user"):
+        rows(history)
+    assert suspended_until(tmp_path, "h", "u", "mark") is None
