@@ -76,6 +76,12 @@ def carries_marker(raw: bytes, marker: str) -> bool:
     return any(marker in part.text() for part in letter.parts if part.kind.startswith("text/"))
 
 
+def may_quote(raw: bytes) -> bool:
+    """Whether a header is that of a report or of a filter's wrapping: what such a message is about stands in its text only."""
+    letter = read(raw)
+    return is_report(letter, "") or _says_caught(letter.header)
+
+
 def marker_claimed(letter: Letter) -> str | None:
     """The one marker that a message claims as its own, by header field, Subject or text; None where there is none."""
     headers = [letter.header, *(part.header for part in letter.enclosed())]
@@ -187,8 +193,11 @@ def _wrapped_by_a_filter(letter: Letter, enclosed: Message, own_id: str) -> bool
     outer = letter.header
     if not addresses(outer, "From") & addresses(enclosed, "From"):
         return False
-    caught = any(_FILTER.match(name) and _CAUGHT.match(str(said)) for name, said in outer.raw_items())
-    return caught or value(outer, "Message-ID") == own_id
+    return _says_caught(outer) or value(outer, "Message-ID") == own_id
+
+
+def _says_caught(header: Message) -> bool:
+    return any(_FILTER.match(name) and _CAUGHT.match(str(said)) for name, said in header.raw_items())
 
 
 def _proven_by(letter: Letter, header: Message, inside: int, expected: Sent, proof: str) -> str | None:

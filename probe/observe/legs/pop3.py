@@ -9,6 +9,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from probe.message import may_quote
 from probe.observe import find, logon, reach
 from probe.observe.connection import Connection
 from probe.observe.dialect import exchange, pop3
@@ -25,6 +26,8 @@ from probe.record import reader_stages
 NAME = "pop3"
 STAGES = reader_stages(NAME)
 NEEDS = ("filelock",)
+# Of a report or a filter's wrapping so many lines are read too, of so many such messages a look.
+LINES_OF_REPORT, MOST_REPORTS = 500, 5
 # Newest last on most servers, newest first on Exchange: both ends of the maildrop are looked at.
 AT_EACH_END = (3, 10, 25)
 
@@ -290,12 +293,20 @@ async def _candidates(session: Session, numbers: list[int]) -> list[Candidate]:
     verb = "TOP {} 0" if "TOP" in session.capabilities else "RETR {}"
     commands = [verb.format(number) for number in numbers]
     answers = await session.talk.flight(commands, pipelined=session.pipelined, multiline=True)
-    found = []
+    found, reports = [], 0
     for number, answer in zip(numbers, answers, strict=True):
         raw = b"\r\n".join(answer.lines) + b"\r\n"
+        if answer.ok and not find.marked(raw, session.job) and reports < MOST_REPORTS and may_quote(raw):
+            reports += 1
+            raw = await _text_too(session, number)
         if answer.ok and find.marked(raw, session.job):
             found.append(await _proven(session, number, raw, answer.at))
     return found[: find.MOST_CANDIDATES]
+
+
+async def _text_too(session: Session, number: int) -> bytes:
+    answer = await session.talk.command(f"TOP {number} {LINES_OF_REPORT}", multiline=True)
+    return b"\r\n".join(answer.lines) + b"\r\n" if answer.ok else b""
 
 
 async def _proven(session: Session, number: int, raw: bytes, at: float) -> Candidate:
@@ -325,16 +336,21 @@ async def _reopen(session: Session) -> None:
 async def _verify(session: Session, candidates: list[Candidate]) -> None:
     """RETR as mail programs do it, and the proof from what it gave."""
     async with session.journal.stage("pop3.verify", "prove the message read over POP3") as stage:
-        first = candidates[0]
-        answer = await session.talk.command(f"RETR {first.number}", multiline=True)
-        if not answer.ok:
-            raise stop("pop3.refused", f"RETR {first.number}: {answer.line}", answer.line)
-        raw = b"\r\n".join(answer.lines) + b"\r\n"
-        candidates[0] = find.candidate(session.job, first.folder, first.number, raw, first.seen_at)
-        if not candidates[0].ours:
-            raise stop("message.forged", "the message retrieved does not hold the proof that TOP showed")
+        candidates[:] = [await _retrieved(session, each) for each in candidates if each.ours]
         find.verify(session.job, stage, candidates)
     session.job.read[NAME].reach(candidates[0].folder)
+
+
+async def _retrieved(session: Session, shown: Candidate) -> Candidate:
+    """Every copy is read whole before it may be deleted: TOP shows its header only."""
+    answer = await session.talk.command(f"RETR {shown.number}", multiline=True)
+    if not answer.ok:
+        raise stop("pop3.refused", f"RETR {shown.number}: {answer.line}", answer.line)
+    raw = b"\r\n".join(answer.lines) + b"\r\n"
+    whole = find.candidate(session.job, shown.folder, shown.number, raw, shown.seen_at)
+    if not whole.ours:
+        raise stop("message.forged", "the message retrieved does not hold the proof that TOP showed")
+    return whole
 
 
 async def _delete(session: Session, candidates: list[Candidate]) -> None:
