@@ -1,6 +1,7 @@
 """Promise 4 across runs: a refused secret is remembered, and later runs leave it alone until it changes or a while has passed."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -23,15 +24,31 @@ def with_backoff(plan: Plan, place: Place | None = None) -> Plan:
 def _suspended(side: Side, place: Place) -> Side:
     if side.credentials is None or not side.credentials.secret:
         return side
-    user = side.credentials.username
-    if not place.is_refused(_whose(side), user):
-        return side
-    until = place.suspended_until(_whose(side), user, _mark(side.credentials.secret, place))
+    why = suspended(_whose(side), side.credentials.username, side.credentials.secret, place)
+    return replace(side, suspended=why) if why else side
+
+
+def suspended(whose: str, user: str, secret: str, place: Place | None = None) -> str | None:
+    """Why this secret is not to be tried there now; None when it may be."""
+    place = place or files()
+    if not place.is_refused(whose, user):
+        return None
+    until = place.suspended_until(whose, user, _mark(secret, place))
     if until is None:
-        return side
+        return None
     when = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     text = f"logon as {user} not tried: this password or token was refused before; not again before {when}"
-    return replace(side, suspended=f"{text}, unless it changes or --try-again is given")
+    return f"{text}, unless it changes or --try-again is given"
+
+
+def note(whose: str, user: str, secret: str, *, refused: bool, place: Place | None = None) -> None:
+    """Remember how a logon outside a run ended. Never raises."""
+    place = place or files()
+    with suppress(OSError):
+        if refused:
+            place.note_refused(whose, user, _mark(secret, place))
+        else:
+            place.forget_refused(whose, user)
 
 
 def remember(plan: Plan, stages: tuple[StageRecord, ...], place: Place | None = None) -> None:

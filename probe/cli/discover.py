@@ -1,6 +1,7 @@
 """`probe discover`: what users are told about a mail address's servers, and whether it is true."""
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,7 @@ def discover(
     connect_https: ConnectHttps = None,
     ca_file: option.CaFile = None,
     timeout: PerPage = "10s",
+    try_again: option.TryAgain = False,
 ) -> int:
     """Ask SRV records, Thunderbird's autoconfig and Autodiscover what they tell users of ADDRESS's domain.
 
@@ -51,11 +53,13 @@ def discover(
 
     _show.require_format(output)
     require_extra()
-    login = _login(address, user, password_env, password_file, consent or [])
+    login = _unless_refused(address, _login(address, user, password_env, password_file, consent or []), try_again)
     started = datetime.now(UTC)
     report = ask(
         address, verify=verify, login=login, resolver=resolver, connect=connect_https, ca_file=ca_file, timeout=timeout
     )  # fmt: skip
+    if login is not None:
+        _remember(address, login, report)
     if output == "text":
         _out.write("".join(f"{line}\n" for line in lines(report)))
     else:
@@ -94,6 +98,30 @@ def _login(address: str, user: str | None, env: str | None, file: Path | None, c
     key = "--password-env" if env is not None else "--password-file"
     source = SecretSource(env=env) if env is not None else SecretSource(file=str(file))
     return Login(user or address, resolve_secret(source, None, key=key), frozenset(name.lower() for name in consent))
+
+
+def _whose(address: str) -> str:
+    return f"autodiscover://{address.rpartition('@')[2]}"
+
+
+def _unless_refused(address: str, login: "Login | None", try_again: bool) -> "Login | None":
+    """The login, or None (said on stderr) where its password was refused lately: each try counts towards a locked account."""
+    from probe.lockout import suspended
+
+    if login is None or try_again or (why := suspended(_whose(address), login.username, login.password)) is None:
+        return login
+    print(f"probe: Autodiscover is asked without a password: {why}", file=sys.stderr)
+    return None
+
+
+def _remember(address: str, login: "Login", report: "Report") -> None:
+    """Whether the password was refused, or let us in; else nothing is known."""
+    from probe.lockout import note
+
+    answers = [answer for stage in report.stages for answer in stage.record.facts.get("answers") or ()]
+    ended = {answer["outcome"] for answer in answers if answer.get("username_sent")}
+    if ended & {"credentials", "found"}:
+        note(_whose(address), login.username, login.password, refused="credentials" in ended)
 
 
 def lines(report: "Report") -> Iterator[str]:

@@ -349,6 +349,21 @@ async def test_a_refused_password_is_sent_once(authority: Any, certificate: Any)
     assert found(report) == {"discover.credentials-refused": "warning", "discover.credentials-wanted": "info"}
 
 
+async def test_a_refused_password_is_left_alone_by_the_next_discovery(authority: Any, certificate: Any) -> None:
+    from probe.cli.discover import _remember, _unless_refused
+
+    closed = discovery.behind_password("Basic never", page(b""))
+    pages = dict.fromkeys((POX, SOAP, ("contoso.test", POX[1]), ("contoso.test", SOAP[1])), closed)
+    assert _unless_refused(ADDRESS, LOGIN, False) == LOGIN
+    async with world(authority, certificate, pages) as domain:
+        _remember(ADDRESS, LOGIN, await domain.ask(login=LOGIN))
+    assert _unless_refused(ADDRESS, LOGIN, False) is None and _unless_refused(ADDRESS, LOGIN, True) == LOGIN
+    open_now = discovery.behind_password(TOKEN, page(discovery.pox(("SMTP", "mail.contoso.test", 587, "TLS"))))
+    async with world(authority, certificate, {POX: open_now}) as domain:
+        _remember(ADDRESS, LOGIN, await domain.ask(login=LOGIN))
+    assert _unless_refused(ADDRESS, LOGIN, False) == LOGIN
+
+
 async def test_only_basic_authentication_gets_the_password(authority: Any, certificate: Any) -> None:
     pages = {POX: discovery.behind_password(TOKEN, page(b""), challenge="Negotiate, NTLM")}
     async with world(authority, certificate, pages) as domain:
