@@ -143,7 +143,14 @@ ACCEPTED = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(TABLE))
+# cryptography signs nothing with SHA-1 any more: that row's certificate is made by Debian's openssl.
+_ROWS = [
+    pytest.param(name, marks=pytest.mark.not_on_windows("no openssl program")) if name == "sha-1" else name
+    for name in sorted(TABLE)
+]
+
+
+@pytest.mark.parametrize("name", _ROWS)
 async def test_row(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = TABLE[name]
     monkeypatch.setenv("PW", "never-sent-Horse7battery")

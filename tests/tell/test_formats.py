@@ -135,6 +135,7 @@ def test_prometheus_is_read_by_its_own_parser(name: str) -> None:
     assert heads == [line for line in told("prometheus", "ok").splitlines() if line.startswith("#")]
 
 
+@pytest.mark.not_on_windows("promtool: the same octets are tried on Linux")
 @runs
 def test_prometheus_passes_promtool(name: str) -> None:
     if shutil.which("promtool") is None:
@@ -203,6 +204,7 @@ def test_tap_is_read_by_tap_py(name: str) -> None:
         assert point.ok or "message" in point.yaml_block
 
 
+@pytest.mark.not_on_windows("prove: the same octets are tried on Linux")
 @runs
 def test_tap_is_read_by_perls_prove(name: str, tmp_path: Path) -> None:
     if shutil.which("prove") is None:

@@ -175,6 +175,7 @@ def test_stdin_as_shells_write_it(encoding: str) -> None:
         assert done.returncode == 0 and done.stdout.startswith(b"OK  demo"), done.stderr
 
 
+@pytest.mark.not_on_windows("modes of files: Windows has access lists")
 def test_a_prometheus_file_is_for_all_to_read_whatever_the_umask(tmp_path: Path) -> None:
     metrics, run = tmp_path / "probe.prom", tmp_path / "run.json"
     before = os.umask(0o077)

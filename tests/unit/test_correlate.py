@@ -187,8 +187,8 @@ HOSTILE = [
 
 def test_hostile_lines_are_passed_over_or_shown_as_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, log = tmp_path / "run.json", tmp_path / "RECV.LOG"
-    run.write_text(json.dumps({"schema": "submission-probe/run/1", "reports": [run_json()]}))
-    log.write_text("".join([*head("SMTP Receive Protocol Log"), *OURS, *(f"{line}\n" for line in HOSTILE)]))
+    run.write_text(json.dumps({"schema": "submission-probe/run/1", "reports": [run_json()]}), encoding="utf-8")
+    log.write_text("".join([*head("SMTP Receive Protocol Log"), *OURS, *(f"{line}\n" for line in HOSTILE)]), encoding="utf-8")
     assert entry(["correlate", str(run), str(log)]) == 1
     shown = capsys.readouterr().out
     assert "08DEAA0000000001" in shown and "\x1b" not in shown and "\\x1b]0;owned" in shown
@@ -217,7 +217,7 @@ def test_memory_is_bounded_and_ours_is_kept() -> None:
 
 def test_compressed_logs_and_files_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run.json"
-    run.write_text(json.dumps({"schema": "submission-probe/run/1", "reports": [run_json()]}))
+    run.write_text(json.dumps({"schema": "submission-probe/run/1", "reports": [run_json()]}), encoding="utf-8")
     names = []
     for name, lines in logs():
         path = tmp_path / f"{name}.gz"
@@ -231,7 +231,7 @@ def test_compressed_logs_and_files_that_cannot_be_read(tmp_path: Path, capsys: p
         assert entry(["correlate", *bad]) == 3
         assert len(capsys.readouterr().err.splitlines()) == 1
     for text in ("[]", "{}", '{"schema": "submission-probe/run/1", "reports": [1]}', "[" * 100_000):
-        run.write_text(text)
+        run.write_text(text, encoding="utf-8")
         capsys.readouterr()
         assert entry(["correlate", str(run), names[0]]) == 3
         assert len(capsys.readouterr().err.splitlines()) == 1
@@ -268,18 +268,21 @@ def test_whatever_a_log_holds_is_read_to_its_end(lines: list[str]) -> None:
 
 def test_a_run_that_reached_no_server_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, log = tmp_path / "run.json", tmp_path / "RECV.LOG"
-    run.write_text(json.dumps({"schema": "submission-probe/run/1", "reports": [{**run_json(), "stages": [], "transcript": []}]}))
-    log.write_text("".join(OURS))
+    run.write_text(
+        json.dumps({"schema": "submission-probe/run/1", "reports": [{**run_json(), "stages": [], "transcript": []}]}),
+        encoding="utf-8",
+    )
+    log.write_text("".join(OURS), encoding="utf-8")
     assert entry(["correlate", str(run), str(log)]) == 1
     assert "no connection of this run reached a server" in capsys.readouterr().out
 
 
 def test_logs_of_one_name_from_two_servers_are_two_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run.json"
-    run.write_text(json.dumps({"schema": "submission-probe/run/1", "reports": [run_json()]}))
+    run.write_text(json.dumps({"schema": "submission-probe/run/1", "reports": [run_json()]}), encoding="utf-8")
     for folder, rows in (("FrontEnd", OURS), ("Hub", HUB)):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "RECV.LOG").write_text("".join([*head("SMTP Receive Protocol Log"), *rows]))
+        (tmp_path / folder / "RECV.LOG").write_text("".join([*head("SMTP Receive Protocol Log"), *rows]), encoding="utf-8")
     names = [str(tmp_path / folder / "RECV.LOG") for folder in ("FrontEnd", "Hub")]
     assert entry(["correlate", str(run), *names, "-o", "json"]) == 1
     (told,) = json.loads(capsys.readouterr().out)["reports"]

@@ -8,6 +8,9 @@ import pytest
 from probe.profile import ProfileError, SecretSource, resolve_secret
 from probe.profile import secret as secret_module
 
+# What the operating system says; Windows has words of its own, in the language of the machine.
+NO_SUCH_FILE = "No such file" if os.name == "posix" else ""
+
 
 def failure(source, base=None, **options):
     with pytest.raises(ProfileError) as caught:
@@ -35,6 +38,7 @@ def test_a_file_is_relative_to_the_base_and_gives_its_first_line(tmp_path):
     assert resolve_secret(SecretSource(file="pw"), tmp_path) == "hunter2 "
 
 
+@pytest.mark.not_on_windows("modes of files: tests/unit/test_dacl.py has Windows' access lists")
 @pytest.mark.parametrize("mode", [0o660, 0o604, 0o620])
 def test_a_file_that_others_can_read_is_refused(tmp_path, mode):
     path = tmp_path / "pw"
@@ -52,7 +56,7 @@ def test_a_file_as_powershell_writes_it(tmp_path):
 
 def test_files_that_hold_no_secret(tmp_path):
     path = tmp_path / "pw"
-    assert "cannot be read: No such file" in failure(SecretSource(file="pw"), tmp_path)
+    assert f"cannot be read: {NO_SUCH_FILE}" in failure(SecretSource(file="pw"), tmp_path)
     assert "is not a regular file" in failure(SecretSource(file="."), tmp_path)
     for content, text in ((b"\n", "is empty"), (b"h\xfc", "Set-Content -Encoding utf8"), (b"h\0u\0", "NUL")):
         path.write_bytes(content)
@@ -64,7 +68,7 @@ def test_a_command(tmp_path, monkeypatch):
     assert resolve_secret(python("print('hunter2'); print('more')"), tmp_path) == "hunter2"
     assert "ended with status 3" in failure(python("print('hunter2'); raise SystemExit(3)"))
     assert "is empty" in failure(python("pass"))
-    assert "cannot be run: No such file" in failure(SecretSource(command=("/no/such/program",)))
+    assert f"cannot be run: {NO_SUCH_FILE}" in failure(SecretSource(command=("/no/such/program",)))
     monkeypatch.setenv("PATH", str(tmp_path))
     assert '["cmd", "/c", "type …"]' in failure(SecretSource(command=("type", "pw.txt")))
     assert "chcp 65001" in failure(python("import sys; sys.stdout.buffer.write('hunter2ü'.encode('cp850'))"))
@@ -111,6 +115,7 @@ def test_a_prompt_wants_a_terminal():
     assert "needs a terminal; from cron or a service use file or credential" in failure(SecretSource(prompt=True))
 
 
+@pytest.mark.not_on_windows("pseudo-terminals")
 def test_a_prompt_on_a_terminal():
     """A real pseudo-terminal: the question goes to it, the answer is not echoed."""
     import pty
