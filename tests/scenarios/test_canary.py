@@ -5,6 +5,7 @@ Failures come from the sandbox's faults and mechanisms here; tests/hostile looks
 
 import asyncio
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ async def test_no_secret_leaves(case: str, tmp_path: Path) -> None:
         secret, kind = (sandbox.token, "token") if mechanism.endswith(("OAUTH2", "BEARER")) else (sandbox.password, "password")
         given = f"{secret[::-1]}-refused" if refused else secret
         profile = tmp_path / "canary.toml"
-        text = sandbox.profile().replace(f'password = {{ file = "{sandbox.password_file}" }}', f'{kind} = {{ env = "CANARY" }}')
+        text = re.sub(r"password = \{ file = .* \}", f'{kind} = {{ env = "CANARY" }}', sandbox.profile())
         text = text.replace("[account]", f'[account]\nmechanism = "{mechanism or "auto"}"')
         profile.write_text(text + '[limits]\ntimeout = "6s"\ndelivery_warning = "2s"\ndelivery_critical = "4s"\n')
         shown, command_lines = await run_with_secret(profile, tmp_path, given)
@@ -54,7 +55,8 @@ async def run_with_secret(profile: Path, folder: Path, secret: str) -> tuple[lis
     stdout, stderr = await process.communicate()
     watcher.cancel()
     assert process.returncode in (0, 1, 2), (stdout, stderr)
-    assert seen, "the process list was never read"
+    # Windows shows a process list too, but no file of it: there the command line is only what stands above.
+    assert seen or sys.platform == "win32", "the process list was never read"
     return [stdout.decode(), stderr.decode()], sorted(seen)
 
 

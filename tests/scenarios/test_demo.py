@@ -104,6 +104,7 @@ def test_dry_run_sends_not_one_packet(tmp_path: Path) -> None:
     assert done.returncode == 0 and "smtp.gmail.com:587 starttls" in done.stdout
 
 
+@pytest.mark.not_on_windows("a process cannot be asked from outside to end")
 def test_what_the_sandbox_prints_is_a_profile_that_run_takes(tmp_path: Path) -> None:
     environ = {**os.environ, "SUBMISSION_PROBE_STATE": str(tmp_path / "state")}
     command = [sys.executable, "-m", "probe", "sandbox"]

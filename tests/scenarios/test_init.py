@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import pty
 import select
 import shlex
 import shutil
@@ -18,6 +17,8 @@ from probe.plan import plugins
 from probe.profile import load
 from tests.servers import discovery
 from tests.servers.discovery import ADDRESS, command, healthy
+
+pty = pytest.importorskip("pty", reason="not_on_windows: pseudo-terminals")
 
 BASE = ("init", "probe@contoso.com", "--host", "mail.contoso.com", "--yes")
 _SYSTEMD = shutil.which("systemd-analyze")

@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -15,6 +14,8 @@ import pytest
 
 from probe.keep.lease import lease
 from probe.sandbox import Sandbox
+
+resource = pytest.importorskip("resource", reason="not_on_windows: limits of a process")
 
 ROOT = Path(__file__).parent.parent.parent
 

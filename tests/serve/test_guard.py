@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import resource
 import socket
 import ssl
 import subprocess
@@ -18,6 +17,8 @@ from probe.serve.origin import is_foreign, is_loopback, knows
 from tests.serve.serving import Serving, values
 from tests.serve.test_serve import messages, profile, submissions
 from tests.servers.pki import Authority
+
+resource = pytest.importorskip("resource", reason="not_on_windows: limits of a process")
 
 SILENT = 1100
 PROBE = "/probe?target=office"

@@ -1,7 +1,6 @@
 """Fetching a secret: bounded in time and memory, leaving no process, giving one source's secret to no other."""
 
 import os
-import resource
 import subprocess
 import sys
 import threading
@@ -13,7 +12,9 @@ from probe.profile import ProfileError, SecretSource, resolve_secret
 from probe.profile import secret as secret_module
 from probe.profile.private import others
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="process groups, pipes and modes of POSIX")
+resource = pytest.importorskip("resource", reason="not_on_windows: limits of a process")
+
+pytestmark = pytest.mark.not_on_windows("process groups, pipes and modes of POSIX")
 
 
 def failure(source: SecretSource, base: Path | None = None) -> str:
@@ -106,7 +107,7 @@ def test_whose_files_are_taken(mode: int, owner: int, group: int, taken: bool) -
     assert (others(status(mode, owner, group), me=1000, groups={1000, 2000}) == "") is taken
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to give a file to a group")
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="not_on_windows: groups of POSIX; elsewhere it needs root")
 def test_a_secret_as_kubernetes_mounts_it(tmp_path: Path) -> None:
     data = tmp_path / "..2026_01_01"
     data.mkdir()

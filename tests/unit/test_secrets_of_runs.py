@@ -52,7 +52,7 @@ def test_the_runs_deadline_covers_the_fetching() -> None:
         with_credentials(make_plan(slow), slow)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="named pipes")
+@pytest.mark.not_on_windows("named pipes")
 async def test_sources_that_hang_hold_up_no_other_profile(tmp_path: Path) -> None:
     """More of them than the loop's pool has threads."""
     hanging = profile({"command": [sys.executable, "-c", "import time; time.sleep(60)"]}, timeout="20s")
@@ -78,7 +78,7 @@ async def test_one_unreadable_secret_makes_only_its_own_profile_unknown(monkeypa
         _ready(plans[1:], profiles[1:], Wish())
 
 
-@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+@pytest.mark.not_on_windows("modes of POSIX")
 @pytest.mark.parametrize("key", ["client_key", "client_certificate"])
 def test_a_client_key_that_others_can_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setenv("PW", "hunter2")

@@ -69,7 +69,10 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     assert target.read_text() == "new\n" and (os.name == "nt" or target.stat().st_mode & 0o777 == 0o644)
 
 
-ROOT_ONLY = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="not_on_windows: users of POSIX; elsewhere it needs root, to give files to another user")
+ROOT_ONLY = pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() != 0,
+    reason="not_on_windows: users of POSIX; elsewhere it needs root",
+)
 
 
 @pytest.mark.not_on_windows("links and pipes of POSIX")
