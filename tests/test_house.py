@@ -137,7 +137,7 @@ def test_pure_rooms(place: str) -> None:
 
 def test_only_the_connection_room_opens_sockets() -> None:
     for path in sources():
-        place = str(path.relative_to(PROBE))
+        place = path.relative_to(PROBE).as_posix()
         # Our own HTTP server: serve/webconfig.py makes its context, serve/door.py listens (and connects to nothing).
         if place.startswith(("observe/connection", "sandbox")) or place in (
             "observe/trouble.py",

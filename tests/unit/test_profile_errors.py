@@ -42,7 +42,8 @@ def test_a_bad_profile_gives_exactly_its_error_text(file, monkeypatch):
     with pytest.raises(ProfileError) as caught:
         load(file.name, plugins=PLUGINS, environ={})
     # Windows names the same files with its own separator.
-    assert str(caught.value).replace(os.sep, "/") == file.with_suffix(".txt").read_text("utf-8").rstrip("\n")
+    said = str(caught.value).replace(f"parents{os.sep}", "parents/").replace(f"/..{os.sep}", "/../")
+    assert said == file.with_suffix(".txt").read_text("utf-8").rstrip("\n")
 
 
 def test_a_password_in_a_profile_is_in_no_part_of_the_error(monkeypatch):
