@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import socket
 import sqlite3
 import subprocess
@@ -113,7 +114,10 @@ def test_a_slower_delivery_is_found_and_only_it(tmp_path: Path, mail_servers: Ca
     found = changes(before, save(bench, profile, "after.json", *repeat))
     way.close()
     assert set(found) == {"latency.delivery"}, found
-    assert found["latency.delivery"][0] == "warning" and "median 0.3" in str(found["latency.delivery"][2]), found
+    severity, _, after = found["latency.delivery"]
+    # At least: a machine under load adds its own.
+    median = re.match(r"median ([0-9.]+) s \(shift \+", str(after))
+    assert severity == "warning" and median and float(median[1]) >= 0.3, found
 
 
 class SlowWay:

@@ -110,7 +110,8 @@ def test_the_switchs_address_stands_in_no_command_line(
     assert run(bench, profile, "--ping-env", "PING_URL")[0] == 0
     assert seen == ["/0123-uuid/start", "/0123-uuid"] * 2
     file.chmod(0o644)
-    assert run(bench, profile, "--ping-file", str(file))[0] == 3
+    refused = probe(bench, "run", str(profile), "--ping-file", str(file))
+    assert refused.returncode == 3 and "other users" in refused.stderr
 
 
 def test_a_switch_that_does_not_answer_changes_no_verdict(tmp_path: Path, mail: Any) -> None:
