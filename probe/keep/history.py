@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -82,13 +83,29 @@ def _opened(file: Path) -> Iterator[sqlite3.Connection]:
             os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600))
     database = sqlite3.connect(file, timeout=_BUSY_SECONDS)
     try:
-        database.execute("pragma journal_mode = wal")
-        database.execute("pragma synchronous = normal")
-        if database.execute("pragma user_version").fetchone()[0] == 0:
-            database.executescript(_TABLE)
+        _begin(database)
         yield database
     finally:
         database.close()
+
+
+def _begin(database: sqlite3.Connection) -> None:
+    """Make the tables where they are not there yet.
+
+    SQLite's own waiting does not cover the change to WAL: of two that begin one history at once, one is refused at once.
+    """
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            database.execute("pragma journal_mode = wal")
+            database.execute("pragma synchronous = normal")
+            if database.execute("pragma user_version").fetchone()[0] == 0:
+                database.executescript(_TABLE)
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+        time.sleep(0.02)
 
 
 def packed(report: Report) -> bytes:
