@@ -103,3 +103,9 @@ def test_rubbish_never_raises_anything_else(lines: list[bytes]) -> None:
     except smtp.Malformed:
         return
     smtp.keywords(reply), smtp.name_given(reply), smtp.queue_id(reply.text), reply.enhanced
+
+
+def test_a_hundred_thousand_words_cost_no_more_than_their_number() -> None:
+    """Quadratic, this took minutes, and the event loop with it: before TLS, from anybody on the network."""
+    words = " ".join(f"W{number}" for number in range(100_000))
+    assert len(smtp.keywords(smtp.Reply(250, ("250-x", f"250 AUTH {words} W1")))["AUTH"]) == 100_000

@@ -99,13 +99,13 @@ def keywords(reply: Reply) -> dict[str, list[str]]:
 
     The obsolete `AUTH=LOGIN` form counts as AUTH; a keyword given twice has the parameters of both.
     """
-    found: dict[str, list[str]] = {}
+    # A dict keeps their order and finds a word at once: a reply may hold a hundred thousand of them.
+    found: dict[str, dict[str, None]] = {}
     for text in reply.texts[1:]:
         words = text.replace("AUTH=", "AUTH ", 1).split() if text.upper().startswith("AUTH=") else text.split()
         if words:
-            parameters = found.setdefault(words[0].upper(), [])
-            parameters += [word for word in words[1:] if word not in parameters]
-    return found
+            found.setdefault(words[0].upper(), {}).update(dict.fromkeys(words[1:]))
+    return {name: list(parameters) for name, parameters in found.items()}
 
 
 def mechanisms(words: dict[str, list[str]]) -> list[str]:

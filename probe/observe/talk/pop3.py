@@ -138,6 +138,8 @@ class Pop3Talk:
         import hashlib
 
         digest = hashlib.md5(timestamp.encode() + credentials.secret.encode(), usedforsecurity=False).hexdigest()
+        # Beside the greeting's timestamp a digest that the server quotes would let passwords be tried offline.
+        self._journal.mask(digest)
         return await self.command(f"APOP {credentials.username} {digest}", shown=f"APOP {credentials.username} [hidden]")
 
     async def goodbye(self) -> None:
