@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import threading
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -23,6 +22,7 @@ from probe.keep.lease import Held
 from probe.keep.place import Place, files
 from probe.message import Draft, Sent, compose, new_marker
 from probe.observe import leftovers
+from probe.observe.aside import beside
 from probe.observe.connection import Deadline, Pace
 from probe.observe.connection.ourselves import machine_name
 from probe.observe.job import Job, Milestone, Side
@@ -75,34 +75,8 @@ async def run(
 
 async def ready(plan: Plan, profile: Profile, *, try_again: bool = False, place: Place | None = None) -> Plan:
     """The plan with its credentials, fetched beside the event loop where that takes time. Raises ProfileError."""
-    plan = await _beside(lambda: with_credentials(plan, profile)) if is_slow(profile) else with_credentials(plan, profile)
+    plan = await beside(lambda: with_credentials(plan, profile), "secrets") if is_slow(profile) else with_credentials(plan, profile)
     return plan if try_again else lockout.with_backoff(plan, place)
-
-
-async def _beside(work: Callable[[], Plan]) -> Plan:
-    """In a thread of its own: those of the pool are for everybody, and one source that hangs may have many profiles."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Plan] = loop.create_future()
-
-    def finish(plan: Plan | None, error: BaseException | None) -> None:
-        if done.done():
-            return
-        if plan is not None:
-            done.set_result(plan)
-        else:
-            done.set_exception(error or RuntimeError("no plan"))
-
-    def carry_out() -> None:
-        plan, error = None, None
-        try:
-            plan = work()
-        except BaseException as caught:
-            error = caught
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(finish, plan, error)
-
-    threading.Thread(target=carry_out, name="secrets", daemon=True).start()
-    return await done
 
 
 def unproven(plan: Plan, profile: Profile, why: str) -> Report:

@@ -1,12 +1,11 @@
 """The steps of a logon that every leg shares: choose the mechanism, pass the gate, answer challenges, read the outcome."""
 
-import asyncio
 import secrets
-import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from probe.observe import reach
+from probe.observe.aside import beside
 from probe.observe.binding import end_point
 from probe.observe.connection import Connection
 from probe.observe.job import Job, Side
@@ -129,32 +128,11 @@ def conceal(challenge: str, journal: Journal) -> None:
 
 
 async def _aside(mechanism: Mechanism, job: Job, work: Callable[[], T]) -> T:
-    """Do slow work (a KDC, many iterations) beside the loop. The thread is a daemon: a hanging library holds up no exit."""
+    """Do what may be slow beside the loop, until the run's deadline."""
     if not mechanism.slow:
         return work()
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def finish(result: Any, error: BaseException | None) -> None:
-        if done.cancelled():
-            return
-        if error is None:
-            done.set_result(result)
-        else:
-            done.set_exception(error)
-
-    def carry_out() -> None:
-        result, error = None, None
-        try:
-            result = work()
-        except BaseException as caught:
-            error = caught
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(finish, result, error)
-
-    threading.Thread(target=carry_out, name=f"sasl {mechanism.name}", daemon=True).start()
     async with job.deadline.limit():
-        return await done
+        return await beside(work, f"sasl {mechanism.name}")
 
 
 def outcome(answers: Answers | None, stage: Stage, journal: Journal) -> None:
