@@ -5,7 +5,8 @@ carries markers: what the outbox names is looked for first, then the newest; eac
 Where SEARCH is refused or finds nothing, the newest headers are looked through.
 """
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -51,42 +52,41 @@ class Leftovers:
 async def sweep(job: Job, journal: Journal, side: Side, settings: Settings, *, older_than: timedelta, dry_run: bool) -> Leftovers:
     """Look through the reader's folders. Troubles are in the journal's stages; what was done until then is returned."""
     found = Leftovers()
-    session: Session | None = None
-    try:
-        session = await open_session(job, journal, side, settings)
-        async with journal.stage("imap.find", "look for leftovers over IMAP4") as stage:
+    with contextlib.suppress(Stopped):
+        async with (
+            _opened(job, journal, side, settings) as session,
+            journal.stage("imap.find", "look for leftovers over IMAP4") as stage,
+        ):
             for folder in session.folders:
                 await _sweep_folder(job, session, folder.name, older_than, dry_run, found)
             stage.facts |= {"deleted": found.deleted, "kept": found.kept, "too_young": found.too_young, "foreign": found.foreign}
             stage.facts |= {"stumbled": found.stumbled} if found.stumbled else {}
             stage.facts["delays"] = {marker: round(seconds, 3) for marker, seconds in found.delays.items()}
-    except Stopped:
-        pass
-    finally:
-        if session is not None:
-            await session.talk.goodbye()
-            await session.talk.close()
     return found
 
 
 async def remove(job: Job, journal: Journal, side: Side, settings: Settings, marker: str) -> bool:
     """Delete this one message of ours, looking for it until the job's deadline; whether it was deleted."""
     found = Leftovers(only=marker)
-    session: Session | None = None
-    try:
-        session = await open_session(job, journal, side, settings)
-        while not found.seen and job.deadline.seconds_left:
-            for folder in session.folders:
-                await _sweep_folder(job, session, folder.name, timedelta(0), False, found)
-            if not found.seen:
-                await job.sleep(LOOK_SECONDS)
-    except Stopped:
-        pass
-    finally:
-        if session is not None:
-            await session.talk.goodbye()
-            await session.talk.close()
+    with contextlib.suppress(Stopped):
+        async with _opened(job, journal, side, settings) as session:
+            while not found.seen and job.deadline.seconds_left:
+                for folder in session.folders:
+                    await _sweep_folder(job, session, folder.name, timedelta(0), False, found)
+                if not found.seen:
+                    await job.sleep(LOOK_SECONDS)
     return marker in found.deleted
+
+
+@contextlib.asynccontextmanager
+async def _opened(job: Job, journal: Journal, side: Side, settings: Settings) -> AsyncIterator[Session]:
+    """A session, logged on; LOGOUT and close whatever happens. Raises Stopped."""
+    session = await open_session(job, journal, side, settings)
+    try:
+        yield session
+    finally:
+        await session.talk.goodbye()
+        await session.talk.close()
 
 
 async def _sweep_folder(job: Job, session: Session, folder: str, older_than: timedelta, dry_run: bool, found: Leftovers) -> None:
