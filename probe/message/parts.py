@@ -73,7 +73,6 @@ class Letter:
 
 def read(raw: bytes) -> Letter:
     """Take a message apart; what lies beyond a limit is left out."""
-    cut = len(raw) > MESSAGE_OCTETS
     header, body, whole = _split(raw[:MESSAGE_OCTETS])
     parts: list[Part] = []
     waiting: list[tuple[Message, bytes, int, int]] = [(header, body, 0, 0)]
@@ -89,7 +88,7 @@ def read(raw: bytes) -> Letter:
             parts.append(Part(below[0][0], below[0][1], "message/rfc822", inside))
         # A stack: the last one pushed comes first.
         waiting += [(each, inner, depth + 1, more) for each, inner, more in reversed(below[: MOST_PARTS + 1])]
-    return Letter(header, tuple(parts), cut or not whole)
+    return Letter(header, tuple(parts), len(raw) > MESSAGE_OCTETS or not whole)
 
 
 def _below(header: Message, body: bytes, inside: int) -> list[tuple[Message, bytes, int]] | None:
@@ -103,31 +102,30 @@ def _below(header: Message, body: bytes, inside: int) -> list[tuple[Message, byt
         return None
     line = re.compile(rb"(?:^|\r?\n)--" + re.escape(boundary.encode("utf-8", "replace")) + rb"(?:--)?[ \t]*(?=\r?\n|$)")
     pieces = line.split(body, MOST_PARTS + 2)[1:]
-    return [
-        (own, inner, inside) for own, inner, _ in map(_split, (re.sub(rb"^\r?\n", b"", piece) for piece in pieces if piece.strip()))
-    ]
+    splits = (_split(re.sub(rb"^\r?\n", b"", piece)) for piece in pieces if piece.strip())
+    return [(own, inner, inside) for own, inner, _ in splits]
 
 
 def _split(octets: bytes) -> tuple[Message, bytes, bool]:
     """(header, body, whether the header is within its limits). Lines before the first field (mbox's `From `) are passed over."""
-    start = 0
-    if not octets.startswith((b"\r\n", b"\n")):
-        for _ in range(5):
-            end = octets.find(b"\n", start)
-            if end < 0 or _FIELD_LINE.match(octets, start):
-                break
-            start = end + 1
-    else:
+    if octets.startswith((b"\r\n", b"\n")):
         return Message(), octets, True
+    start = 0
+    for _ in range(5):
+        end = octets.find(b"\n", start)
+        if end < 0 or _FIELD_LINE.match(octets, start):
+            break
+        start = end + 1
     found = _BLANK_LINE.search(octets, start)
     head, body = (octets[start : found.start()], octets[found.end() :]) if found else (octets[start:], b"")
-    fits = len(head) <= HEADER_OCTETS and head.count(b"\n") <= MOST_FIELDS * 2
+    if len(head) > HEADER_OCTETS or head.count(b"\n") > MOST_FIELDS * 2:
+        return Message(), body, False
     # compat32 never raises on rubbish in headers, where the modern policy's header registry may.
-    header = BytesHeaderParser(policy=compat32).parsebytes(head[:HEADER_OCTETS] if fits else b"")
+    header = BytesHeaderParser(policy=compat32).parsebytes(head)
     if len(str(header.get("Content-Type", ""))) > FIELD_OCTETS:
         del header["Content-Type"]
-        fits = False
-    return header, body, fits
+        return header, body, False
+    return header, body, True
 
 
 def _boundary(header: Message) -> str | None:

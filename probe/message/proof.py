@@ -22,7 +22,7 @@ from probe.message.draft import (
     sign,
     subject_of,
     text_of,
-)  # fmt: skip
+)
 from probe.message.parts import Letter, addresses, is_forwarded, read, value
 from probe.message.received import Hop, hops
 
