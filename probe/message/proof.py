@@ -25,12 +25,11 @@ from probe.message.draft import (
 )
 from probe.message.parts import Letter, addresses, is_forwarded, read, value
 from probe.message.received import Hop, hops
+from probe.message.subject import is_prefixed, state_of_subject
 
 _PROOF = re.compile(r"\bProof:\s+([0-9a-f]{64})\b")
 _SENT = re.compile(r"\bSent:\s+(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
 _QUOTED = re.compile(r"(?m)^[ \t]*[>|].*$")
-# A filter's tag in front of a Subject: [EXTERNAL], ***SPAM***, {Spam?}, (SPAM), <SPAM>, SPAM:
-_TAG = re.compile(r"\s*(?:\[[^\]]{1,60}\]|\*+[^*]{1,60}\*+|\{[^}]{1,60}\}|\([^)]{1,60}\)|<[^>]{1,60}>|[A-Z_-]{3,20}:)\s*")
 _FILTER = re.compile(
     r"x-(spam|amavis|virus|barracuda|quarantine|rspamd|bogosity|antispam|mailscanner|ironport|proofpoint)", re.IGNORECASE
 )
@@ -97,13 +96,13 @@ def prove(letter: Letter, *, key: bytes, expected: Sent) -> Proof:
     proof = sign(key, expected)
     header, inside, proven_by = _where_proven(letter, expected, proof)
     text = _state_of_text(letter, inside, text_of(expected, proof))
-    what = _what(letter, header, inside, expected, proven_by, text)
+    what = _what(letter, header, inside, expected, proof, proven_by, text)
     return Proof(
         what=what,
         proven_by=proven_by if what == "ours" else None,
         text=text,
         enclosed=inside > 0,
-        subject=_state_of_subject(header, expected.marker),
+        subject=state_of_subject(value(header, "Subject"), subject_of(expected.marker)),
         message_id_changed=value(header, "Message-ID") != message_id_of(expected.marker, expected.sender),
         hops=hops(letter.header),
         bounce=bounce(letter) if what == "bounce" else None,
@@ -147,14 +146,17 @@ def _where_proven(letter: Letter, expected: Sent, proof: str) -> tuple[Message, 
     return letter.header, 0, None
 
 
-def _what(letter: Letter, header: Message, inside: int, expected: Sent, proven_by: str | None, text: str) -> str:
+def _what(letter: Letter, header: Message, inside: int, expected: Sent, proof: str, proven_by: str | None, text: str) -> str:
     if is_report(letter, expected.sender):
         return "bounce" if bounce(letter) else "answer"
     own_id = message_id_of(expected.marker, expected.sender)
     # An answer or a forward has a Message-ID of its own; some gateways add References to ours.
-    if is_forwarded(letter.header) and value(letter.header, "Message-ID") != own_id:
+    answered = is_forwarded(letter.header) or is_prefixed(value(letter.header, "Subject"), subject_of(expected.marker))
+    if answered and value(letter.header, "Message-ID") != own_id:
         return "mention"
     if inside and not _wrapped_by_a_filter(letter, header, own_id):
+        return "mention"
+    if proven_by == "text" and _stands_within(letter, header, inside, expected, proof):
         return "mention"
     if proven_by:
         return "ours" if _is_own_around(header, expected, text) else "mention"
@@ -165,8 +167,20 @@ def _is_own_around(header: Message, expected: Sent, text: str) -> bool:
     """Whether enough of our own fields stand around the proof. From and To alone are on any mail from the account to itself:
     without Subject and Message-ID the text has to be ours and nothing else."""
     own_id = message_id_of(expected.marker, expected.sender)
-    marked = _state_of_subject(header, expected.marker) != "replaced" or value(header, "Message-ID") == own_id
+    marked = (
+        state_of_subject(value(header, "Subject"), subject_of(expected.marker)) != "replaced"
+        or value(header, "Message-ID") == own_id
+    )
     return _own_fields(header, expected) >= 2 and (marked or text in ("intact", "rewrapped"))
+
+
+def _stands_within(letter: Letter, header: Message, inside: int, expected: Sent, proof: str) -> bool:
+    """Whether words stand in front of our text, in a mail with a Message-ID of its own: so looks an answer or forward whose mailer
+    sets neither In-Reply-To nor a word in the Subject. A gateway that writes in front leaves our X- fields or our Message-ID."""
+    if value(header, "Message-ID") == message_id_of(expected.marker, expected.sender):
+        return False
+    wanted = "".join(text_of(expected, proof).split())
+    return not any("".join(letter.texts(kind, inside).split()).startswith(wanted) for kind in ("text/plain", "text/html"))
 
 
 def _claims_proof(letter: Letter, expected: Sent) -> bool:
@@ -182,7 +196,7 @@ def _own_fields(header: Message, expected: Sent) -> int:
     return sum((
         expected.sender.lower() in addresses(header, "From"),
         expected.recipient.lower() in addresses(header, "To"),
-        _state_of_subject(header, expected.marker) != "replaced",
+        state_of_subject(value(header, "Subject"), subject_of(expected.marker)) != "replaced",
         value(header, "Message-ID") == message_id_of(expected.marker, expected.sender),
     ))  # fmt: skip
 
@@ -219,16 +233,6 @@ def _own_text(letter: Letter, inside: int) -> str:
     if not MARKER_PATTERN.search(plain):
         plain = letter.texts("text/html", inside) or plain
     return _QUOTED.sub("", plain)
-
-
-def _state_of_subject(header: Message, marker: str) -> str:
-    given, sent = value(header, "Subject"), subject_of(marker)
-    if given == sent:
-        return "intact"
-    rest = given
-    while found := _TAG.match(rest):
-        rest = rest[found.end() :]
-    return "tagged" if rest == sent else "replaced"
 
 
 def _state_of_text(letter: Letter, inside: int, sent: str) -> str:

@@ -56,6 +56,9 @@ def test_a_charset_whose_decoder_is_slow_or_not_for_mail_is_not_used(charset: st
     assert letter.parts[0].text() == text
 
 
+SUBJECT = b"Subject: " + re.search(rb"(?m)^Subject: ([^\r]*)", HEAD)[1]  # type: ignore[index]
+
+
 def around(head: bytes, text: bytes = b"What is this?\r\n" + TEXT) -> bytes:
     return SELF + head + b"\r\n\r\n" + text
 
@@ -81,6 +84,34 @@ NEVER: dict[str, bytes] = {
 }
 
 
+# Mailers that set neither In-Reply-To nor References, and name the answer or the forward in a language of their own.
+ANSWERS = [
+    "RES: ",
+    "ENC: ",
+    "FYI: ",
+    "WEITERGELEITET: ",
+    "[EXTERNAL] FWD: ",
+    "(Fwd) ",
+    "Odpověď: ",
+    "回复：",
+    "Re[2]: ",
+    "[Ext] SV: RES: ",
+]
+
+
+@pytest.mark.parametrize("words", [b"What is this?\r\n", b""])
+@pytest.mark.parametrize("prefix", ANSWERS)
+def test_an_answer_without_its_fields_is_not_ours(prefix: str, words: bytes) -> None:
+    raw = around(SUBJECT.replace(b": ", b": " + prefix.encode(), 1) + b"\r\nMessage-ID: <1@mailer>", words + TEXT)
+    assert prove(read(raw), key=KEY, expected=OURS).what == "mention"
+    assert recognise(read(raw), key=KEY, known={MARKER: OURS}) is None
+
+
+def test_words_in_front_of_the_text_make_it_another_mail_where_the_message_id_is_another() -> None:
+    raw = around(SUBJECT + b"\r\nMessage-ID: <1@mailer>")
+    assert prove(read(raw), key=KEY, expected=OURS).what == "mention"
+
+
 @pytest.mark.parametrize("name", NEVER)
 def test_what_comes_close_is_not_ours(name: str) -> None:
     assert prove(read(NEVER[name]), key=KEY, expected=OURS).what in ("mention", "answer", "bounce")
@@ -101,6 +132,15 @@ STILL_OURS: dict[str, Callable[[], tuple[Draft, bytes]]] = {
     "a probe that sends as postmaster": postmaster,
     "addresses that are international on both sides": international,
     "References added by a gateway": lambda: (OURS, b"References: <x@y.test>\r\n" + OURS.raw),
+    "a disclaimer in front, our Message-ID left": lambda: (
+        OURS, around(SUBJECT + b"\r\nMessage-ID: <" + MARKER.encode() + b"@x.test>"),
+    ),
+    "a disclaimer behind, all fields but two replaced": lambda: (
+        OURS, around(SUBJECT + b"\r\nMessage-ID: <1@gw>", TEXT + b"\r\n--\r\nConfidential.\r\n"),
+    ),
+    "a filter's word and a colon in front": lambda: (
+        OURS, around(SUBJECT.replace(b": ", b": Possible SPAM: [EXTERNAL] ", 1) + b"\r\nMessage-ID: <1@gw>", TEXT),
+    ),
     "Subject and Message-ID replaced, the text whole": lambda: (OURS, around(b"Subject: [Ticket 1]\r\nMessage-ID: <1@gw>", TEXT)),
     "enclosed, the filter's verdict in the field of another filter": lambda: (
         OURS, attached(SELF + b"Subject: {Spam?} x\r\nX-Barracuda-Spam-Flag: YES"),
