@@ -35,7 +35,7 @@ check: $(STAMP)
 	$(BIN)/coverage report
 
 # While you work: no root, no server, no browser, no network. Less than a minute on two cores.
-QUICK := tests/unit tests/certificates tests/tell tests/test_house.py tests/test_docs.py tests/test_package.py
+QUICK := tests/unit tests/certificates tests/output tests/test_house.py tests/test_docs.py tests/test_package.py
 quick: $(STAMP)
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
@@ -81,7 +81,7 @@ fuzz: $(STAMP)
 SCREENSHOTS ?= screenshots
 screenshots: $(STAMP)
 	scripts/install-browser
-	$(BIN)/python -m tests.tell.screenshots $(SCREENSHOTS)
+	$(BIN)/python -m tests.output.screenshots $(SCREENSHOTS)
 
 # Renew the recorded runs that the tests of the outputs use.
 recorded: $(STAMP)

@@ -36,7 +36,7 @@ def rows(bench: "Bench", sizes: list[int]) -> list["Row"]:
 async def _measure(profile: str, size: int, users: list[str]) -> dict[str, object]:
     from probe import run
     from probe.observe.connection import Pace
-    from probe.roundtrip import load_profile
+    from probe.tasks.run import load_profile
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

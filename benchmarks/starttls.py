@@ -117,7 +117,7 @@ def _ours(bench: "Bench") -> float:
 async def _measure(profile: str) -> float:
     from probe import run
     from probe.observe.connection import Pace
-    from probe.roundtrip import load_profile
+    from probe.tasks.run import load_profile
 
     loaded = load_profile(profile, {})
     await run(loaded, light=True, raise_bugs=True)

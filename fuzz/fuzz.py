@@ -14,7 +14,7 @@ with atheris.instrument_imports(include=["probe", "imapclient"]):
 
     from probe.certificate import certificate_facts, dns_name_matches
     from probe.message import Sent, carries_marker, new_marker, prove, read, recognise
-    from probe.observe.dialect import imap, pop3, smtp
+    from probe.observe.protocol import imap, pop3, smtp
     from probe.redact import Redactor
 
 MARKER = new_marker(bytes(16))

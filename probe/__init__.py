@@ -16,12 +16,12 @@ from probe.version import __version__
 if TYPE_CHECKING:
     from probe.profile import Profile, ProfileError
     from probe.report import Report
-    from probe.roundtrip import run
+    from probe.tasks.run import run
 
 __all__ = ["Profile", "ProfileError", "Report", "__version__", "run"]
 
 _HOMES = {
-    "run": "probe.roundtrip",
+    "run": "probe.tasks.run",
     "Report": "probe.report",
     "Profile": "probe.profile",
     "ProfileError": "probe.profile",

@@ -7,8 +7,8 @@ import json
 import urllib.parse
 from collections.abc import Iterable
 
+from probe.output import Context, formats, output
 from probe.report import Report
-from probe.tell import Context, formats, output
 
 
 def forms(secret: str, username: str) -> dict[str, str]:

@@ -79,7 +79,7 @@ def _complain(text: str, arguments: list[str]) -> int:
     if _output(arguments) == "nagios":
         # Its readers look at stdout only, and must be told of every outcome.
         from probe.cli._out import data
-        from probe.tell.nagios import complaint
+        from probe.output.nagios import complaint
 
         data(complaint(text))
     for line in text.splitlines():

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from probe.observe.connection import Pace
-    from probe.plan import Plan
     from probe.profile import Profile, ProfileError
     from probe.report import Comparison, Report
+    from probe.tasks.plan import Plan
 
 PING_SECONDS = 5.0
 
@@ -78,9 +78,9 @@ def _ready(plans: "Sequence[Plan]", profiles: "Sequence[Profile]", wish: Wish) -
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    from probe.lockout import with_backoff
-    from probe.plan import asks_somebody, with_credentials
     from probe.profile import ProfileError
+    from probe.tasks.backoff import with_backoff
+    from probe.tasks.plan import asks_somebody, with_credentials
 
     def one(plan: "Plan", profile: "Profile") -> "Plan | ProfileError":
         try:
@@ -117,8 +117,8 @@ def _within(reports: "list[Report]", wish: Wish) -> "list[Report]":
     """The reports, judged by the ranges of -w and -c too."""
     if not wish.ranges:
         return reports
-    from probe.ranges import judged
-    from probe.tell._words import least_certificate_days
+    from probe.judge._ranges import judged
+    from probe.output._words import least_certificate_days
 
     def values(report: "Report") -> dict[str, float]:
         days = least_certificate_days(report)
@@ -158,7 +158,7 @@ def _past(reports: "Sequence[Report]", wish: Wish) -> list[dict[str, object]]:
     """Earlier runs, for the one output that plots them."""
     if wish.history is None or "html" not in (wish.output, *(name for name, _ in wish.files)):
         return []
-    from probe.keep.history import plotted
+    from probe.state.history import plotted
 
     return plotted(wish.history, [report.profile for report in reports])
 
@@ -166,7 +166,7 @@ def _past(reports: "Sequence[Report]", wish: Wish) -> list[dict[str, object]]:
 def _keep(reports: "Sequence[Report]", wish: Wish) -> None:
     if wish.history is None:
         return
-    from probe.keep.history import add
+    from probe.state.history import add
 
     remark = add(wish.history, reports)
     if remark:
@@ -175,7 +175,7 @@ def _keep(reports: "Sequence[Report]", wish: Wish) -> None:
 
 def _export(reports: "Sequence[Report]") -> None:
     """To OpenTelemetry. It never changes a verdict."""
-    from probe.telemetry import export_over_http
+    from probe.output._opentelemetry import export_over_http
 
     if not export_over_http(reports):
         print("probe: --otel: the trace was not exported: the collector did not take it; the verdict stands", file=sys.stderr)
@@ -197,7 +197,7 @@ async def _run(
 ) -> tuple[list["Report"], list["Report"]]:
     """(the reports to tell, earlier attempts of --wait-until-ok)"""
     from probe.cli._signals import interrupt_on_signals
-    from probe.repeating import repeat, wait_until_ok
+    from probe.tasks.repeat import repeat, wait_until_ok
 
     interrupt = interrupt_on_signals()
 
@@ -211,7 +211,7 @@ async def _run(
 
 def _tell_attempt(reports: "Sequence[Report]", wish: Wish) -> None:
     """An attempt that was not well, on stderr: stdout is for the result."""
-    from probe.tell.text import headline
+    from probe.output.text import headline
 
     for report in reports if not wish.quiet else ():
         print(f"not yet: {headline(report)}", file=sys.stderr, flush=True)
@@ -221,8 +221,8 @@ async def _collected(plan: "Plan", profile: "Profile", wish: Wish, interrupt: as
     """What came of earlier messages; then, with --send-only, the next one."""
     from dataclasses import replace
 
-    from probe.collecting import collect
-    from probe.roundtrip import judge, observe
+    from probe.tasks.collect import collect
+    from probe.tasks.run import judge, observe
 
     reports = [await collect(plan, profile)]
     if wish.send_only:
@@ -238,9 +238,9 @@ async def _all_once(
     wish: Wish,
     interrupt: asyncio.Event,
 ) -> list["Report"]:
-    from probe.nodes import observe_each
     from probe.observe.connection import Pace
-    from probe.roundtrip import unproven
+    from probe.tasks.each_address import observe_each
+    from probe.tasks.run import unproven
 
     turns, pace = asyncio.Semaphore(wish.concurrency), Pace()
 

@@ -12,12 +12,12 @@ import typer
 
 from probe.cli import _out
 from probe.cli._console import colours
-from probe.tell import Context, formats, output
-from probe.tell._changes import NATIVE, as_report
+from probe.output import Context, formats, output
+from probe.output._changes import NATIVE, as_report
 
 if TYPE_CHECKING:
-    from probe.plan import Plan
     from probe.report import Comparison, Report
+    from probe.tasks.plan import Plan
 
 
 def require_format(name: str) -> None:
@@ -73,7 +73,7 @@ def _text(name: str, reports: Sequence["Report"], context: Context) -> str:
 
 
 def _write_file(name: str, path: Path, text: str) -> None:
-    from probe.keep.files import write_atomically
+    from probe.state.files import write_atomically
 
     # An output whose readers run as another user says so (`READ_BY_ALL`); the others keep to the umask.
     read_by_all = getattr(output(name), "READ_BY_ALL", False)
@@ -85,7 +85,7 @@ def _write_file(name: str, path: Path, text: str) -> None:
 
 def _brief(reports: Sequence["Report"], comparison: "Comparison | None", most: int = 20) -> str:
     """For cron's mail: nothing when all is ok, else at most 20 plain lines."""
-    from probe.tell.text import comparison_lines, headline, safe
+    from probe.output.text import comparison_lines, headline, safe
 
     lines: list[str] = []
     for report in reports:

@@ -10,7 +10,7 @@ from probe.cli import _options as option
 from probe.cli import _out
 
 if TYPE_CHECKING:
-    from probe.auditing import Audited
+    from probe.tasks.audit import Audited
 
 _SIGNS = {"pass": "pass", "fail": "FAIL", "undecided": "?", "not-applicable": "-"}
 
@@ -35,9 +35,9 @@ def audit(
 
     Exit status: 0 all passed, 1 warnings, 2 critical, 3 nothing could be decided.
     """
-    from probe import auditing
     from probe.observe.audit import checks
-    from probe.roundtrip import load_profile
+    from probe.tasks import audit as task
+    from probe.tasks.run import load_profile
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"no output format {output!r} here; there are text, json")
@@ -54,14 +54,14 @@ def audit(
     )  # fmt: skip
     loaded = load_profile(profile, settings)
     told = _tell if output == "text" else None
-    done = asyncio.run(auditing.audit(loaded, tuple(check or ()), told))
+    done = asyncio.run(task.audit(loaded, tuple(check or ()), told))
     if output == "json":
         _out.data(json.dumps(_json(loaded.name, done), indent=2) + "\n")
-    return auditing.exit_code(done)
+    return task.exit_code(done)
 
 
 def _tell(item: "Audited") -> None:
-    from probe.tell.text import safe
+    from probe.output.text import safe
 
     _out.say(f"{_SIGNS[item.facts.outcome]:<5} {item.id:<32} {safe(item.facts.evidence)[:160]}")
     if item.facts.outcome == "fail":
@@ -73,13 +73,13 @@ def _tell(item: "Audited") -> None:
 
 
 def _json(profile: str, done: list["Audited"]) -> dict[str, Any]:
-    from probe import auditing
+    from probe.tasks import audit as task
 
     return {
         "schema": "submission-probe/audit/1",
         "profile": profile,
-        "verdict": auditing.verdict(done),
-        "exit_code": auditing.exit_code(done),
+        "verdict": task.verdict(done),
+        "exit_code": task.exit_code(done),
         "checks": [
             {
                 "id": item.id,

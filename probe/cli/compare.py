@@ -24,8 +24,8 @@ def compare(
 ) -> int:
     """Compare two saved runs: what a change changed, with a verdict (0 nothing unwanted, 1 changed, 2 broken)."""
     from probe.cli import _show
+    from probe.output import Context
     from probe.report import EXIT_CODES
-    from probe.tell import Context
 
     _show.require_format(output)
     made = comparison(saved(before), saved(after), wanted(expect_change, expectations))
@@ -63,8 +63,8 @@ def wanted(given: list[str] | None, file: Path | None) -> list[tuple[str, str]]:
 
 
 def comparison(before: Any, after: Any, expected: list[tuple[str, str]]) -> Any:
-    from probe.keep.compare import NotComparable
-    from probe.keep.compare import compare as compare_runs
+    from probe.runs.compare import NotComparable
+    from probe.runs.compare import compare as compare_runs
 
     try:
         return compare_runs(before, after, expected)

@@ -15,7 +15,7 @@ from probe.cli import _out
 from probe.cli._given import one_path, paths
 
 if TYPE_CHECKING:
-    from probe.keep.correlate import Correlation
+    from probe.runs.correlate import Correlation
 
 _MOST_A_LINE = 65_536
 _MOST_OCTETS_OF_A_RUN = 64 * 1024 * 1024
@@ -35,7 +35,7 @@ def correlate(
 
     Exit status: 0 every connection of the run was found, 1 some were not, 3 a file cannot be read.
     """
-    from probe.keep import correlate as keep
+    from probe.runs import correlate as keep
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"no output format {output!r} here; there are text, json")
@@ -99,7 +99,7 @@ def _split(stream: io.BufferedReader) -> Iterator[str]:
 
 
 def _text(report: dict[str, Any], found: "Correlation") -> Iterator[str]:
-    from probe.tell.text import safe
+    from probe.output.text import safe
 
     yield f"{safe(str(report.get('profile')))}  {safe(str(report.get('started')))}  {safe(str(report.get('verdict')))}"
     for item in found.matched:

@@ -40,8 +40,8 @@ def demo(
 
 
 async def _demo(personality: str, fault: str | None, watch: Any) -> "Report":
-    from probe.roundtrip import run
     from probe.sandbox import Sandbox
+    from probe.tasks.run import run
 
     async with Sandbox(personality=personality, fault=fault) as sandbox:
         return await run(_profile(sandbox), watch=watch)

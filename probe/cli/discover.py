@@ -70,14 +70,14 @@ def discover(
 
 def ask(address: str, *, verify: bool, login: "Login | None", timeout: str, **way: Any) -> "Report":
     """Discover, with the user's mistakes as usage errors."""
-    from probe import discovering
     from probe.profile.values import seconds
+    from probe.tasks import discover as task
 
     try:
-        asked = discovering.question(address, verify=verify, login=login, seconds=seconds(timeout), **way)
+        asked = task.question(address, verify=verify, login=login, seconds=seconds(timeout), **way)
     except ValueError as error:
         raise typer.BadParameter(f"{error}") from None
-    return asyncio.run(discovering.discover(asked))
+    return asyncio.run(task.discover(asked))
 
 
 def require_extra() -> None:
@@ -106,7 +106,7 @@ def _whose(address: str) -> str:
 
 def _unless_refused(address: str, login: "Login | None", try_again: bool) -> "Login | None":
     """The login, or None (said on stderr) where its password was refused lately: each try counts towards a locked account."""
-    from probe.lockout import suspended
+    from probe.tasks.backoff import suspended
 
     if login is None or try_again or (why := suspended(_whose(address), login.username, login.password)) is None:
         return login
@@ -116,7 +116,7 @@ def _unless_refused(address: str, login: "Login | None", try_again: bool) -> "Lo
 
 def _remember(address: str, login: "Login", report: "Report") -> None:
     """Whether the password was refused, or let us in; else nothing is known."""
-    from probe.lockout import note
+    from probe.tasks.backoff import note
 
     answers = [answer for stage in report.stages for answer in stage.record.facts.get("answers") or ()]
     ended = {answer["outcome"] for answer in answers if answer.get("username_sent")}
@@ -126,13 +126,13 @@ def _remember(address: str, login: "Login", report: "Report") -> None:
 
 def lines(report: "Report") -> Iterator[str]:
     """The report as text: each source with what it tells, what trying it showed, then the findings."""
-    from probe.tell.text import safe
+    from probe.output.text import safe
 
     yield f"{report.verdict.upper()}  {safe(report.profile)}  {report.seconds:.2f} s"
     for stage in report.stages:
         for answer in stage.record.facts.get("answers") or ():
             yield from (f"  {safe(line)}" for line in _answer(answer))
-    verified = next(stage for stage in report.stages if stage.name == "discover.verify").record
+    verified = next(stage for stage in report.stages if stage.name == "task.verify").record
     if verified.status == "skipped":
         yield f"  not tried: {verified.reason}"
     for server in verified.facts.get("servers") or ():

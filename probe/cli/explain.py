@@ -29,7 +29,7 @@ def explain(
     output: Annotated[str, typer.Option("-o", "--output", metavar="text|json", help="What stdout carries.")] = "text",
 ) -> int:
     """Say what FINDING means, its likely causes and the commands. Without FINDING, list every one."""
-    from probe.tell.text import safe
+    from probe.output.text import safe
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"no output format {output!r} here; there are text, json")

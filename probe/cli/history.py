@@ -10,7 +10,7 @@ import typer
 from probe.cli import _out
 
 if TYPE_CHECKING:
-    from probe.keep.history import Row
+    from probe.state.history import Row
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -27,10 +27,10 @@ def history(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with a plot.")] = None,
 ) -> int:
     """Show past runs from the local store: a table, delivery times as a sparkline, percentiles, failures."""
-    from probe.keep import history as store
-    from probe.keep.files import write_atomically
-    from probe.keep.state import state_directory
-    from probe.tell._history import page
+    from probe.output._history import page
+    from probe.state import history as store
+    from probe.state.directory import state_directory
+    from probe.state.files import write_atomically
 
     path = file or state_directory() / "history.sqlite"
     if export not in (None, "jsonl"):
@@ -55,7 +55,7 @@ def _plain(row: "Row") -> dict[str, object]:
 
 def table(rows: "list[Row]") -> list[str]:
     """One line a run, then one a profile: count, failures, delivery's percentiles and sparkline."""
-    from probe.tell.text import safe
+    from probe.output.text import safe
 
     if not rows:
         return ["no runs"]
@@ -72,7 +72,7 @@ def table(rows: "list[Row]") -> list[str]:
 
 
 def _summary(profile: str, rows: "list[Row]") -> str:
-    from probe.tell.text import safe
+    from probe.output.text import safe
 
     seconds = [row.delivery_seconds for row in rows if row.delivery_seconds is not None]
     failed = sum(row.verdict in ("critical", "unknown") for row in rows)

@@ -15,7 +15,7 @@ from probe.cli import discover as discovery
 if TYPE_CHECKING:
     from probe.cli._schedule import Job
     from probe.cli._starter import Answers, Server
-    from probe.observe.discover.told import Told
+    from probe.observe.discover.published import Told
     from probe.report import Report
 
 _READERS = {"imap": ("imap",), "pop3": ("pop3",), "both": ("imap", "pop3"), "none": ()}
@@ -194,8 +194,8 @@ class _Asking:
 
 def _inherited(extends: str) -> tuple[str, ...]:
     """The readers that the parent switches on. Raises ProfileError when there is no such parent."""
-    from probe.plan import plugins
     from probe.profile import load_mapping
+    from probe.tasks.plan import plugins
 
     skeleton = {"extends": extends, "submission": {"host": "mail.example"}, "account": {"username": "a@example"}}
     skeleton["account"] |= {"password": {"env": "PROBE_PASSWORD"}}  # type: ignore[operator]
@@ -208,7 +208,7 @@ def _best(report: "Report") -> "dict[str, Server]":
     STARTTLS on 587 to submit, TLS to read.
     """
     from probe.cli._starter import Server
-    from probe.discovering import told
+    from probe.tasks.discover import told
 
     sources: dict[tuple[str, str, int, str], list[str]] = {}
     for stage in report.stages:
@@ -310,8 +310,8 @@ def _refuse_overwriting(paths: list[Path]) -> None:
 
 def _check(text: str, target: Path) -> None:
     """Load the profile before anything is written. Raises ProfileError with what the answers got wrong."""
-    from probe.plan import plugins
     from probe.profile import load_mapping
+    from probe.tasks.plan import plugins
 
     folder = Path.cwd() if str(target) == "-" else target.absolute().parent
     load_mapping(tomllib.loads(text), plugins=plugins(), base=folder)
@@ -319,7 +319,7 @@ def _check(text: str, target: Path) -> None:
 
 def _write(files: dict[Path, str]) -> None:
     from probe.cli._task import ENCODING
-    from probe.keep.files import write_atomically
+    from probe.state.files import write_atomically
 
     for path, text in files.items():
         if str(path) == "-":

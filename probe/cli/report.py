@@ -25,9 +25,9 @@ def report(
 ) -> int:
     """Render a saved run (`-o json`, `-o jsonl`) in any format. The exit status is the run's own."""
     from probe.cli import _show
+    from probe.output import Context
     from probe.report import exit_code
-    from probe.saved import read
-    from probe.tell import Context
+    from probe.runs.saved import read
 
     _show.require_format(output)
     files = [_show.parse_report(text) for text in report or ()]
@@ -40,7 +40,7 @@ def report(
 
 def _text(file: Path | None) -> str:
     """The whole input. Raises NotARun."""
-    from probe.saved import NotARun
+    from probe.runs.saved import NotARun
 
     try:
         return text_of(file)

@@ -12,15 +12,15 @@ from probe.cli.compare import saved, wanted
 
 if TYPE_CHECKING:
     from probe.cli._carry_out import Wish
+    from probe.judge._ranges import Limits
     from probe.profile import Profile
-    from probe.ranges import Limits
 
 
 def register(app: typer.Typer) -> None:
     app.command("run")(run)
 
 
-# Options that lie over the profile's settings, by their names in probe/options.py.
+# Options that lie over the profile's settings, by their names in probe/profile/options.py.
 _SETTINGS = (
     "host", "port", "security", "user", "password_env", "password_file", "readback", "connect", "every_address", "set",
     "ca_file", "trust_any_certificate", "timeout", "blame",
@@ -74,7 +74,7 @@ def run(
     """Send a test message through each PROFILE's server, read it back, and say what is wrong."""
     options = dict(locals())
     from probe.cli import _show
-    from probe.plan import make_plan
+    from probe.tasks.plan import make_plan
 
     _show.require_format(output)
     files = [_show.parse_report(text) for text in report or ()]
@@ -129,7 +129,7 @@ def _ping(url: str | None, env: str | None, file: Path | None) -> str | None:
 
 def _ranges(options: dict[str, Any]) -> "dict[str, Limits]":
     """-w and -c. Raises a usage error."""
-    from probe.ranges import NotARange, limits
+    from probe.judge._ranges import NotARange, limits
 
     if options["output"] != "nagios" and (options["warning"], options["critical"]) != (None, None):
         raise typer.BadParameter("-w and -c go with -o nagios; a profile has [limits] and [tls] for the other outputs")
@@ -145,7 +145,7 @@ def history_file(wish: str | None) -> Path | None:
         return None
     if wish is not None:
         return Path(wish)
-    from probe.keep.state import state_directory
+    from probe.state.directory import state_directory
 
     return state_directory() / "history.sqlite"
 
@@ -161,7 +161,7 @@ def _names(profiles: Sequence[str] | None, host: str | None) -> list[str]:
 def load_all(names: Sequence[str], settings: dict[str, Any]) -> list["Profile"]:
     """Every profile, or one ProfileError with the problems of all of them."""
     from probe.profile import Problem, ProfileError
-    from probe.roundtrip import load_profile
+    from probe.tasks.run import load_profile
 
     loaded: list[Profile] = []
     problems: list[Problem] = []

@@ -43,8 +43,8 @@ def checked(personality: str, fault: str | None) -> None:
 
 async def _serve(personality: str, fault: str | None, profile: Path | None) -> None:
     from probe.cli._signals import interrupt_on_signals
-    from probe.keep.files import write_atomically
     from probe.sandbox import Sandbox
+    from probe.state.files import write_atomically
 
     interrupt = interrupt_on_signals()
     async with Sandbox(personality=personality, fault=fault) as server:

@@ -54,7 +54,7 @@ def serve(
     """
     option.require_extra("probe serve", "serve", EXTRA)
     from probe.cli.run import history_file
-    from probe.options import overlays
+    from probe.profile.options import overlays
     from probe.serve.service import Settings
 
     host, port = endpoint(listen)
@@ -70,7 +70,7 @@ def serve(
 def _kept_in(history: Path | None) -> "Store | None":
     if history is None:
         return None
-    from probe.keep.history import add
+    from probe.state.history import add
 
     return partial(add, history)
 

@@ -20,10 +20,10 @@ def show(
     set: option.Set = None,
 ) -> int:
     """Show the effective settings of PROFILE and where each came from; of a secret only its source."""
-    from probe.options import overlays
-    from probe.plan import plugins
+    from probe.output.text import safe
     from probe.profile import effective
-    from probe.tell.text import safe
+    from probe.profile.options import overlays
+    from probe.tasks.plan import plugins
 
     settings = option.given(host=host, port=port, security=security, user=user, readback=readback, set=set)
     for key, value, origin in effective(profile, overlays(settings), plugins=plugins()):

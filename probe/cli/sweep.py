@@ -11,7 +11,7 @@ from probe.cli import _options as option
 from probe.cli import _out
 
 if TYPE_CHECKING:
-    from probe import sweeping
+    from probe.tasks import sweep as task
 
 
 def register(app: typer.Typer) -> None:
@@ -34,15 +34,15 @@ def sweep(
     Exit status: 0 when nothing of ours is left over, 1 when something stays or a message is missing, 2 when the mailbox
     cannot be read, 3 when a message could not be read by an error of our own.
     """
-    from probe import sweeping
-    from probe.roundtrip import load_profile
+    from probe.tasks import sweep as task
+    from probe.tasks.run import load_profile
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"no output format {output!r} here; there are text, json")
     age = timedelta(seconds=option.duration("--older-than", older_than))
     settings = option.given(host=host, user=user, password_env=password_env, password_file=password_file, set=set)
     loaded = load_profile(profile, settings)
-    swept = asyncio.run(sweeping.sweep(loaded, older_than=age, dry_run=dry_run))
+    swept = asyncio.run(task.sweep(loaded, older_than=age, dry_run=dry_run))
     _out.write((_json(swept) if output == "json" else _text(swept, dry_run)) + "\n", machine=output == "json")
     if swept.report.verdict in ("critical", "unknown"):
         return swept.report.exit_code
@@ -51,7 +51,7 @@ def sweep(
     return 1 if swept.missing or swept.leftovers.kept else 0
 
 
-def _json(swept: "sweeping.Swept") -> str:
+def _json(swept: "task.Swept") -> str:
     from dataclasses import asdict
 
     from probe.report import report_to_json
@@ -71,8 +71,8 @@ def _json(swept: "sweeping.Swept") -> str:
     )
 
 
-def _text(swept: "sweeping.Swept", dry_run: bool) -> str:
-    from probe.tell.text import headline, safe
+def _text(swept: "task.Swept", dry_run: bool) -> str:
+    from probe.output.text import headline, safe
 
     if swept.report.verdict in ("critical", "unknown"):
         failed = next((stage.record.reason for stage in swept.report.stages if stage.status == "failed"), "")

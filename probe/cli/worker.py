@@ -60,9 +60,9 @@ def worker(
     from probe.cli.serve import EXTRA, endpoint, positive
 
     option.require_extra("probe worker", "queue", (*EXTRA, "procrastinate", "psycopg"))
-    from probe.keep.postgres import Unreachable, make_schema
     from probe.observe.connection.ourselves import machine_name
     from probe.serve.queue import Settings, WrongInterval, crontab, prepare
+    from probe.state.postgres import Unreachable, make_schema
 
     conninfo = _conninfo(database_env)
     try:
@@ -103,10 +103,10 @@ async def _work(profiles: list[str], settings: "Settings", where: tuple[str, int
     from procrastinate import exceptions
 
     from probe.cli.serve import answer, open_service
-    from probe.keep.postgres import Postgres, Unreachable, words_of
     from probe.report import Report
     from probe.serve import service as serving
     from probe.serve.queue import make_app, work
+    from probe.state.postgres import Postgres, Unreachable, words_of
 
     place = Postgres(settings.conninfo)
     if not place.has_tables("submission_probe_run", "submission_probe_mailbox", "procrastinate_jobs"):

@@ -9,7 +9,7 @@ from probe.record import Record, StageRecord
 from probe.report import Finding, Kind, Severity
 
 FINDINGS = {
-    # Raised by ranges.py, for monitoring plugins' -w and -c.
+    # Raised by judge/_ranges.py, for monitoring plugins' -w and -c.
     "threshold.exceeded": Kind(
         "a value is one on which the range of -w or -c alerts",
         "The server is slower than the check allows, or its certificate ends sooner; or the range is too narrow.",

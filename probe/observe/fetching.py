@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from probe.message import MESSAGE_OCTETS
-from probe.observe.dialect import imap
-from probe.observe.dialect.imap import Answer, Untagged
-from probe.observe.talk.imap import ImapTalk
+from probe.observe.protocol import imap
+from probe.observe.protocol.imap import Answer, Untagged
+from probe.observe.protocol.imap_conversation import ImapTalk
 from probe.observe.trouble import stop
 
 

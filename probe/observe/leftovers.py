@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from probe.message import MARKER_HEADER, MARKER_PREFIX, Proof, Sent, carries_marker, read, recognise
-from probe.observe.dialect import imap
 from probe.observe.fetching import fetch_whole, uid_and_octets
 from probe.observe.job import Job, Side
 from probe.observe.journal import Journal
 from probe.observe.legs.imap import Session, Settings, open_session
+from probe.observe.protocol import imap
 from probe.observe.trouble import Stopped, stop
 
 MOST_AT_ONCE = 20

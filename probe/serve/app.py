@@ -13,14 +13,14 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from probe.output import Context, output, prometheus
 from probe.report import Report
-from probe.saved import read
+from probe.runs.saved import read
 from probe.serve import blackbox, origin, page
 from probe.serve.door import peer_of
 from probe.serve.keys import Keys
 from probe.serve.runner import Busy
 from probe.serve.service import Service
-from probe.tell import Context, output, prometheus
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"

@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from probe.output._words import instant
 from probe.report import Report
-from probe.tell._words import instant
 
 # Where the certificate that users meet first is judged.
 _TLS_STAGES = ("smtp.starttls", "imap.tls", "pop3.tls")

@@ -7,11 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from probe.output import html
+from probe.output._words import least_certificate_days, seconds
 from probe.report import worst_verdict
 from probe.serve.board import Board, Run, State
 from probe.serve.targets import Target
-from probe.tell import html
-from probe.tell._words import least_certificate_days, seconds
 
 RENEWED_SECONDS = 30
 

@@ -6,16 +6,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from probe.collecting import collect
-from probe.keep import outbox
-from probe.keep.place import Place, files
-from probe.nodes import observe_each
 from probe.observe.connection import Pace
-from probe.plan import make_plan
 from probe.profile import ProfileError
 from probe.report import Report
-from probe.roundtrip import ready, unproven
 from probe.serve.targets import Target
+from probe.state import outbox
+from probe.state.place import Place, files
+from probe.tasks.collect import collect
+from probe.tasks.each_address import observe_each
+from probe.tasks.plan import make_plan
+from probe.tasks.run import ready, unproven
 
 # Less than this is no time for a run: whoever asks for it is told so, and no message leaves.
 LEAST_SECONDS = 1.0

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from probe.keep.place import Place
+from probe.output import Context, prometheus
+from probe.output._words import safe
 from probe.profile import Overlay, ProfileError
 from probe.report import Report
 from probe.serve import webconfig
@@ -16,8 +17,7 @@ from probe.serve.origin import is_loopback
 from probe.serve.runner import Runner
 from probe.serve.schedule import Schedule
 from probe.serve.targets import Target, load_targets
-from probe.tell import Context, prometheus
-from probe.tell._words import safe
+from probe.state.place import Place
 
 
 @dataclass(frozen=True, slots=True)

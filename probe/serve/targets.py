@@ -4,8 +4,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from probe.plan import Plan, make_plan, plugins
 from probe.profile import Overlay, Problem, Profile, ProfileError, load, names
+from probe.tasks.plan import Plan, make_plan, plugins
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from probe.keep.lease import Held
-from probe.keep.outbox import Entry
-from probe.keep.postgres import Postgres, make_schema
 from probe.message import new_marker
 from probe.sandbox import Sandbox
+from probe.state.lease import Held
+from probe.state.outbox import Entry
+from probe.state.postgres import Postgres, make_schema
 from tests.fleet.test_worker import Worker, worker
 from tests.serve.serving import ROOT
 from tests.servers.postgresql import PostgreSQL

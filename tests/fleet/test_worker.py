@@ -13,13 +13,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from probe.keep.lease import Held
-from probe.keep.outbox import Entry
-from probe.keep.place import Files, Place
-from probe.keep.postgres import Postgres, make_schema
 from probe.message import new_marker
 from probe.sandbox import Sandbox
 from probe.serve.queue import WrongInterval, crontab
+from probe.state.lease import Held
+from probe.state.outbox import Entry
+from probe.state.place import Files, Place
+from probe.state.postgres import Postgres, make_schema
 from tests.serve.serving import ROOT, Serving, values
 from tests.servers.postgresql import PostgreSQL
 
@@ -73,8 +73,8 @@ async def test_a_lease_is_waited_for(place: Place) -> None:
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from probe.keep.place import Files
-from probe.keep.postgres import Postgres
+from probe.state.place import Files
+from probe.state.postgres import Postgres
 async def hold():
     place = Files(Path(sys.argv[2])) if sys.argv[1] == "files" else Postgres(sys.argv[2])
     async with place.lease("box", "the killed one", 0):

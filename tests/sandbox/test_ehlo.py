@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 import probe
-from probe import plan
-from probe.keep.place import Files
 from probe.sandbox import Sandbox
+from probe.state.place import Files
+from probe.tasks import plan
 
 
 @pytest.mark.parametrize(("name", "given"), [(None, "[127.0.0.1]"), ("probe.contoso.com", "probe.contoso.com")])

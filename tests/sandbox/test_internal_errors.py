@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 import probe
-from probe.keep.place import Files
-from probe.observe.dialect import smtp
 from probe.observe.legs import imap, pop3
+from probe.observe.protocol import smtp
 from probe.sandbox import Sandbox
+from probe.state.place import Files
 
 
 def profile(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, *readers: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ async def test_nor_where_something_is_wrong(secret: str, fault: str, monkeypatch
 
 
 def told_as_json(report: probe.Report) -> str:
-    from probe.tell import Context, output
+    from probe.output import Context, output
 
     return output("json").tell([report], Context("2026-01-01T00:00:00.000000Z", 1.0, transcript=True))
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 import probe
-from probe.keep.place import files
-from probe.keep.refusals import fingerprint
 from probe.report import report_to_json
 from probe.sandbox import Sandbox
+from probe.state.place import files
+from probe.state.refusals import fingerprint
 
 PASSWORDS = ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS", "NTLM"]
 TOKENS = ["XOAUTH2", "OAUTHBEARER"]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from probe.keep.place import Files
 from probe.sandbox import Sandbox
+from probe.state.place import Files
 
 ROOT = Path(__file__).parent.parent.parent
 # The signal comes from a thread: Windows' Ctrl-Break cannot be sent from outside without a console.

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from probe.auditing import Audited, audit, exit_code
 from probe.observe.audit import checks, port_25
-from probe.roundtrip import load_profile
+from probe.tasks.audit import Audited, audit, exit_code
+from probe.tasks.run import load_profile
 
 PASSWORD = "audit-Horse7battery"
 

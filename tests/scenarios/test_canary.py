@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from probe.output import formats
 from probe.sandbox import FAULTS, Sandbox
-from probe.tell import formats
 from tests.canary import leaks
 
 ROOT = Path(__file__).parent.parent.parent

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from probe.keep.compare import NotComparable, compare, median_shift
+from probe.runs.compare import NotComparable, compare, median_shift
 from tests.scenarios.test_round_trip import ROOT, Bench, logged_since
 from tests.servers.discovery import names
 from tests.servers.pki import Authority
@@ -215,13 +215,13 @@ def test_history_survives_a_damaged_file_and_a_full_disk(tmp_path: Path, mail: A
 
 def test_history_survives_a_writer_that_is_killed(tmp_path: Path) -> None:
     """A transaction cut off by kill -9 leaves a whole file."""
-    from probe.keep.history import rows
+    from probe.state.history import rows
 
     store = tmp_path / "history.sqlite"
     code = f"""
 import os, sqlite3
 from pathlib import Path
-from probe.keep import history
+from probe.state import history
 with history._opened(Path({str(store)!r})) as database:
     database.execute("begin immediate")
     database.execute("insert into run values ('1','p','2026','ok',null,1.0,null,'h',null,x'00')")

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from scramp import ScramClient, ScramMechanism
 
-from probe.keep.refusals import fingerprint, note_refused
-from probe.keep.state import installation_key
+from probe.output import formats
 from probe.sandbox import Sandbox
-from probe.tell import formats
+from probe.state.directory import installation_key
+from probe.state.refusals import fingerprint, note_refused
 from tests.cracker import crack, crack_state
 from tests.scenarios.test_canary import run_with_secret, written
 from tests.scenarios.test_round_trip import Bench

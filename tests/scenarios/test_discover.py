@@ -11,11 +11,11 @@ from typing import Any
 import dns.rcode
 import pytest
 
-from probe import discovering
 from probe.observe.discover import srv
 from probe.observe.discover.web import Login
 from probe.report import Report
 from probe.sandbox import Sandbox
+from probe.tasks import discover
 from tests.servers import discovery
 from tests.servers.discovery import (
     ADDRESS,
@@ -87,7 +87,7 @@ async def test_the_command_line_says_the_same(authority: Any, certificate: Any, 
         (told,) = json.loads(out)["reports"]
         # Autodiscover was not given credentials: that is worth knowing, and no warning.
         assert {finding["id"] for finding in told["findings"]} == {"discover.credentials-wanted"}
-        assert [stage["name"] for stage in told["stages"]] == list(discovering.STAGES)
+        assert [stage["name"] for stage in told["stages"]] == list(discover.STAGES)
         status, out, err = await command("discover", ADDRESS, *arguments)
     assert status == 0 and out.startswith(f"OK  {ADDRESS}") and "not tried: not asked for (--verify)" in out
     assert not any("authorization" in request.headers for request in domain.site.requests)

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from probe.plan import plugins
 from probe.profile import load
+from probe.tasks.plan import plugins
 from tests.servers import discovery
 from tests.servers.discovery import ADDRESS, command, healthy
 

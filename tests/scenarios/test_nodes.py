@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from probe.observe.dialect import exchange
+from probe.observe.protocol import exchange
 from probe.profile import load_mapping
 from probe.record import Record, StageRecord, Target
 from tests.scenarios.test_round_trip import ROOT, Bench
@@ -146,8 +146,8 @@ def test_what_exchange_writes_at_the_end_of_its_greeting() -> None:
 
 
 def test_dns_expectations_name_a_resolver_that_exists() -> None:
-    from probe.plan import plugins
     from probe.profile import ProfileError
+    from probe.tasks.plan import plugins
 
     data = {
         "submission": {"host": "mail.contoso.com"}, "account": {"username": "p@contoso.com", "password": {"env": "X"}},

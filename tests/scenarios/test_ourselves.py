@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from probe.keep.lease import lease
 from probe.sandbox import Sandbox
+from probe.state.lease import lease
 
 resource = pytest.importorskip("resource", reason="not_on_windows: limits of a process")
 

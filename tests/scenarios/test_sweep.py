@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from probe import run, sweeping
-from probe.keep import outbox
+from probe import run
 from probe.message import Letter, read
 from probe.observe import leftovers
-from probe.roundtrip import load_profile
 from probe.sandbox import Sandbox, imap
+from probe.state import outbox
+from probe.tasks import sweep
+from probe.tasks.run import load_profile
 
 ROOT = Path(__file__).parent.parent.parent
 NEIGHBOUR = b"From: friend@x.test\r\nSubject: lunch?\r\n\r\nsubmission-probe-aaaaaaaaaaaaaaaaaaaaaaaaaa\r\n"
@@ -195,8 +196,8 @@ def here(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> D
     return desk
 
 
-async def _swept(desk: Desk) -> sweeping.Swept:
-    return await sweeping.sweep(load_profile(str(desk.profile), {}), older_than=timedelta(0), dry_run=False)
+async def _swept(desk: Desk) -> sweep.Swept:
+    return await sweep.sweep(load_profile(str(desk.profile), {}), older_than=timedelta(0), dry_run=False)
 
 
 @pytest.mark.parametrize("reply", ["BAD Command Argument Error. 11", "OK SEARCH completed"])

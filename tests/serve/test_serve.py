@@ -10,16 +10,16 @@ import bcrypt
 import httpx2
 import pytest
 
-from probe.keep.outbox import entries
-from probe.keep.state import state_directory
 from probe.report import Report
 from probe.sandbox import Sandbox
 from probe.serve.service import Service, Settings
 from probe.serve.targets import Target
+from probe.state.directory import state_directory
+from probe.state.outbox import entries
 from tests.canary import leaks
+from tests.output.browser import PROGRAM, Browser
 from tests.serve.serving import Serving, values
 from tests.servers.pki import Authority
-from tests.tell.browser import PROGRAM, Browser
 
 
 def profile(folder: Path, sandbox: Sandbox, name: str = "office", user: str | None = None, more: str = "") -> str:

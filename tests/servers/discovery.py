@@ -16,10 +16,10 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
-from probe import discovering
 from probe.observe.discover.web import Login
 from probe.report import Report
 from probe.sandbox import Sandbox
+from probe.tasks import discover
 
 Zone = dict[tuple[str, str], list[str]]
 
@@ -212,7 +212,7 @@ class World:
     ca_file: Path
 
     async def ask(self, *, verify: bool = False, login: Login | None = None, seconds: float = 5.0) -> Report:
-        asked = discovering.question(
+        asked = discover.question(
             ADDRESS,
             verify=verify,
             login=login,
@@ -221,7 +221,7 @@ class World:
             ca_file=self.ca_file,
             seconds=seconds,
         )
-        return await discovering.discover(asked)
+        return await discover.discover(asked)
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 import pytest
 
-from probe.keep.postgres import Postgres, Unreachable, make_schema
+from probe.state.postgres import Postgres, Unreachable, make_schema
 
 MALFORMED = [
     "postgresql://probe:canary@Horse7@127.0.0.1/probe", "postgresql://probe:canary/Horse7@127.0.0.1/probe",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.observe.dialect import imap
+from probe.observe.protocol import imap
 
 
 def test_fetch_with_literal() -> None:

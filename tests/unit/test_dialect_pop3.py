@@ -2,7 +2,7 @@
 
 import pytest
 
-from probe.observe.dialect import pop3
+from probe.observe.protocol import pop3
 
 
 def test_status_and_codes() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.observe.dialect import smtp
+from probe.observe.protocol import smtp
 
 
 def reply_of(*lines: bytes) -> smtp.Reply:

@@ -4,16 +4,16 @@ from typing import Any
 
 import pytest
 
-from probe.discovering import question
 from probe.judge.discover import FINDINGS, is_internal, judge
 from probe.observe.discover import autoconfig, autodiscover
 from probe.observe.discover.document import is_web_page, parsed
-from probe.observe.discover.told import Answer, Told
+from probe.observe.discover.published import Answer, Told
 from probe.observe.discover.verify import told_by
 from probe.observe.discover.web import Way, Web, place, redirect_target
 from probe.observe.trouble import Stopped
 from probe.profile import load_mapping
 from probe.record import Record, StageRecord, Target, record_from_json, record_to_json
+from probe.tasks.discover import question
 from tests.servers import discovery
 
 ADDRESS = "anna@contoso.test"

@@ -71,7 +71,7 @@ def test_the_settings_that_the_powershell_functions_make_are_taken(protocol: str
 
 def test_the_powershell_functions_read_what_the_output_writes() -> None:
     """Members that the script takes from a row, and scenarios it looks for, are those of `exchange`."""
-    from probe.tell import exchange
+    from probe.output import exchange
 
     source = Path(exchange.__file__).read_text(encoding="utf-8")
     members = set(re.findall(r"\$row\.([A-Za-z]+)", SCRIPT))

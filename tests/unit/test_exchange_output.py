@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from probe.cli import _show
+from probe.output import Context, output
 from probe.record import Line, StageRecord, Target
 from probe.report import Finding, Report, Stage
-from probe.tell import Context, output
 
 NASTY = "=cmd|' /C calc'!A0 <script>alert(1)</script> \"quoted\", \x1b[2J\r\nforged"
 STARTED = "2026-11-24T01:02:03.250000Z"

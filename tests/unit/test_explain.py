@@ -70,8 +70,8 @@ def test_the_ids_named_in_the_contract_of_findings_are_explained() -> None:
 )
 def test_port_and_security_that_disagree(port: int, security: str, expected: str | None) -> None:
     from probe.judge.ports import judge
-    from probe.plan import plugins
     from probe.record import Record, Target
+    from probe.tasks.plan import plugins
 
     tables = {
         "submission": {"host": "mail.contoso.com"},

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from probe.keep.history import add, rows
+from probe.state.history import add, rows
 
 AT_ONCE = 6
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from probe.keep.lease import Held, lease
+from probe.state.lease import Held, lease
 
 ROOT = Path(__file__).parent.parent.parent
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from probe.keep.lease import lease
+from probe.state.lease import lease
 async def hold():
     async with lease(Path(sys.argv[1]), "box", "the killed one", 0):
         print("held", flush=True)

@@ -115,9 +115,9 @@ async def test_a_cname_loop_and_a_silent_server_are_failures_not_hangs(monkeypat
 
 def _judged(answers, **dns):
     from probe.judge.dns import judge
-    from probe.plan import plugins
     from probe.profile import load_mapping
     from probe.record import Record, StageRecord, Target
+    from probe.tasks.plan import plugins
 
     profile = load_mapping(
         {

@@ -2,8 +2,8 @@
 
 import pytest
 
-from probe.options import overlays
 from probe.profile import REMOVE, ProfileError
+from probe.profile.options import overlays
 
 
 def test_set_takes_toml_values_and_plain_text() -> None:

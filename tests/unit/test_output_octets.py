@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from probe.cli import _console, _out, entry
-from probe.tell import formats
+from probe.output import formats
 
 ROOT = Path(__file__).parent.parent.parent
 RECORDED = ROOT / "tests" / "recorded"

@@ -11,13 +11,13 @@ import platformdirs
 import platformdirs.windows
 import pytest
 
-from probe.keep import outbox
-from probe.keep.files import patiently, write_atomically
-from probe.keep.state import state_directory
 from probe.observe.connection import ourselves
 from probe.observe.connection.recorded import address_literal
-from probe.plan import own_name
 from probe.profile.find import find, is_path, user_folder
+from probe.state import outbox
+from probe.state.directory import state_directory
+from probe.state.files import patiently, write_atomically
+from probe.tasks.plan import own_name
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.ranges import NotARange, limits, parse
+from probe.judge._ranges import NotARange, limits, parse
 
 NUMBERS = st.integers(-50, 50).map(str) | st.floats(-50, 50, allow_nan=False).map(lambda value: f"{value:.2f}")
 RANGES = st.tuples(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from probe.keep import refusals
-from probe.keep.refusals import FIRST_SECONDS, MOST_SECONDS, Refusal, fingerprint, forget, note_refused, suspended_until
+from probe.state import refusals
+from probe.state.refusals import FIRST_SECONDS, MOST_SECONDS, Refusal, fingerprint, forget, note_refused, suspended_until
 
 WHO = ("smtp://mail.contoso.com:587 ", "probe@contoso.com")
 MARK = fingerprint(b"k" * 32, "wrong")

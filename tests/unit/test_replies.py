@@ -9,9 +9,9 @@ import pytest
 
 from probe.judge import findings, kinds
 from probe.judge._replies import Said, entries, known
-from probe.plan import plugins
 from probe.profile import load_mapping
 from probe.record import Record, StageRecord, Target, Trouble
+from probe.tasks.plan import plugins
 
 EX, EOL, PF, DC = "exchange", "exchange-online", "postfix", "dovecot"
 REFUSED, NONE, HIDDEN = "auth.refused", "auth.mechanism-not-offered", "starttls.not-offered"
@@ -219,7 +219,7 @@ def test_a_run_that_went_well_never_reads_the_file() -> None:
     code = (
         "import sys\n"
         "from probe.judge import findings\n"
-        "from probe.plan import plugins\n"
+        "from probe.tasks.plan import plugins\n"
         "from probe.profile import load_mapping\n"
         "from probe.record import Record, StageRecord, Target\n"
         "tables = {'submission': {'host': 'm.test'}, 'message': {'sender': 'a@b.test', 'recipient': 'a@b.test'}}\n"

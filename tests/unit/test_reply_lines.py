@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from probe.observe.dialect import smtp
-from probe.observe.talk import imap, pop3
-from probe.observe.talk.imap import ImapTalk
-from probe.observe.talk.pop3 import Pop3Talk
-from probe.observe.talk.smtp import SmtpTalk
+from probe.observe.protocol import imap_conversation as imap
+from probe.observe.protocol import pop3_conversation as pop3
+from probe.observe.protocol import smtp
+from probe.observe.protocol.imap_conversation import ImapTalk
+from probe.observe.protocol.pop3_conversation import Pop3Talk
+from probe.observe.protocol.smtp_conversation import SmtpTalk
 from probe.observe.trouble import Stopped
 
 

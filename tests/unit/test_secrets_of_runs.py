@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from probe.cli._carry_out import Wish, _all_once, _ready
-from probe.plan import Plan, make_plan, with_credentials
 from probe.profile import Profile, ProfileError, load_mapping
-from probe.roundtrip import ready
+from probe.tasks.plan import Plan, make_plan, with_credentials
+from probe.tasks.run import ready
 
 READERS: dict[str, Any] = {"imap": {}, "pop3": {}}
 
 
 def profile(password: dict[str, Any], name: str = "office", timeout: str = "50s") -> Profile:
-    from probe.plan import plugins
+    from probe.tasks.plan import plugins
 
     data = {
         "submission": {"host": "mail.example.test"},

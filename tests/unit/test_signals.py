@@ -87,7 +87,7 @@ async def test_a_request_after_the_end_is_no_error() -> None:
 
 
 def test_grace_covers_what_a_run_may_take_to_clean_up() -> None:
-    from probe.roundtrip import INTERRUPT_SECONDS
+    from probe.tasks.run import INTERRUPT_SECONDS
 
     # Windows gives 5 seconds after the window was closed.
     assert INTERRUPT_SECONDS < 5 < _signals.GRACE_SECONDS

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from probe.keep.files import write_atomically, write_private
-from probe.keep.history import Unusable, add, rows
-from probe.keep.outbox import Entry, put
-from probe.keep.refusals import note_refused, suspended_until
-from probe.keep.state import KEY_OCTETS, installation_key
 from probe.message import new_marker
+from probe.state.directory import KEY_OCTETS, installation_key
+from probe.state.files import write_atomically, write_private
+from probe.state.history import Unusable, add, rows
+from probe.state.outbox import Entry, put
+from probe.state.refusals import note_refused, suspended_until
 
 
 def test_the_key_is_made_once_and_is_ours_alone(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
+from probe.output._opentelemetry import export, make_provider
 from probe.sandbox import Sandbox
-from probe.telemetry import export, make_provider
 from tests.canary import leaks
 
 _ACCOUNT = ("--host", "mail.example.test", "--user", "u@example.test", "--password-env", "HOME", "--readback", "none")

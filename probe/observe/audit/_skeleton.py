@@ -1,7 +1,7 @@
 """Copy this file to add a negative check: say here what is tried and what a healthy server answers."""
 
 from probe.observe.audit import Facts
-from probe.observe.scene import Scene
+from probe.observe.audit._scene import Scene
 from probe.report import Kind
 
 FINDINGS = {"audit.what-is-wrong": Kind("one line", "The likely cause.", ("The command to mend it.",))}

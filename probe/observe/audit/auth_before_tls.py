@@ -3,7 +3,7 @@
 import base64
 
 from probe.observe.audit import Facts
-from probe.observe.scene import Scene
+from probe.observe.audit._scene import Scene
 from probe.report import Kind
 
 FINDINGS = {

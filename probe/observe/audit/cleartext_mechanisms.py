@@ -1,8 +1,8 @@
 """Cleartext or token mechanisms offered before TLS. GSSAPI and NTLM before TLS are Exchange's healthy default."""
 
 from probe.observe.audit import Facts
-from probe.observe.dialect import smtp
-from probe.observe.scene import Scene
+from probe.observe.audit._scene import Scene
+from probe.observe.protocol import smtp
 from probe.report import Kind
 
 FINDINGS = {

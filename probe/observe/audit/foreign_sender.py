@@ -1,8 +1,8 @@
 """After AUTH, a sender that the account does not own. Stops at RCPT."""
 
 from probe.observe.audit import Facts
+from probe.observe.audit._scene import FOREIGN_DOMAIN, Scene, Smtp
 from probe.observe.legs.submission import open_authenticated
-from probe.observe.scene import FOREIGN_DOMAIN, Scene, Smtp
 from probe.report import Kind
 
 FINDINGS = {

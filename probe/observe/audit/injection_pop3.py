@@ -2,7 +2,7 @@
 
 from probe.observe.audit import Facts
 from probe.observe.audit._injection import inject
-from probe.observe.scene import Scene
+from probe.observe.audit._scene import Scene
 from probe.report import Kind
 
 FINDINGS = {

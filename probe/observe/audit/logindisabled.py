@@ -1,8 +1,8 @@
 """LOGINDISABLED missing before TLS over IMAP4 (RFC 3501 section 6.2.3, RFC 2595 section 3.2)."""
 
 from probe.observe.audit import Facts
-from probe.observe.scene import Scene
-from probe.observe.talk.imap import ImapTalk
+from probe.observe.audit._scene import Scene
+from probe.observe.protocol.imap_conversation import ImapTalk
 from probe.report import Kind
 
 FINDINGS = {

@@ -1,7 +1,7 @@
 """MAIL without AUTH on the submission port (RFC 6409 section 4.3: 530)."""
 
 from probe.observe.audit import Facts
-from probe.observe.scene import FOREIGN_DOMAIN, Scene
+from probe.observe.audit._scene import FOREIGN_DOMAIN, Scene
 from probe.report import Kind
 
 FINDINGS = {

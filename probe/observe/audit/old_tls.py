@@ -1,7 +1,7 @@
 """TLS 1.0 or 1.1 (RFC 8996: must not be used)."""
 
 from probe.observe.audit import Facts
-from probe.observe.scene import Scene
+from probe.observe.audit._scene import Scene
 from probe.observe.trouble import Stopped
 from probe.report import Kind
 

@@ -4,7 +4,7 @@ import hashlib
 
 from probe.observe import reach
 from probe.observe.audit import Facts
-from probe.observe.scene import Scene
+from probe.observe.audit._scene import Scene
 from probe.report import Kind
 
 FINDINGS = {

@@ -7,7 +7,7 @@ them answers is then decided by the client's address.
 from dataclasses import replace
 
 from probe.observe.audit import Facts
-from probe.observe.scene import Scene
+from probe.observe.audit._scene import Scene
 from probe.observe.trouble import Stopped
 from probe.report import Kind
 

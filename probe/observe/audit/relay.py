@@ -1,7 +1,7 @@
 """Relaying to a foreign domain without AUTH. Stops at RCPT; nothing is delivered."""
 
 from probe.observe.audit import Facts
-from probe.observe.scene import FOREIGN_DOMAIN, Scene
+from probe.observe.audit._scene import FOREIGN_DOMAIN, Scene
 from probe.report import Kind
 
 FINDINGS = {

@@ -1,7 +1,7 @@
 """A second STARTTLS inside TLS (RFC 3207 section 4.2: must not be offered; 503, 502 or 454)."""
 
 from probe.observe.audit import Facts
-from probe.observe.scene import Scene
+from probe.observe.audit._scene import Scene
 from probe.report import Kind
 
 FINDINGS = {

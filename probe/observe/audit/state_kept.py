@@ -1,7 +1,7 @@
 """State from before TLS kept after it: MAIL before STARTTLS, RCPT after must be 503 (RFC 3207 section 4.2)."""
 
 from probe.observe.audit import Facts
-from probe.observe.scene import FOREIGN_DOMAIN, Scene
+from probe.observe.audit._scene import FOREIGN_DOMAIN, Scene
 from probe.report import Kind
 
 FINDINGS = {

@@ -3,8 +3,8 @@
 import base64
 
 from probe.observe.audit import Facts
-from probe.observe.dialect import smtp
-from probe.observe.scene import Scene
+from probe.observe.audit._scene import Scene
+from probe.observe.protocol import smtp
 from probe.report import Kind
 
 FINDINGS = {

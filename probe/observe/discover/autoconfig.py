@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from probe.observe.discover.document import each, is_web_page, parsed, text
-from probe.observe.discover.told import MOST_TOLD, Answer, Told, entry, unanswered
+from probe.observe.discover.published import MOST_TOLD, Answer, Told, entry, unanswered
 from probe.observe.discover.web import Page, Web
 from probe.observe.trouble import Stopped
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from probe.observe.discover.document import each, is_web_page, local, parsed, text
-from probe.observe.discover.told import MOST_TOLD, Answer, Told, entry, secured_as, unanswered
+from probe.observe.discover.published import MOST_TOLD, Answer, Told, entry, secured_as, unanswered
 from probe.observe.discover.web import Page, Web, redirect_target
 from probe.observe.trouble import Stopped
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from probe.observe.connection.resolve import literal
-from probe.observe.discover.told import MOST_TOLD, Answer, Told, entry
+from probe.observe.discover.published import MOST_TOLD, Answer, Told, entry
 
 SOURCE = "srv"
 SECONDS = 5.0

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from probe.observe.connection import Deadline, Pace
-from probe.observe.discover.told import Answer, Told
+from probe.observe.discover.published import Answer, Told
 from probe.observe.discover.web import look_up
 from probe.observe.gate import Policy
 from probe.observe.job import Job, Milestone, Side

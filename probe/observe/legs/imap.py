@@ -9,14 +9,14 @@ from typing import ClassVar
 
 from probe.message import MESSAGE_OCTETS
 from probe.observe import find, logon, reach
-from probe.observe.dialect import exchange, imap
-from probe.observe.dialect.imap import Answer, Untagged
 from probe.observe.fetching import fetch_whole, uid_and_octets
 from probe.observe.find import Candidate
 from probe.observe.job import Accepted, Job, Side
 from probe.observe.journal import Journal, Stage
+from probe.observe.protocol import exchange, imap
+from probe.observe.protocol.imap import Answer, Untagged
+from probe.observe.protocol.imap_conversation import ImapTalk
 from probe.observe.sasl import Answers, Credentials
-from probe.observe.talk.imap import ImapTalk
 from probe.observe.trouble import Stopped, stop
 from probe.profile import Reader
 from probe.profile.values import Text

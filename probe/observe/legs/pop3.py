@@ -12,13 +12,13 @@ from typing import ClassVar
 from probe.message import may_quote
 from probe.observe import find, logon, reach
 from probe.observe.connection import Connection
-from probe.observe.dialect import exchange, pop3
-from probe.observe.dialect.pop3 import Response
 from probe.observe.find import Candidate
 from probe.observe.job import Accepted, Job, Side
 from probe.observe.journal import Journal, Stage
+from probe.observe.protocol import exchange, pop3
+from probe.observe.protocol.pop3 import Response
+from probe.observe.protocol.pop3_conversation import Pop3Talk
 from probe.observe.sasl import Answers, Credentials
-from probe.observe.talk.pop3 import Pop3Talk
 from probe.observe.trouble import Stopped, stop
 from probe.profile import Reader
 from probe.record import reader_stages

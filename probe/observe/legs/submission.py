@@ -12,12 +12,12 @@ from probe.observe import logon, reach
 from probe.observe.connection import Connection
 from probe.observe.connection.nameserver import ask_each
 from probe.observe.connection.resolve import literal
-from probe.observe.dialect import smtp
-from probe.observe.dialect.smtp import Reply
 from probe.observe.job import Accepted, Job, Side
 from probe.observe.journal import Journal, Stage
+from probe.observe.protocol import smtp
+from probe.observe.protocol.smtp import Reply
+from probe.observe.protocol.smtp_conversation import Answered, SmtpTalk
 from probe.observe.sasl import Answers, Credentials
-from probe.observe.talk.smtp import Answered, SmtpTalk
 from probe.observe.trouble import Stopped, stop
 
 

@@ -1,0 +1,135 @@
+"""What an audit check works with: fresh connections to the profile's servers, in clear or after TLS, one command at a time."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from probe.observe import reach
+from probe.observe.connection import Address, Connection, Handshake, Trust
+from probe.observe.job import Job, Side
+from probe.observe.journal import Journal, Stage
+from probe.observe.protocol import imap, smtp
+from probe.observe.protocol.imap_conversation import ImapTalk
+from probe.observe.protocol.pop3_conversation import Pop3Talk
+from probe.observe.protocol.smtp import Reply
+from probe.observe.protocol.smtp_conversation import Answered, SmtpTalk
+from probe.observe.trouble import stop
+
+# Reserved by RFC 2606: mail for it can go nowhere.
+FOREIGN_DOMAIN = "example.net"
+# Some servers delay a refusal on purpose (Exchange: 5 s).
+TARPIT_SECONDS = 15.0
+
+
+class Smtp:
+    """One SMTP connection, greeted; `handshake` is set after TLS."""
+
+    def __init__(self, talk: SmtpTalk) -> None:
+        self.talk = talk
+        self.connection = talk.connection
+        self.words: dict[str, list[str]] = {}
+
+    async def say(self, command: str) -> Reply:
+        """Send one command, return its reply."""
+        return (await self.say_all([command], pipelined=False))[0]
+
+    async def say_all(self, commands: list[str], *, pipelined: bool) -> list[Reply]:
+        answered: list[Answered] = []
+        await self.talk.flight(commands, answered, pipelined=pipelined)
+        return [item.reply for item in answered]
+
+    async def ehlo(self) -> Reply:
+        reply = await self.say(f"EHLO {self.talk.ehlo}")
+        self.words = smtp.keywords(reply)
+        return reply
+
+    async def start_tls(self, scene: "Scene", trust: Trust) -> Handshake:
+        """STARTTLS and the handshake. Raises Stopped."""
+        reply = await self.say("STARTTLS")
+        if reply.code != 220:
+            raise stop("starttls.refused", f"STARTTLS: {reply}", str(reply))
+        return await self.connection.start_tls(trust, scene.submission.host)
+
+
+class Scene:
+    """The servers under audit."""
+
+    def __init__(self, job: Job, journal: Journal, submission: Side, readers: Mapping[str, Side]) -> None:
+        self.job, self.journal, self.submission, self.readers = job, journal, submission, readers
+
+    @property
+    def stranger(self) -> str:
+        """A user that does not exist, so that no account is locked by a check."""
+        return f"no-such-user-{secrets.token_hex(6)}"
+
+    def trust(self, side: Side, **changes: str) -> Trust:
+        """For looking only: no secret follows on a connection made with it."""
+        versions = {"minimum_version": side.minimum_version, **changes}
+        return Trust(side.ca_file, verified=False, **versions)
+
+    def at(self, address: Address) -> Side:
+        """The submission at one address."""
+        return replace(self.submission, connect=(str(address),))
+
+    async def connect(self, side: Side) -> Connection:
+        """A fresh connection. Raises Stopped."""
+        return await reach.connect(self.job, self.journal, side, Stage(side.leg))
+
+    @asynccontextmanager
+    async def smtp(self, *, tls: bool, side: Side | None = None) -> AsyncIterator[Smtp]:
+        """An SMTP connection that has said EHLO; after TLS (STARTTLS or implicit) when `tls`. Raises Stopped."""
+        side = side or self.submission
+        connection = await self.connect(side)
+        connection.limit(asyncio.get_running_loop().time() + self.job.per_connection + TARPIT_SECONDS)
+        talk = SmtpTalk(connection, self.journal, self.job.ehlo)
+        conversation = Smtp(talk)
+        try:
+            if side.security == "tls":
+                await connection.start_tls(self.trust(side), side.host)
+            await talk.greeting()
+            await conversation.ehlo()
+            if tls and side.security == "starttls":
+                await conversation.start_tls(self, self.trust(side))
+                await conversation.ehlo()
+            yield conversation
+        finally:
+            await talk.close()
+
+    @asynccontextmanager
+    async def in_clear(self, leg: str) -> AsyncIterator[ImapTalk | Pop3Talk]:
+        """A reader's connection before STARTTLS, greeted. Raises Stopped; `not-applicable` is the caller's to say."""
+        side = self.readers[leg]
+        connection = await self.connect(side)
+        talk = ImapTalk(connection, self.journal, tls_wanted=False) if leg == "imap" else Pop3Talk(connection, self.journal)
+        try:
+            greeting = await talk.greeting()
+            if isinstance(talk, ImapTalk) and isinstance(greeting, imap.Untagged):
+                talk.greeted = imap.capabilities([greeting])
+            yield talk
+        finally:
+            await talk.close()
+
+    async def handshakes(self) -> dict[str, Handshake]:
+        """One look at the certificate of each server, by leg."""
+        seen: dict[str, Handshake] = {}
+        async with self.smtp(tls=True) as conversation:
+            if conversation.connection.handshake:
+                seen["smtp"] = conversation.connection.handshake
+        for leg, side in self.readers.items():
+            if side.security == "tls":
+                connection = await self.connect(side)
+                seen[leg] = await connection.start_tls(self.trust(side), side.host)
+                await connection.close()
+            elif side.security == "starttls":
+                seen[leg] = await self._upgraded(leg)
+        return seen
+
+    async def _upgraded(self, leg: str) -> Handshake:
+        async with self.in_clear(leg) as talk:
+            if isinstance(talk, ImapTalk):
+                await talk.command("STARTTLS")
+            else:
+                await talk.command("STLS")
+            return await talk.connection.start_tls(self.trust(self.readers[leg]), self.readers[leg].host)

@@ -1,1 +1,0 @@
-"""smtp, imap, pop3: octets ↔ values. No I/O, so every parser can be fuzzed."""

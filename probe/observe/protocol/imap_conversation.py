@@ -1,0 +1,182 @@
+"""IMAP4 over the recorded connection: tags, literals, continuations; several commands in one flight."""
+
+import secrets
+import string
+from collections.abc import Sequence
+
+from probe.observe import logon
+from probe.observe.connection import Connection
+from probe.observe.job import Job
+from probe.observe.journal import QUOTED, Journal
+from probe.observe.protocol.imap import Answer, Malformed, Part, Untagged, literal_octets, tagged, text_of, untagged
+from probe.observe.sasl import Answers, Credentials, hidden
+from probe.observe.trouble import Stopped, stop
+
+# Untagged responses to one command: one for each of 20 000 messages, should a server send them all.
+MOST_UNTAGGED = 20_000
+_BEFORE_TLS = frozenset({"OK", "NO", "BAD", "BYE", "CAPABILITY"})
+
+
+class ImapTalk:
+    """One IMAP4 conversation. Tags begin with a random prefix, so that no reply can be made up in advance."""
+
+    def __init__(self, connection: Connection, journal: Journal, *, tls_wanted: bool) -> None:
+        self.connection = connection
+        self._journal = journal
+        self._tls_wanted = tls_wanted
+        self._prefix = "".join(secrets.choice(string.ascii_uppercase) for _ in range(4))
+        self._count = 0
+        self.greeted: list[str] | None = None
+        self.ended = False
+
+    async def greeting(self) -> Untagged:
+        """The untagged OK, PREAUTH or BYE a server begins with (RFC 3501 section 7.1)."""
+        parts = await self._response("greeting")
+        return self._untagged(parts, "greeting")
+
+    async def command(self, text: str, *, shown: str | None = None) -> Answer:
+        """Send one command and return its completion, whatever its status."""
+        return (await self.flight([text], shown=shown))[0]
+
+    async def flight(self, commands: Sequence[str], *, shown: str | None = None, ending: str | None = None) -> list[Answer]:
+        """Send commands together and return their completions in order. `shown` replaces the text of a single one.
+
+        `ending` is a last command (LOGOUT) that goes along and whose completion nobody waits for.
+        """
+        tags = [self._tag() for _ in commands]
+        lines = [f"{tag} {command}\r\n" for tag, command in zip(tags, commands, strict=True)]
+        if ending is not None:
+            lines.append(f"{self._tag()} {ending}\r\n")
+            self.ended = True
+        masked = f"{tags[0]} {shown}" if shown is not None else None
+        await self.connection.write("".join(lines).encode(), shown=masked)
+        return [await self._completion(tag, command) for tag, command in zip(tags, commands, strict=True)]
+
+    async def authenticate(self, answers: Answers, job: Job, *, initial: bool) -> Answer:
+        """AUTHENTICATE (RFC 3501 section 6.2.2; `initial` with SASL-IR, RFC 4959): one attempt."""
+        text = shown = f"AUTHENTICATE {answers.mechanism.name}"
+        first = logon.initial(answers, self._journal) if initial else None
+        if first is not None:
+            text, shown = f"{text} {first}", f"{shown} {hidden(first)}"
+        tag = self._tag()
+        items: list[Untagged] = []
+        with self.connection.hiding(b"+"):
+            await self.connection.write(f"{tag} {text}\r\n".encode(), shown=f"{tag} {shown}")
+            while True:
+                line = await self._line("AUTHENTICATE", items)
+                if not line.startswith(b"+"):
+                    return self._completed(line, tag, "AUTHENTICATE", items)
+                challenge = text_of(line[1:]).strip()
+                response = await logon.respond(answers, challenge, self.connection, self._journal, job)
+                await self.connection.write(f"{response}\r\n".encode(), shown=hidden(response) if response != "*" else "*")
+
+    async def login(self, credentials: Credentials) -> Answer:
+        """LOGIN (RFC 3501 section 6.2.3), the arguments as literals where they need to be."""
+        tag = self._tag()
+        logon.masked(credentials.secret.encode(), self._journal, credentials.username)
+        chunks = _chunks(f"{tag} LOGIN", credentials.username.encode(), credentials.secret.encode())
+        items: list[Untagged] = []
+        for index, chunk in enumerate(chunks):
+            await self.connection.write(chunk, shown=f"{tag} LOGIN [{sum(map(len, chunks))} octets hidden]")
+            line = await self._line("LOGIN", items)
+            if index == len(chunks) - 1 or not line.startswith(b"+"):
+                return self._completed(line, tag, "LOGIN", items)
+        raise AssertionError("LOGIN has at least one chunk")
+
+    def _tag(self) -> str:
+        self._count += 1
+        return f"{self._prefix}{self._count}"
+
+    async def _completion(self, tag: str, command: str, items: list[Untagged] | None = None) -> Answer:
+        items = [] if items is None else items
+        verb = " ".join(command.split(" ")[:2])
+        return self._completed(await self._line(verb, items), tag, verb, items)
+
+    async def _line(self, verb: str, items: list[Untagged]) -> bytes:
+        """The next line that is no untagged response; those are collected in `items`."""
+        while True:
+            parts = await self._response_or_bye(verb, items)
+            first = parts[0]
+            if isinstance(first, bytes) and not first.startswith(b"* "):
+                return first
+            items.append(self._untagged(parts, verb))
+            if len(items) > MOST_UNTAGGED:
+                raise stop("protocol.too-long", f"{verb}: more than {MOST_UNTAGGED} untagged responses")
+
+    async def _response_or_bye(self, verb: str, items: list[Untagged]) -> list[Part]:
+        """A response; when the server ends the connection instead, its BYE says why."""
+        try:
+            return await self._response(verb)
+        except Stopped:
+            _raise_bye(verb, items)
+            raise
+
+    def _completed(self, line: bytes, tag: str, verb: str, items: list[Untagged]) -> Answer:
+        found = tagged(line)
+        if found is None or found[0] != tag:
+            _raise_bye(verb, items)
+            raise stop(
+                "protocol.malformed",
+                f"{verb}: not the answer to {tag}: {self._journal.brief(text_of(line), QUOTED)!r}",
+                text_of(line),
+            )
+        return Answer(found[1], found[2], tuple(items), self._journal.now)
+
+    def _untagged(self, parts: Sequence[Part], verb: str) -> Untagged:
+        try:
+            item = untagged(parts)
+        except Malformed as error:
+            raise stop("protocol.malformed", f"{verb}: {self._journal.brief(str(error), QUOTED)}", str(error)) from None
+        if self._tls_wanted and not self.connection.is_tls and item.kind not in _BEFORE_TLS | {"PREAUTH"}:
+            raise stop("protocol.unsolicited", f"{verb}: the server sent {item.kind} data before TLS", item.text)
+        return item
+
+    async def _response(self, verb: str) -> list[Part]:
+        """One whole response: a line, and for each literal in it its octets and the line that goes on behind it."""
+        parts: list[Part] = []
+        total = 0
+        while True:
+            line = await self.connection.read_line(verb)
+            try:
+                octets = literal_octets(line)
+            except Malformed as error:
+                raise stop("protocol.too-long", f"{verb}: {error}") from None
+            if octets is None:
+                return [*parts, line]
+            total += octets + len(line)
+            if total > 4 * 1024 * 1024 or len(parts) > 1000:
+                raise stop("protocol.too-long", f"{verb}: a response of more than 4 MiB")
+            parts.append((line, await self.connection.read_exactly(octets, verb)))
+
+    async def goodbye(self) -> None:
+        """LOGOUT within a second, unless it was said; what comes back no longer matters."""
+        if self.ended:
+            return
+        try:
+            self.connection.hurry()
+            await self.command("LOGOUT")
+        except Stopped:
+            pass
+
+    async def close(self) -> None:
+        """Close the connection, without waiting for the server."""
+        await self.connection.close()
+
+
+def _raise_bye(verb: str, items: Sequence[Untagged]) -> None:
+    bye = next((item.text for item in items if item.kind == "BYE"), None)
+    if bye is not None:
+        raise stop("imap.unavailable", f"{verb}: the server said good-bye: {bye}", bye)
+
+
+def _chunks(verb: str, *arguments: bytes) -> list[bytes]:
+    """A command cut where a literal's continuation has to be waited for (RFC 3501 section 7.5)."""
+    chunks = [verb.encode()]
+    for argument in arguments:
+        if all(32 <= octet < 127 for octet in argument):
+            chunks[-1] += b' "' + argument.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+        else:
+            chunks[-1] += b" {%d}\r\n" % len(argument)
+            chunks.append(argument)
+    chunks[-1] += b"\r\n"
+    return chunks

@@ -1,0 +1,157 @@
+"""POP3 over the recorded connection: no maintained asyncio client exists, so this small one takes `poplib-aio`'s place.
+
+Lines may be of any length up to the connection's limit; commands go in one flight where the server offers PIPELINING.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from probe.observe import logon
+from probe.observe.connection import Connection
+from probe.observe.job import Job
+from probe.observe.journal import QUOTED, Journal
+from probe.observe.protocol.pop3 import Malformed, Response, response, unstuffed
+from probe.observe.sasl import Answers, Credentials, hidden
+from probe.observe.trouble import Stopped, stop
+
+# RFC 2449 section 4: a command line has 255 octets at most, its CRLF included.
+COMMAND_OCTETS = 253
+RESPONSE_OCTETS = 4 * 1024 * 1024
+# Lines of one response. RFC 2449 section 5 names some 12 capabilities; of a message, 4 MiB in lines of 40 octets are as many.
+MOST_LINES = 5_000
+MOST_MESSAGE_LINES = 100_000
+
+
+class Pop3Talk:
+    """One POP3 conversation."""
+
+    def __init__(self, connection: Connection, journal: Journal) -> None:
+        self.connection = connection
+        self.ended = False
+        self.ahead_sent = False
+        self._journal = journal
+
+    async def greeting(self) -> Response:
+        """The +OK a server begins with (RFC 1939 section 4)."""
+        return await self._response("greeting", multiline=False)
+
+    async def command(self, text: str, *, multiline: bool = False, shown: str | None = None) -> Response:
+        """Send one command and return its response, whatever its status."""
+        return (await self.flight([text], multiline=multiline, shown=shown))[0]
+
+    async def flight(
+        self, commands: Sequence[str], *, pipelined: bool = True, multiline: bool = False, shown: str | None = None
+    ) -> list[Response]:
+        """Send commands, together when `pipelined` (RFC 2449 section 6.6), and return their responses in order."""
+        if pipelined:
+            await self._send("".join(f"{command}\r\n" for command in commands), shown)
+        responses = []
+        for command in commands:
+            if not pipelined:
+                await self._send(f"{command}\r\n", shown)
+            verb = command.split(" ")[0]
+            self.ended = self.ended or verb == "QUIT"
+            responses.append(await self._response(verb, multiline=multiline))
+        return responses
+
+    async def _send(self, text: str, shown: str | None) -> None:
+        unread = self.connection.unread()
+        if unread and not unread.upper().startswith(b"-ERR"):
+            evidence = self.connection.brief(unread)
+            raise stop("protocol.unsolicited", f"{len(unread)} octets came that nothing had asked for", evidence)
+        await self.connection.write(text.encode(), shown=shown)
+
+    async def _response(self, verb: str, *, multiline: bool) -> Response:
+        first = await self.connection.read_line(verb)
+        try:
+            answer = response(first)
+        except Malformed as error:
+            raise stop("protocol.malformed", f"{verb}: {self._journal.brief(str(error), QUOTED)}", str(error)) from None
+        lines = await self._lines(verb) if multiline and answer.ok else ()
+        return replace(answer, lines=lines, at=self._journal.now)
+
+    async def _lines(self, verb: str) -> tuple[bytes, ...]:
+        lines: list[bytes] = []
+        octets = 0
+        message = verb in ("TOP", "RETR")
+        most = MOST_MESSAGE_LINES if message else MOST_LINES
+        while (line := unstuffed(await self.connection.read_line(verb, recorded=not message))) is not None:
+            lines.append(line)
+            octets += len(line) + 2
+            if octets > RESPONSE_OCTETS:
+                raise stop("protocol.too-long", f"{verb}: a response of more than {RESPONSE_OCTETS} octets")
+            if len(lines) > most:
+                raise stop("protocol.too-long", f"{verb}: a response of more than {most} lines")
+        if message:
+            self.connection.note(f"{octets} octets of message received")
+        return tuple(lines)
+
+    async def authenticate(self, answers: Answers, job: Job, *, ahead: str | None = None) -> Response:
+        """AUTH (RFC 5034): one attempt, with an initial response where the mechanism has one that fits into a command line.
+
+        A longer one (every token) goes on a line of its own behind the server's `+`, which is also the one form that
+        Exchange Online takes. `ahead`: a command that goes in the same flight where the server speaks only once (its
+        response is read by `awaited`); `ahead_sent` says whether it went.
+        """
+        text = shown = f"AUTH {answers.mechanism.name}"
+        first = logon.masked(answers.initial, self._journal, answers.username) or "=" if answers.initial is not None else None
+        if first is not None and len(text) + 1 + len(first) <= COMMAND_OCTETS:
+            answers.take_initial()
+            text, shown = f"{text} {first}", f"{shown} {hidden(first)}"
+        else:
+            ahead = None
+        self.ahead_sent = ahead is not None and answers.mechanism.speaks_once
+        await self._send(f"{text}\r\n{ahead}\r\n" if self.ahead_sent else f"{text}\r\n", shown)
+        if self.ahead_sent:
+            self.connection.note(f"in the same flight: {ahead}")
+        with self.connection.hiding(b"+ "):
+            line = await self._exchange(answers, job)
+        try:
+            return replace(response(line), at=self._journal.now)
+        except Malformed as error:
+            raise stop("protocol.malformed", f"AUTH: {self._journal.brief(str(error), QUOTED)}", str(error)) from None
+
+    async def _exchange(self, answers: Answers, job: Job) -> bytes:
+        """Answer each challenge; the line that ends the exchange."""
+        while True:
+            line = await self.connection.read_line("AUTH")
+            if not line.startswith(b"+ ") and line != b"+":
+                return line
+            challenge = line[1:].decode("ascii", "replace").strip()
+            text = await logon.respond(answers, challenge, self.connection, self._journal, job)
+            await self.connection.write(f"{text}\r\n".encode(), shown=hidden(text) if text != "*" else "*")
+
+    async def awaited(self, verb: str) -> Response:
+        """The response to the command that went ahead."""
+        self.ahead_sent = False
+        return await self._response(verb, multiline=False)
+
+    async def login(self, credentials: Credentials) -> Response:
+        """USER and PASS (RFC 1939 section 7)."""
+        user = await self.command(f"USER {credentials.username}")
+        if not user.ok:
+            return user
+        return await self.command(f"PASS {credentials.secret}", shown="PASS [hidden]")
+
+    async def apop(self, credentials: Credentials, timestamp: str) -> Response:
+        """APOP (RFC 1939 section 7): an MD5 digest over the greeting's timestamp and the password."""
+        import hashlib
+
+        digest = hashlib.md5(timestamp.encode() + credentials.secret.encode(), usedforsecurity=False).hexdigest()
+        # Beside the greeting's timestamp a digest that the server quotes would let passwords be tried offline.
+        self._journal.mask(digest)
+        return await self.command(f"APOP {credentials.username} {digest}", shown=f"APOP {credentials.username} [hidden]")
+
+    async def goodbye(self) -> None:
+        """QUIT within a second, unless it was said; what comes back no longer matters."""
+        if self.ended:
+            return
+        try:
+            self.connection.hurry()
+            await self.command("QUIT")
+        except Stopped:
+            pass
+
+    async def close(self) -> None:
+        """Close the connection, without waiting for the server."""
+        await self.connection.close()

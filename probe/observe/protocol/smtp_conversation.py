@@ -1,0 +1,142 @@
+"""SMTP over the recorded connection: aiosmtplib speaks, the connection records, upgrades and limits.
+
+aiosmtplib has one end of a Bridge. What it is shown is a short form of each reply; facts come from our own record of
+the raw lines, since its parser merges and strips them. The MAIL/RCPT/DATA flight is written here: aiosmtplib waits for
+each reply, which would cost two more round trips.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from probe.observe import logon
+from probe.observe.connection import Connection
+from probe.observe.connection.bridge import Bridge
+from probe.observe.job import Job
+from probe.observe.journal import QUOTED, Journal
+from probe.observe.protocol.smtp import Malformed, Reply, ReplyReader, TooLong, dot_stuffed
+from probe.observe.sasl import Answers, hidden
+from probe.observe.trouble import stop
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A command's reply and when it came, in seconds since the run began."""
+
+    command: str
+    reply: Reply
+    at: float
+
+
+class SmtpTalk:
+    """One SMTP conversation. Made on a fresh connection; `close()` it."""
+
+    def __init__(self, connection: Connection, journal: Journal, ehlo: str) -> None:
+        from aiosmtplib import SMTP
+
+        self.connection = connection
+        # Without a name of our own: the address that this connection comes from (RFC 5321 section 4.1.3).
+        self.ehlo = ehlo or connection.own_literal
+        self._journal = journal
+        self._bridge = Bridge(self._exchange)
+        # timeout=None: every wait has the connection's own deadline.
+        self._client = SMTP(sock=self._bridge.end, local_hostname=self.ehlo, start_tls=False, timeout=None)
+        self._shown: str | None = None
+        self._reply: Reply | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a command can still be sent: greeted, and not ended by either side."""
+        return self._client.is_connected and self._bridge.error is None
+
+    async def greeting(self) -> Reply:
+        """Read the greeting (RFC 5321 section 3.1). Raises Stopped when it is not a reply at all."""
+        reply = await self._read_reply("greeting")
+        if reply.code == 220:
+            self._bridge.start(b"220 greeting\r\n")
+            await self._client.connect()
+        return reply
+
+    async def command(self, *words: str, shown: str | None = None) -> Reply:
+        """Send one command and return its reply, whatever its code. `shown` replaces a secret in the transcript."""
+        from aiosmtplib import SMTPException
+
+        self._shown, self._reply = shown, None
+        try:
+            await self._client.execute_command(*(word.encode() for word in words))
+        except SMTPException:
+            if self._bridge.error is not None:
+                raise self._bridge.error from None
+            raise stop("connect.closed", f"{words[0]}: the connection is closed") from None
+        if self._reply is None:
+            raise stop("connect.closed", f"{words[0]}: no reply")
+        return self._reply
+
+    async def _exchange(self, command: bytes) -> bytes:
+        """What the bridge does with a command of aiosmtplib's: send it, read and keep the whole reply."""
+        verb = command.split(None, 1)[0].decode("ascii", "replace") if self._shown is None else "AUTH"
+        self._refuse_unasked(verb)
+        await self.connection.write(command, shown=self._shown)
+        self._reply = await self._read_reply(verb)
+        return b"%d reply\r\n" % self._reply.code
+
+    def _refuse_unasked(self, verb: str) -> None:
+        """A reply that came before its command was written answers nothing (RFC 3207 section 4.2 and the paper on
+        STARTTLS injection); only 421, the server's good-bye, may come at any time."""
+        unread = self.connection.unread()
+        if not unread:
+            return
+        shown = self.connection.brief(unread)
+        if unread.startswith(b"421"):
+            raise stop("smtp.unavailable", f"before {verb}: the server said good-bye: {shown.strip()}", shown)
+        raise stop("protocol.unsolicited", f"before {verb}: {len(unread)} octets came that nothing had asked for", shown)
+
+    async def _read_reply(self, verb: str) -> Reply:
+        reader = ReplyReader()
+        try:
+            while not reader.add(await self.connection.read_line(verb)):
+                pass
+        except Malformed as error:
+            raise stop("protocol.malformed", f"{verb}: {self._journal.brief(str(error), QUOTED)}", str(error)) from None
+        except TooLong as error:
+            raise stop("protocol.too-long", f"{verb}: {error}") from None
+        return reader.reply()
+
+    async def authenticate(self, answers: Answers, job: Job) -> Reply:
+        """AUTH (RFC 4954): one attempt, with an initial response where the mechanism has one."""
+        words = ["AUTH", answers.mechanism.name]
+        first = logon.initial(answers, self._journal)
+        shown = " ".join([*words, hidden(first)] if first else words)
+        with self.connection.hiding(b"334"):
+            reply = await self.command(*words, *([first] if first else []), shown=shown)
+            while reply.code == 334:
+                response = await logon.respond(answers, reply.texts[-1].strip(), self.connection, self._journal, job)
+                reply = await self.command(response, shown=hidden(response) if response != "*" else "*")
+        return reply
+
+    async def flight(self, commands: Sequence[str], answered: list[Answered], *, pipelined: bool) -> None:
+        """Send commands, together when `pipelined` (RFC 2920); `answered` is filled with the replies as they come.
+
+        One by one, the first refusal ends it.
+        """
+        self._refuse_unasked(commands[0])
+        if pipelined:
+            await self.connection.write("".join(f"{command}\r\n" for command in commands).encode())
+        for command in commands:
+            if not pipelined:
+                await self.connection.write(f"{command}\r\n".encode())
+            reply = await self._read_reply(command.split(" ")[0])
+            answered.append(Answered(command, reply, self._journal.now))
+            if reply.code >= 400 and not pipelined:
+                break
+
+    async def content(self, raw: bytes) -> Reply:
+        """Send the message behind a 354 and return the final reply."""
+        data = dot_stuffed(raw)
+        await self.connection.write(data, shown=f"[message of {len(data)} octets]")
+        return await self._read_reply("end of message")
+
+    async def close(self) -> None:
+        """Close the bridge and the connection, without waiting for the server."""
+        self._client.close()
+        await self._bridge.close()
+        await self.connection.close()

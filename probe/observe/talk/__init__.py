@@ -1,1 +1,0 @@
-"""The conversation side of each protocol: commands out, whole replies in, over a recorded connection."""

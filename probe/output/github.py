@@ -1,0 +1,45 @@
+"""`github`: annotations of a GitHub Actions step, by workflow commands.
+
+https://docs.github.com/actions/reference/workflow-commands-for-github-actions: `::error title=…::message`. Every line is a command,
+so server text never begins one; `%`, carriage return and line feed are escaped, in properties also `:` and `,`. A step shows ten
+annotations of a kind, so the worst come first.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from probe.output import Context
+from probe.output._words import by_severity, outcome, safe, told, unexplained
+from probe.report import Finding, Report
+
+_COMMANDS = {"critical": "error", "warning": "warning", "info": "notice", "ok": "notice", "unknown": "error"}
+
+
+def tell(reports: Sequence[Report], context: Context) -> str:
+    """One annotation for each finding and one for each verdict, the verdict first."""
+    return "".join(f"{line}\n" for report in reports for line in _lines(report))
+
+
+def _lines(report: Report) -> Iterator[str]:
+    target = f"{report.target.host}:{report.target.port}"
+    text = [f"{report.verdict.upper()} {safe(report.profile)} {safe(target)}: {outcome(report)}"]
+    if why := unexplained(report):
+        text.append(why)
+    yield _command(_COMMANDS[report.verdict], f"submission-probe {safe(report.profile)}", text)
+    for finding in by_severity(report.findings):
+        yield _command(_COMMANDS[finding.severity], _title(report, finding), list(told(finding)))
+
+
+def _title(report: Report, finding: Finding) -> str:
+    return f"{safe(report.profile)} {finding.stage} {finding.id}"
+
+
+def _command(name: str, title: str, lines: list[str]) -> str:
+    return f"::{name} title={_property(title)}::{_data(chr(10).join(lines))}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,96 @@
+"""`markdown`: a report for a ticket (GitLab, GitHub, Jira's and Redmine's importers): CommonMark with GFM's tables.
+
+What a server said stands in code spans, where nothing is markup; in sentences every mark that begins markup is escaped, which
+CommonMark (section 2.4) allows. So no table breaks, and no HTML, link, image or mention comes from a server.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from probe.output import Context
+from probe.output._words import by_severity, outcome, safe, unexplained
+from probe.output.text import detail
+from probe.report import Finding, Report, Stage
+
+# In the middle of a line, where all of it stands; a colon begins a link's address, `www.` too (GFM section 6.9).
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>&!|~#$^]|:(?=\S)|(?<=www)\.)", re.IGNORECASE)
+# A mention begins where no letter or digit stands before the sign; a zero-width space after it ends it.
+_MENTION = re.compile(r"(?<![A-Za-z0-9])@(?=\w)")
+_LONGEST = 2000
+
+
+def tell(reports: Sequence[Report], context: Context) -> str:
+    """Each report: a heading with the verdict, the findings, a table of the stages, and the transcript on request."""
+    return "\n".join("".join(f"{line}\n" for line in _lines(report, context)) for report in reports)
+
+
+def _lines(report: Report, context: Context) -> Iterator[str]:
+    target = report.target
+    yield f"## {report.verdict.upper()}: {prose(report.profile)}"
+    yield ""
+    where = [code(f"{target.host}:{target.port}"), f"({prose(target.security)})"]
+    if target.address:
+        where.append(f"at {code(target.address)}")
+    if target.node:
+        where.append(f"node {code(target.node)}")
+    yield f"{' '.join(where)}, {prose(report.started)}: {prose(outcome(report))}."
+    if why := unexplained(report):
+        yield ""
+        yield f"{prose(why)}."
+    for finding in by_severity(report.findings):
+        yield ""
+        yield from _finding(finding)
+    yield ""
+    yield "| stage | status | seconds | detail |"
+    yield "|---|---|---:|---|"
+    yield from map(_row, report.stages)
+    if context.transcript and report.transcript:
+        yield ""
+        yield from _transcript(report)
+
+
+def _finding(finding: Finding) -> Iterator[str]:
+    yield f"### {finding.severity}: {prose(finding.summary)}"
+    yield ""
+    yield f"- stage {code(finding.stage)}, finding {code(finding.id)}"
+    if finding.evidence:
+        yield f"- seen: {code(finding.evidence)}"
+    if finding.cause:
+        yield f"- likely: {prose(finding.cause)}"
+    for step in finding.remedy:
+        yield f"- do: {code(step)}"
+
+
+def _row(stage: Stage) -> str:
+    status = f"**{stage.status}**" if stage.status in ("failed", "warning") else stage.status
+    seconds = "" if stage.status == "skipped" else f"{stage.record.seconds:.3f}"
+    text = detail(stage)
+    return f"| {code(stage.name, table=True)} | {status} | {seconds} | {code(text, table=True) if text else ''} |"
+
+
+def _transcript(report: Report) -> Iterator[str]:
+    """An indented block: unlike a fence, no line inside can end it."""
+    yield "Transcript:"
+    yield ""
+    for line in report.transcript:
+        yield f"    {line.at:8.3f} {safe(line.connection):<4} {line.direction} {safe(line.text)}"
+
+
+def prose(text: str) -> str:
+    """Text that stays text in a sentence."""
+    return _MARKUP.sub(r"\\\1", _MENTION.sub("@\u200b", safe(text)))
+
+
+def code(text: str, *, table: bool = False) -> str:
+    """A code span (CommonMark section 6.1), with more backticks around it than stand in it.
+
+    In a table `|` would end the cell even here. GFM's `\\|` shows as it is in other readers, so a look-alike takes its place.
+    """
+    shown = safe(text)
+    if len(shown) > _LONGEST:
+        shown = f"{shown[: _LONGEST - 1]}…"
+    if table:
+        shown = shown.replace("|", "¦")
+    fence = "`" * (max(map(len, re.findall("`+", shown)), default=0) + 1)
+    padded = f" {shown} " if shown.startswith("`") or shown.endswith("`") or not shown.strip() else shown
+    return f"{fence}{padded}{fence}"

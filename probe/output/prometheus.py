@@ -1,0 +1,111 @@
+"""`prometheus`: a file for node_exporter's textfile collector (text format 0.0.4).
+
+https://prometheus.io/docs/instrumenting/exposition_formats/ and https://github.com/prometheus/node_exporter#textfile-collector: no
+timestamps, LF, a final newline, HELP and TYPE once a metric and always the same, or the collector refuses every file in the folder.
+Labels are the profile, the stage, the finding's id and its severity: their number is bounded whatever a server says.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from probe.output import Context
+from probe.output._words import instant
+from probe.report import Report
+
+# node_exporter runs as a user of its own.
+READ_BY_ALL = True
+
+_VERDICTS = ("ok", "warning", "critical", "unknown")
+Sample = tuple[Mapping[str, str], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A gauge. When one profile was run more than once (several nodes), `keep` says which of two values is told: the worse."""
+
+    name: str
+    help: str
+    samples: Callable[[Report], Iterator[Sample]]
+    keep: Callable[[float, float], float] = max
+
+
+def tell(reports: Sequence[Report], context: Context) -> str:
+    """Every metric with its HELP and TYPE, also when this run has no sample of it."""
+    return "".join(f"{line}\n" for metric in _METRICS for line in _lines(metric, reports))
+
+
+def _lines(metric: Metric, reports: Sequence[Report]) -> Iterator[str]:
+    yield f"# HELP submission_probe_{metric.name} {metric.help}"
+    yield f"# TYPE submission_probe_{metric.name} gauge"
+    series: dict[str, float] = {}
+    for report in reports:
+        for labels, value in metric.samples(report):
+            written = ",".join(f'{name}="{_escaped(text)}"' for name, text in {"profile": report.profile, **labels}.items())
+            series[written] = metric.keep(series[written], value) if written in series else value
+    for written, value in series.items():
+        yield f"submission_probe_{metric.name}{{{written}}} {_value(value)}"
+
+
+def _escaped(text: str) -> str:
+    """A label's value: backslash, double quote and line feed are escaped; what is no Unicode text cannot be written."""
+    clean = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return clean.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\\\r")
+
+
+def _value(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(round(value, 6))
+
+
+def _one(number: Callable[[Report], float | None]) -> Callable[[Report], Iterator[Sample]]:
+    def samples(report: Report) -> Iterator[Sample]:
+        value = number(report)
+        if value is not None:
+            yield {}, float(value)
+
+    return samples
+
+
+def _verdict(report: Report) -> Iterator[Sample]:
+    for verdict in _VERDICTS:
+        yield {"verdict": verdict}, float(report.verdict == verdict)
+
+
+def _stage_seconds(report: Report) -> Iterator[Sample]:
+    for stage in report.stages:
+        if stage.status != "skipped":
+            yield {"stage": stage.name}, stage.record.seconds
+
+
+def _stage_success(report: Report) -> Iterator[Sample]:
+    for stage in report.stages:
+        if stage.status != "skipped":
+            yield {"stage": stage.name}, float(stage.status != "failed")
+
+
+def _findings(report: Report) -> Iterator[Sample]:
+    for finding in report.findings:
+        yield {"stage": finding.stage, "finding": finding.id, "severity": finding.severity}, 1.0
+
+
+def _not_after(report: Report) -> Iterator[Sample]:
+    for stage in report.stages:
+        ends = instant(stage.record.facts.get("not_after"))
+        if ends is not None:
+            yield {"stage": stage.name}, ends
+
+
+_METRICS = (
+    Metric("success", "Whether the run was ok or had warnings only.", _one(lambda r: r.verdict in ("ok", "warning")), min),
+    Metric("verdict", "1 for the verdict of the last run, 0 for the others.", _verdict),
+    Metric("duration_seconds", "Seconds the whole run took.", _one(lambda r: r.seconds)),
+    Metric(
+        "delivery_seconds",
+        "Seconds from the final reply to the message until a reader first saw it.",
+        _one(lambda r: r.delivery_seconds),
+    ),
+    Metric("stage_duration_seconds", "Seconds a stage took; absent when it was skipped.", _stage_seconds),
+    Metric("stage_success", "Whether a stage ended well; absent when it was skipped.", _stage_success, min),
+    Metric("finding", "1 for each thing found wrong or worth knowing.", _findings),
+    Metric("certificate_not_after_timestamp_seconds", "When the certificate shown in a stage ends, Unix time.", _not_after, min),
+    Metric("last_run_timestamp_seconds", "When the last run began, Unix time.", _one(lambda r: instant(r.started)), min),
+)

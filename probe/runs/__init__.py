@@ -1,0 +1,1 @@
+"""Reports over time: the saved run, comparison, correlation with a server's log."""

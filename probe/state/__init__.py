@@ -1,0 +1,1 @@
+"""What outlives a run: key, outbox, back-off, lease, history."""

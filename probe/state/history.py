@@ -1,0 +1,165 @@
+"""Past runs in SQLite (WAL), one row a run with its JSON, pruned by age. What cannot be kept is said; no verdict is lost by it.
+
+A killed writer leaves a whole file (SQLite's journal); a file that is no database is moved aside; a full disk is a remark.
+"""
+
+import contextlib
+import json
+import os
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from probe.report import Report, report_to_json
+from probe.state.files import foreign
+
+KEEP_DAYS = 90
+_BUSY_SECONDS = 5.0
+_TABLE = """
+create table if not exists run (
+    id text primary key, profile text not null, started text not null, verdict text not null, failed_stage text,
+    seconds real not null, delivery_seconds real, host text not null, address text, report blob not null
+) strict;
+create index if not exists run_by_profile on run (profile, started);
+pragma user_version = 1;
+"""
+
+
+class Unusable(Exception):
+    """The history cannot be used; the text says why, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A past run without its JSON. `started` is RFC 3339 UTC, seconds are floats."""
+
+    id: str
+    profile: str
+    started: str
+    verdict: str
+    failed_stage: str | None
+    seconds: float
+    delivery_seconds: float | None
+
+
+def add(file: Path, reports: Sequence[Report], *, keep_days: int = KEEP_DAYS) -> str | None:
+    """Keep the runs and prune old ones; a remark when something went wrong. Never raises for what a disk does."""
+    remark = None
+    try:
+        try:
+            _add(file, reports, keep_days)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            # "file is not a database", "database disk image is malformed": keep it for whoever wants to look.
+            aside = file.with_name(f"{file.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+            file.replace(aside)
+            remark = f"the history was damaged ({error}); it is kept as {aside}, and a new one begun"
+            _add(file, reports, keep_days)
+    except (sqlite3.Error, OSError) as error:
+        return f"this run is not in the history {file}: {error}"
+    return remark
+
+
+def _add(file: Path, reports: Sequence[Report], keep_days: int) -> None:
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    oldest = (datetime.now(UTC) - timedelta(days=keep_days)).strftime("%Y-%m-%dT%H:%M:%S")
+    with _opened(file) as database, database:
+        database.executemany("insert or replace into run values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, reports))
+        database.execute("delete from run where started < ?", (oldest,))
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[sqlite3.Connection]:
+    if why := foreign(file):
+        raise PermissionError(1, f"{file} {why}; remove it, or name another with --history")
+    if not file.exists():
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600))
+    database = sqlite3.connect(file, timeout=_BUSY_SECONDS)
+    try:
+        _begin(database)
+        yield database
+    finally:
+        database.close()
+
+
+def _begin(database: sqlite3.Connection) -> None:
+    """Make the tables where they are not there yet.
+
+    SQLite's own waiting does not cover the change to WAL: of two that begin one history at once, one is refused at once.
+    """
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            database.execute("pragma journal_mode = wal")
+            database.execute("pragma synchronous = normal")
+            if database.execute("pragma user_version").fetchone()[0] == 0:
+                database.executescript(_TABLE)
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+        time.sleep(0.02)
+
+
+def packed(report: Report) -> bytes:
+    """The report's JSON, compressed: what a store keeps of a run."""
+    data = report_to_json(report)
+    if report.verdict == "ok":
+        # What went well is kept for its times; the words of both sides would be most of the file.
+        data["transcript"] = []
+    return zlib.compress(json.dumps(data).encode())
+
+
+def _row(report: Report) -> tuple[Any, ...]:
+    target = report.target
+    return (
+        report.id, report.profile, report.started, report.verdict, report.failed_stage, report.seconds,
+        report.delivery_seconds, target.host, target.address, packed(report),
+    )  # fmt: skip
+
+
+def rows(file: Path, profile: str | None = None, *, last: int = 100) -> list[Row]:
+    """The latest runs, oldest first. Raises Unusable."""
+    where, values = ("where profile = ?", [profile]) if profile else ("", [])
+    columns = "id, profile, started, verdict, failed_stage, seconds, delivery_seconds"
+    found = _asked(file, f"select {columns} from run {where} order by started desc limit ?", [*values, last])  # noqa: S608
+    return [Row(*row) for row in reversed(found)]
+
+
+def plotted(file: Path, profiles: Sequence[str], *, last: int = 200) -> list[dict[str, object]]:
+    """The latest runs of these profiles as an output plots them: started, profile, verdict, seconds. Empty without any."""
+    try:
+        found = [row for row in rows(file, last=last) if row.profile in profiles]
+    except Unusable:
+        return []
+    return [
+        {"started": row.started, "profile": row.profile, "verdict": row.verdict, "seconds": row.delivery_seconds} for row in found
+    ]
+
+
+def reports(file: Path, profile: str | None = None, *, last: int = 100) -> Iterator[dict[str, Any]]:
+    """The latest runs as JSON objects (contract section 5, one of `reports`), oldest first. Raises Unusable."""
+    where, values = ("where profile = ?", [profile]) if profile else ("", [])
+    found = _asked(file, f"select report from run {where} order by started desc limit ?", [*values, last])  # noqa: S608
+    for (packed,) in reversed(found):
+        try:
+            yield json.loads(zlib.decompress(packed))
+        except (zlib.error, ValueError) as error:
+            raise Unusable(f"{file}: a run in it cannot be read: {error}") from None
+
+
+def _asked(file: Path, question: str, values: Sequence[Any]) -> list[Any]:
+    if not file.exists():
+        raise Unusable(f"no history yet: {file} is made by the first `probe run`")
+    try:
+        with _opened(file) as database:
+            return database.execute(question, values).fetchall()
+    except (sqlite3.Error, OSError) as error:
+        raise Unusable(f"{file} cannot be read: {error}") from None

@@ -1,0 +1,275 @@
+"""An installation's state in PostgreSQL, for workers on many machines; and the runs they carried out.
+
+The key by which we know our own messages lies in the database too: whoever can read that table can forge messages that a
+sweep would delete, and can do no more with it. No password is ever written here; of a refused one, one octet of a hash.
+
+Every call is short and bounded (connect, statement and network time-outs), since it may stand in the way of a run's deadline.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from probe.redact import Redactor
+from probe.report import Report
+from probe.state.history import packed
+from probe.state.lease import Held
+from probe.state.outbox import MOST_ENTRIES, Entry
+from probe.state.refusals import Refusal, once_more, still_suspended, without_digest
+
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 5
+LOOK_SECONDS = 0.2
+# A dead machine's connection, and with it its lease, is gone after about half a minute.
+_SETTINGS: dict[str, Any] = {
+    "connect_timeout": CONNECT_SECONDS, "application_name": "submission-probe",
+    "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 10_000,
+}  # fmt: skip
+# Said once connected: as `options` of the connection it would replace the user's own, a search_path among them. A lease is an open
+# transaction, which no limit of the server may end (transaction_timeout: PostgreSQL 17).
+_LIMITS = """
+select set_config(name, case name when 'statement_timeout' then %s else '0' end, false) from pg_settings
+where name in ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
+"""
+
+SCHEMA = """
+create table if not exists submission_probe_key (one boolean primary key default true check (one), key bytea not null);
+create table if not exists submission_probe_outbox (
+    marker text primary key, profile text not null, sent text not null, recipient text not null, host text not null);
+create table if not exists submission_probe_refusal (
+    whose text, username text, fingerprint text not null, times integer not null, at double precision not null,
+    primary key (whose, username));
+create table if not exists submission_probe_run (
+    id text primary key, profile text not null, vantage text not null, started timestamptz not null, verdict text not null,
+    failed_stage text, seconds double precision not null, delivery_seconds double precision, report bytea not null);
+create table if not exists submission_probe_mailbox (mailbox text primary key, holder text not null default '');
+create index if not exists submission_probe_run_started on submission_probe_run (started);
+create index if not exists submission_probe_run_profile on submission_probe_run (profile, started desc);
+"""
+
+
+class Unreachable(OSError):
+    """The database cannot be used; one plain line, without the connection string."""
+
+
+def make_schema(conninfo: str) -> None:
+    """Create what is missing, the key included. Raises Unreachable."""
+    place = Postgres(conninfo)
+    place.execute(SCHEMA)
+    place.execute("insert into submission_probe_key (key) values (%s) on conflict do nothing", [secrets.token_bytes(32)])
+
+
+class Postgres:
+    """A Place. `conninfo` may be empty: libpq's own variables (PGHOST, PGSERVICE, …) then say where. Raises
+    Unreachable for one that is malformed."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = _checked(conninfo)
+        self._connection: psycopg.Connection[Any] | None = None
+        self._key: bytes | None = None
+
+    def execute(self, statement: str, values: Sequence[Any] | None = None) -> list[Any]:
+        """The rows. One reconnection when the connection was lost meanwhile. Raises Unreachable."""
+        for last in (False, True):
+            try:
+                cursor = self._connected().execute(statement, values)
+                return cursor.fetchall() if cursor.description else []
+            except psycopg.OperationalError as error:
+                self._close()
+                if last:
+                    raise Unreachable(f"PostgreSQL: {self._words(error)}") from None
+            except psycopg.Error as error:
+                raise Unreachable(f"PostgreSQL: {self._words(error)}") from None
+        raise AssertionError
+
+    def _words(self, error: psycopg.Error) -> str:
+        return words_of(error, self._conninfo)
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        if self._connection is None or self._connection.closed:
+            connection = psycopg.connect(self._conninfo, autocommit=True, **_SETTINGS)
+            connection.execute(_LIMITS, [str(STATEMENT_SECONDS * 1000)])
+            self._connection = connection
+        return self._connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def has_tables(self, *names: str) -> bool:
+        """Whether every table is there. Raises Unreachable."""
+        return all(self.execute("select to_regclass(%s) is not null", [name])[0][0] for name in names)
+
+    def key(self) -> tuple[bytes, str | None]:
+        if self._key is None:
+            try:
+                rows = self.execute("select key from submission_probe_key")
+            except Unreachable as error:
+                return secrets.token_bytes(32), f"the key cannot be had ({error}): this run's message is known to this run only"
+            if not rows:
+                return secrets.token_bytes(32), "the database has no key: run `probe worker --init`"
+            self._key = bytes(rows[0][0])
+        return self._key, None
+
+    def lease(self, mailbox: str, holder: str, until: float) -> AbstractAsyncContextManager[None]:
+        return self._leased(mailbox, holder, until)
+
+    @asynccontextmanager
+    async def _leased(self, mailbox: str, holder: str, until: float) -> AsyncIterator[None]:
+        """A lock on a row of ours: the server frees it when the connection ends, however the holder ends.
+
+        No advisory lock: any role of the database may take one, and every role sees their numbers (view pg_locks). A row is locked,
+        and its holder named, only by a role that may update the table.
+        https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-ROWS
+        """
+        async with AsyncExitStack() as stack:
+            try:
+                connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True, **_SETTINGS)
+                stack.push_async_callback(connection.close)  # not a commit: the connection may be lost by then
+                await connection.execute(_LIMITS, [str(STATEMENT_SECONDS * 1000)])
+                await connection.execute("insert into submission_probe_mailbox values (%s) on conflict do nothing", [mailbox])
+                while not await _got(connection, mailbox, holder):
+                    if asyncio.get_running_loop().time() >= until:
+                        raise Held(await _holder(connection, mailbox) or "another run")
+                    await asyncio.sleep(LOOK_SECONDS)
+            except psycopg.Error as error:
+                raise Held(f"nobody can say: PostgreSQL: {self._words(error)}") from None
+            yield
+
+    def put(self, entry: Entry) -> None:
+        self.execute(
+            "insert into submission_probe_outbox (marker, profile, sent, recipient, host) values (%s, %s, %s, %s, %s)"
+            " on conflict do nothing",
+            [entry.marker, entry.profile, entry.sent, entry.recipient, entry.host],
+        )
+
+    def remove(self, marker: str) -> None:
+        try:
+            self.execute("delete from submission_probe_outbox where marker = %s", [marker])
+        except Unreachable:
+            return  # an entry too many is found to be gone by the next sweep
+
+    def entries(self) -> list[Entry]:
+        try:
+            found = self.execute(
+                "select marker, profile, sent, recipient, host from submission_probe_outbox order by sent limit %s", [MOST_ENTRIES]
+            )
+        except Unreachable:
+            return []
+        return [Entry(*row) for row in found]
+
+    def is_refused(self, whose: str, username: str) -> bool:
+        try:
+            return self._refusal(whose, username) is not None
+        except Unreachable:
+            return False
+
+    def suspended_until(self, whose: str, username: str, mark: str) -> float | None:
+        try:
+            return still_suspended(self._refusal(whose, username), mark)
+        except Unreachable:
+            return None
+
+    def _refusal(self, whose: str, username: str) -> Refusal | None:
+        rows = self.execute(
+            "select fingerprint, times, at from submission_probe_refusal where whose = %s and username = %s",
+            _account(whose, username),
+        )
+        refusal = Refusal(*rows[0]) if rows else None
+        if refusal is not None and (fresh := without_digest(refusal)):
+            self._write_refusal(whose, username, fresh)
+            return fresh
+        return refusal
+
+    def note_refused(self, whose: str, username: str, mark: str) -> None:
+        self._write_refusal(whose, username, once_more(self._refusal(whose, username), mark))
+
+    def _write_refusal(self, whose: str, username: str, refusal: Refusal) -> None:
+        self.execute(
+            "insert into submission_probe_refusal values (%s, %s, %s, %s, %s) on conflict (whose, username)"
+            " do update set fingerprint = excluded.fingerprint, times = excluded.times, at = excluded.at",
+            [*_account(whose, username), refusal.fingerprint, refusal.times, refusal.at],
+        )
+
+    def forget_refused(self, whose: str, username: str) -> None:
+        self.execute("delete from submission_probe_refusal where whose = %s and username = %s", _account(whose, username))
+
+    def add_runs(self, reports: Sequence[Report], vantage: str, keep_days: int) -> None:
+        """Keep the runs, forget old ones. Raises Unreachable."""
+        for report in reports:
+            self.execute(
+                "insert into submission_probe_run values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+                [
+                    report.id, report.profile, vantage, report.started, report.verdict, report.failed_stage, report.seconds,
+                    report.delivery_seconds, packed(report),
+                ],
+            )  # fmt: skip
+        oldest = datetime.now(UTC) - timedelta(days=keep_days)
+        self.execute("delete from submission_probe_run where started < %s", [oldest])
+
+
+def _account(whose: str, username: str) -> list[str]:
+    return [whose.lower(), username.lower()]
+
+
+async def _got(connection: psycopg.AsyncConnection[Any], mailbox: str, holder: str) -> bool:
+    """Lock the row and keep it in an open transaction. The holder's name is committed first, so that others can read it."""
+    if not await _locked(connection, mailbox):
+        return False
+    await connection.execute("update submission_probe_mailbox set holder = %s where mailbox = %s", [holder, mailbox])
+    await connection.execute("commit")
+    return await _locked(connection, mailbox)
+
+
+async def _locked(connection: psycopg.AsyncConnection[Any], mailbox: str) -> bool:
+    await connection.execute("begin")
+    found = await connection.execute("select from submission_probe_mailbox where mailbox = %s for update skip locked", [mailbox])
+    if found.rowcount == 1:
+        return True
+    await connection.execute("rollback")
+    return False
+
+
+async def _holder(connection: psycopg.AsyncConnection[Any], mailbox: str) -> str | None:
+    found = await connection.execute("select holder from submission_probe_mailbox where mailbox = %s", [mailbox])
+    row = await found.fetchone()
+    return str(row[0]) if row and row[0] else None
+
+
+def _checked(conninfo: str) -> str:
+    """The connection string. Raises Unreachable where libpq would quote parts of it, perhaps of the password, as what they are not:
+    `://USER:PA@SS@HOST`, `://USER:PA/SS@HOST`, `password=PASS WORD`.
+    """
+    scheme, _, rest = conninfo.partition("://")
+    is_url = scheme in ("postgres", "postgresql")
+    login, _, place = rest.partition("?")[0].rpartition("@")
+    ports = [entry.rpartition(":")[2] for entry in place.partition("/")[0].split(",") if ":" in entry.rpartition("]")[2]]
+    strange = is_url and ("@" in login or "/" in login or not all(port.isdigit() or not port for port in ports))
+    try:
+        if not strange:
+            psycopg.conninfo.conninfo_to_dict(conninfo)
+            return conninfo
+    except psycopg.Error:
+        pass
+    text = (
+        "the connection string is malformed (not shown: it may hold a password); in a URL, write @ / : ? # % of a password as %40 …"
+    )
+    raise Unreachable(f"PostgreSQL: {text}")
+
+
+def words_of(error: Exception, conninfo: str) -> str:
+    """The first line of what libpq says: host and database, and in place of the password a mask, however it is quoted."""
+    try:
+        given = psycopg.conninfo.conninfo_to_dict(conninfo)
+    except psycopg.Error:
+        return type(error).__name__
+    found = [str(given[name]) for name in ("password", "sslpassword") if given.get(name)]
+    text = Redactor([*found, os.environ.get("PGPASSWORD", "")]).cut(str(error).strip(), 2000)
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,126 @@
+"""Secrets that were refused: what keeps a scheduled probe from locking an account.
+
+No run tries a refused secret again until it changes or the back-off has passed: 30 minutes after the first refusal, doubled with
+each further one, 12 hours at most. That is longer than the window in which directories commonly count failed logons (Active
+Directory's default: 10 to 30 minutes). Somebody who looks on says `--try-again`. Where the state was lost, one try is made and
+noted.
+"""
+
+import contextlib
+import hashlib
+import hmac
+import json
+import re
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from probe.state.files import foreign, own_folder, write_private
+
+FIRST_SECONDS = 30 * 60.0
+MOST_SECONDS = 12 * 3600.0
+_MOST_OCTETS = 4096
+# RFC 7914 section 2: for interactive logins. 16 MiB, some 50 ms.
+_SCRYPT = {"n": 2**14, "r": 8, "p": 1}
+# What earlier versions wrote: a whole HMAC, by which guesses could be tested. Suspends any secret, and is written over at once.
+_WHOLE_DIGEST = re.compile(r"[0-9a-f]{64}")
+ANY = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A refused logon: one octet of a hash of the secret (or ANY), how often in a row, when last (seconds since 1970)."""
+
+    fingerprint: str
+    times: int
+    at: float
+
+    @property
+    def until(self) -> float:
+        """When it may be tried again, seconds since 1970."""
+        return self.at + min(MOST_SECONDS, FIRST_SECONDS * 2.0 ** min(self.times - 1, 20))
+
+
+def fingerprint(key: bytes, secret: str) -> str:
+    """A mark of the secret that tells whether it changed, and confirms no guess: one octet of scrypt (RFC 7914).
+
+    Whoever reads the state has the key too, so a whole hash, however slow, would tell a word list's right word from the others.
+    One octet fits one word in 256: a change goes unnoticed once in 256 times (until the back-off has passed), a guess stays a
+    guess. The salt is the installation's, not the entry's: over SMTP, IMAP4 and POP3, and again next month, a secret gives the
+    same octet, where salts of their own would add up to a whole hash.
+    """
+    salt = hmac.digest(key, b"refused", "sha256")
+    octet = hashlib.scrypt(secret.encode("utf-8", "surrogateescape"), salt=salt, dklen=1, **_SCRYPT)
+    return f"scrypt-{octet.hex()}"
+
+
+def without_digest(refusal: Refusal) -> Refusal | None:
+    """What to keep instead of an entry of an earlier version, whose digest confirms guesses; None when it is none of those."""
+    return replace(refusal, fingerprint=ANY) if _WHOLE_DIGEST.fullmatch(refusal.fingerprint) else None
+
+
+def is_noted(directory: Path, host: str, username: str) -> bool:
+    """Whether a refusal of this account is remembered, so that a fingerprint is worth its 50 ms."""
+    try:
+        return _path(directory, host, username).exists()
+    except OSError:
+        return False
+
+
+def suspended_until(directory: Path, host: str, username: str, mark: str) -> float | None:
+    """Until when this secret is not to be tried; None when it may be. A file that cannot be read says nothing."""
+    path = _path(directory, host, username)
+    refusal = _read(path)
+    until = still_suspended(refusal, mark)
+    if refusal is not None and (fresh := without_digest(refusal)):
+        until = still_suspended(fresh, mark)
+        with contextlib.suppress(OSError):
+            _write(path, fresh) if until else path.unlink(missing_ok=True)
+    return until
+
+
+def still_suspended(refusal: Refusal | None, mark: str) -> float | None:
+    """Until when the refusal suspends the secret of this mark; None when it does not."""
+    if refusal is None or refusal.fingerprint not in (mark, ANY):
+        return None
+    # A clock that was set back must not suspend for longer than the back-off itself.
+    return refusal.until if refusal.at <= time.time() + 60 and time.time() < refusal.until else None
+
+
+def once_more(before: Refusal | None, mark: str) -> Refusal:
+    """The refusal after one more."""
+    times = before.times + 1 if before is not None and before.fingerprint in (mark, ANY) else 1
+    return Refusal(mark, times, time.time())
+
+
+def note_refused(directory: Path, host: str, username: str, mark: str) -> None:
+    """Remember one more refusal. Raises OSError when it cannot be written."""
+    path = _path(directory, host, username)
+    own_folder(directory)
+    _write(path, once_more(_read(path), mark))
+
+
+def forget(directory: Path, host: str, username: str) -> None:
+    """A logon succeeded."""
+    _path(directory, host, username).unlink(missing_ok=True)
+
+
+def _path(directory: Path, host: str, username: str) -> Path:
+    # A name that any file system takes, and that tells a reader of the directory no user's name.
+    name = hashlib.sha256(f"{host.lower()}\0{username.lower()}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    return directory / f"refused-{name}.json"
+
+
+def _write(path: Path, refusal: Refusal) -> None:
+    write_private(path, json.dumps(asdict(refusal)))
+
+
+def _read(path: Path) -> Refusal | None:
+    try:
+        if foreign(path):
+            return None
+        with path.open("rb") as stream:
+            found = json.loads(stream.read(_MOST_OCTETS))
+        return Refusal(str(found["fingerprint"]), int(found["times"]), float(found["at"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,78 @@
+"""The other story: `probe audit`. Each negative check by itself, one after the other, never part of a run."""
+
+import asyncio
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+
+from probe.observe.audit import Facts, checks, judge
+from probe.observe.audit._scene import Scene
+from probe.observe.connection import Deadline
+from probe.observe.trouble import Stopped
+from probe.profile import Profile
+from probe.report import EXIT_CODES, Finding, Verdict
+from probe.tasks.backoff import with_backoff
+from probe.tasks.plan import make_plan, with_credentials
+from probe.tasks.run import open_desk
+
+# Long enough for a server that delays each refusal on purpose (Exchange: 5 s).
+CHECK_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """One check's result. `seconds` is how long it took."""
+
+    id: str
+    module: ModuleType
+    facts: Facts
+    findings: tuple[Finding, ...]
+    seconds: float
+
+
+async def audit(profile: Profile, only: tuple[str, ...] = (), told: Callable[[Audited], None] | None = None) -> list[Audited]:
+    """Carry out the checks (all, or those of the ids in `only`); `told` hears of each as it ends.
+
+    Raises ProfileError for a secret that cannot be had, KeyError for an id there is not.
+    """
+    plan = with_backoff(with_credentials(make_plan(profile), profile))
+    chosen = {name: checks()[name] for name in only} if only else checks()
+    loop = asyncio.get_running_loop()
+    done = []
+    for name, module in chosen.items():
+        journal, job = open_desk(plan)
+        job.deadline = Deadline(loop.time() + CHECK_SECONDS)
+        began = loop.time()
+        scene = Scene(job, journal, plan.submission, {reader.side.leg: reader.side for reader in plan.readers})
+        facts = await _observe(module, scene)
+        facts = Facts(facts.outcome, journal.redacted(facts.evidence), facts.more)
+        done.append(Audited(name, module, facts, tuple(judge(module, facts)), loop.time() - began))
+        if told:
+            told(done[-1])
+    return done
+
+
+async def _observe(module: ModuleType, scene: Scene) -> Facts:
+    """A check that cannot be carried out decides nothing; a bug in one does not end the audit."""
+    try:
+        facts: Facts = await module.observe(scene)
+        return facts
+    except Stopped as error:
+        return Facts("undecided", error.trouble.text)
+    except Exception as bug:
+        return Facts("undecided", "internal error: " + "".join(traceback.format_exception_only(bug)).strip())
+
+
+def verdict(done: list[Audited]) -> Verdict:
+    """critical or warning by the worst failed check; unknown when every check is undecided; else ok."""
+    severities = {finding.severity for item in done for finding in item.findings if item.facts.outcome == "fail"}
+    if "critical" in severities:
+        return "critical"
+    if severities:
+        return "warning"
+    return "unknown" if all(item.facts.outcome == "undecided" for item in done) else "ok"
+
+
+def exit_code(done: list[Audited]) -> int:
+    return EXIT_CODES[verdict(done)]

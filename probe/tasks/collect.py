@@ -1,0 +1,51 @@
+"""The story of `--collect`: what an earlier `--send-only` sent is looked for, timed by the servers' own stamps, and deleted.
+
+A message that is not there yet is waited for by the next run, until `limits.lost_after`; then it is lost.
+"""
+
+import secrets
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from probe.observe.leftovers import sweep
+from probe.profile import Problem, Profile, ProfileError
+from probe.record import Record, StageRecord
+from probe.report import Report
+from probe.state import outbox
+from probe.state.place import Place, files
+from probe.tasks.plan import Plan
+from probe.tasks.run import judge, open_desk
+
+
+async def collect(plan: Plan, profile: Profile, *, older_than: timedelta = timedelta(0), place: Place | None = None) -> Report:
+    """One report with the reader's stages. `plan` has its credentials; younger messages than `older_than` are left to the runs
+    that sent them. Raises ProfileError without an IMAP4 reader."""
+    reader = next((reader for reader in plan.readers if reader.side.leg == "imap"), None)
+    if reader is None:
+        raise ProfileError(Problem(None, None, "readback.imap", "missing; --collect reads the mailbox over IMAP4"))
+    place = place or files()
+    journal, job = open_desk(plan, place)
+    job.prove_key = place.key()[0]
+    started = datetime.now(UTC)
+    sent = [entry for entry in outbox.older(place.entries(), started, older_than) if entry.profile == plan.profile]
+    found = await sweep(job, journal, reader.side, reader.settings, older_than=older_than, dry_run=not plan.delete)
+    stages = journal.stages(reader.module.STAGES[:5])
+    if stages[-1].status == "ok":
+        waiting = [entry for entry in sent if entry.marker not in found.seen]
+        lost = outbox.older(waiting, started, timedelta(seconds=profile.limits.lost_after))
+        stages = (*stages[:-1], _with(stages[-1], waiting, lost))
+        for marker in (*found.deleted, *(entry.marker for entry in lost)):
+            # A lost message is said once; should it come after all, the next collection deletes it.
+            place.remove(marker)
+    text = started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    record = Record(secrets.token_hex(8), plan.profile, plan.target, text, journal.now, stages, journal.lines)
+    return judge(record, profile)
+
+
+def _with(stage: StageRecord, waiting: list[outbox.Entry], lost: list[outbox.Entry]) -> StageRecord:
+    facts = {
+        **stage.facts,
+        "waiting": [entry.marker for entry in waiting if entry not in lost],
+        "lost": [f"{entry.marker} sent {entry.sent} to {entry.recipient}" for entry in lost],
+    }
+    return replace(stage, facts=facts)

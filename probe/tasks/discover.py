@@ -1,0 +1,141 @@
+"""Another story: `probe discover`. Ask every source what users are told, try it on request, judge what came of it."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from probe.observe.connection import Trust, context_for
+from probe.observe.discover import autoconfig, autodiscover, srv
+from probe.observe.discover.published import Answer, Told
+from probe.observe.discover.verify import told_by, verify
+from probe.observe.discover.web import Login, Way, Web
+from probe.observe.journal import Journal
+from probe.profile import load_mapping
+from probe.profile.values import address as mail_address
+from probe.profile.values import endpoint
+from probe.profile.values import host as host_name
+from probe.record import Record, Target
+from probe.redact import Redactor
+from probe.report import Report
+from probe.tasks.plan import own_name
+from probe.tasks.run import judge
+from probe.textfile import NoCertificate
+
+STAGES = ("discover.srv", "discover.autoconfig", "discover.autodiscover", "discover.verify")
+
+# How much of an answer's sentence is kept: a URL and some words.
+MOST_TEXT = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Whom to ask about, and how. `verify` also tries what is told."""
+
+    address: str
+    domain: str
+    way: Way
+    login: Login | None = None
+    verify: bool = False
+
+
+def question(address: str, *, verify: bool = False, login: Login | None = None, **way: Any) -> Question:
+    """A Question, checked. Raises ValueError with a text for the user."""
+    domain = host_name(mail_address(address).rpartition("@")[2]).lower()
+    if way.get("resolver"):
+        way["resolver"] = endpoint(way["resolver"])
+    if way.get("connect"):
+        way["connect"] = _with_port(endpoint(way["connect"]))
+    if way.get("ca_file"):
+        way["ca_file"] = str(way["ca_file"])
+        try:
+            context_for(Trust(way["ca_file"]))
+        except NoCertificate as error:
+            raise ValueError(f"{way['ca_file']} {error}") from None
+        except OSError as error:
+            raise ValueError(f"{way['ca_file']}: cannot be read as certificates: {error.strerror or error}") from None
+    return Question(address, domain, Way(**{name: value for name, value in way.items() if value is not None}), login, verify)
+
+
+def _with_port(place: str) -> str:
+    bare = place.endswith("]") or (":" not in place)
+    return f"{place}:443" if bare else place
+
+
+async def discover(asked: Question) -> Report:
+    """Ask, try, judge. Never raises for what a server, a document or the network does: that is in the Report."""
+    started = datetime.now(UTC)
+    journal = Journal(asyncio.get_running_loop().time, Redactor([asked.login.password] if asked.login else []))
+    web = Web(asked.way, asked.login)
+    found = await asyncio.gather(
+        _ask(journal, "discover.srv", srv.ask(asked.domain, asked.way.resolver)),
+        _ask(journal, "discover.autoconfig", autoconfig.ask(web, asked.address, asked.domain)),
+        _ask(journal, "discover.autodiscover", autodiscover.ask(web, asked.address, asked.domain)),
+    )
+    answers = [answer for source in found for answer in source]
+    await _verify(journal, asked, answers)
+    record = Record(
+        id=secrets.token_hex(8),
+        profile=asked.address,
+        target=_target(asked.domain, answers),
+        started=started.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        seconds=journal.now,
+        stages=journal.stages(STAGES),
+    )
+    return judge(record, _profile(asked))
+
+
+async def _ask(journal: Journal, stage: str, asking: Awaitable[tuple[Answer, ...]]) -> tuple[Answer, ...]:
+    async with journal.stage(stage, stage) as open_stage:
+        answers = await asking
+        open_stage.facts["answers"] = [_plain(answer, journal) for answer in answers]
+    return answers
+
+
+def _plain(answer: Answer, journal: Journal) -> dict[str, Any]:
+    """As JSON has it: arrays are lists; sentences, which may quote a whole document, without secrets and then cut."""
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(answer).items()}
+    return {key: journal.brief(value, MOST_TEXT) if isinstance(value, str) else value for key, value in plain.items()}
+
+
+async def _verify(journal: Journal, asked: Question, answers: Sequence[Answer]) -> None:
+    if not asked.verify:
+        journal.skip("discover.verify", "not asked for (--verify)")
+    elif not told_by(answers):
+        journal.skip("discover.verify", "nothing is told that could be tried")
+    else:
+        async with journal.stage("discover.verify", "try what is told") as stage:
+            way = asked.way
+            stage.facts |= await verify(answers, own_name(), ca_file=way.ca_file, resolver=way.resolver)
+
+
+def told(report: Report) -> list[Told]:
+    """What a report of `discover` says is told, best first: what is for outside, then TLS before STARTTLS (RFC 8314)."""
+    servers: dict[Told, None] = {}
+    for stage in report.stages:
+        for answer in stage.record.facts.get("answers") or ():
+            for server in answer["told"]:
+                servers.setdefault(Told(**server))
+    rank = {"tls": 0, "starttls": 1, "plaintext": 2}
+    return sorted(servers, key=lambda server: (server.scope == "internal", rank[server.security]))
+
+
+def _target(domain: str, answers: Sequence[Answer]) -> Target:
+    """The first SMTP server that is told; the domain itself where there is none."""
+    servers = (server for answer in answers for server in answer.told if server.protocol == "smtp")
+    first = next(servers, Told("smtp", domain, 587, "starttls"))
+    return Target(first.host, first.port, first.security)
+
+
+def _profile(asked: Question) -> Any:
+    """Checks are asked with a profile: one that holds what was given and expects nothing."""
+    return load_mapping(
+        {
+            "name": asked.address,
+            "submission": {"host": asked.domain},
+            "message": {"sender": asked.address, "recipient": asked.address},
+        },
+        plugins={},
+    )

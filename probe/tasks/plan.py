@@ -1,0 +1,253 @@
+"""Profile + folders → Plan: the stages to come and every server to reach, plug-ins bound to their settings.
+
+This is what `--dry-run` shows. A Plan holds no secret: credentials are put in when the run begins.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import BaseModel
+
+from probe.observe.connection.ourselves import full_name
+from probe.observe.gate import Policy
+from probe.observe.job import Side
+from probe.observe.sasl import Credentials, Need
+from probe.profile import Account, Problem, Profile, ProfileError, Tls, resolve_secret, resolve_token
+from probe.profile.private import problem
+from probe.record import SUBMISSION_STAGES, Target
+from probe.state.directory import state_directory
+
+# A leg that is not a reader: it has no Settings of its own.
+_SUBMISSION = "submission"
+MOST_SECONDS = 3600.0
+MOST_SECONDS_PER_CONNECTION = 120.0
+
+
+@cache
+def readers() -> Mapping[str, ModuleType]:
+    """Every reader by name: the files of observe/legs, which are the list."""
+    folder = Path(__file__).parent.parent / "observe" / "legs"
+    names = sorted(path.stem for path in folder.glob("[!_]*.py") if path.stem != _SUBMISSION)
+    return {name: import_module(f"probe.observe.legs.{name}") for name in names}
+
+
+def plugins() -> dict[str, dict[str, type[BaseModel]]]:
+    """Each plug-in's own settings, for the profile to check and the schema to show."""
+    return {"readback": {name: module.Settings for name, module in readers().items()}}
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderPlan:
+    """One reader: its module, the server it reads from, its own settings."""
+
+    module: ModuleType
+    side: Side
+    settings: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will do. `sender` and `recipient` are None when nothing is sent; seconds are floats."""
+
+    profile: str
+    target: Target
+    submission: Side
+    resolvers: Mapping[str, str]
+    readers: tuple[ReaderPlan, ...]
+    ehlo: str
+    sender: str | None
+    recipient: str | None
+    timeout: float
+    per_connection: float
+    delivery_warning: float
+    delivery_critical: float
+    delete: bool
+    pipelining: bool = True
+    every_address: str = "off"
+    # Sent and left for a later `--collect`: remembered, though nobody reads it back now.
+    send_only: bool = False
+    stages: tuple[str, ...] = field(default=())
+    # Why this run cannot begin (a secret that cannot be had), where others go on.
+    unready: str = ""
+
+    @property
+    def sends(self) -> bool:
+        return self.sender is not None
+
+
+def make_plan(
+    profile: Profile, *, light: bool = False, delete: bool = True, pipelining: bool = True, send_only: bool = False
+) -> Plan:
+    """Lay out a run. `light`: log on everywhere, send nothing. `pipelining=False`: one command at a time. `send_only`: leave
+    the message for a later `--collect`."""
+    submission = profile.submission
+    bound = tuple(
+        ReaderPlan(readers()[name], _reader_side(profile, name, settings), settings)
+        for name, settings in ({} if send_only else profile.readers).items()
+    )
+    limits = profile.limits
+    return Plan(
+        profile=profile.name,
+        target=Target(submission.host, submission.port, submission.security),
+        submission=_side("smtp", submission, submission.host, profile.account, profile.tls),
+        resolvers=dict(profile.dns.resolvers),
+        readers=bound,
+        ehlo=submission.ehlo or own_name(),
+        sender=None if light else profile.sender,
+        recipient=None if light else profile.recipient,
+        timeout=limits.timeout or MOST_SECONDS,
+        per_connection=limits.per_connection or MOST_SECONDS_PER_CONNECTION,
+        delivery_warning=limits.delivery_warning,
+        delivery_critical=limits.delivery_critical,
+        delete=delete,
+        pipelining=pipelining,
+        every_address=submission.every_address,
+        send_only=send_only,
+        stages=_stages(profile, bound),
+    )
+
+
+def _stages(profile: Profile, bound: tuple[ReaderPlan, ...]) -> tuple[str, ...]:
+    """Every stage to come, in order; a further mechanism's logon stands at the end of its leg."""
+    names = [*SUBMISSION_STAGES, *(further_stage("smtp", name) for name in profile.account.mechanisms[1:])]
+    for reader in bound:
+        names += [*reader.module.STAGES, *(further_stage(reader.side.leg, name) for name in reader.side.further)]
+    return tuple(names)
+
+
+def further_stage(leg: str, mechanism: str) -> str:
+    """The stage of a further mechanism's logon, such as `smtp.auth.ntlm`."""
+    return f"{leg}.{'auth' if leg == 'smtp' else 'login'}.{mechanism.lower()}"
+
+
+def _reader_side(profile: Profile, name: str, settings: Any) -> Side:
+    host = profile.host_for(settings)
+    return _side(name, settings, host, profile.account_for(settings), profile.tls_for(settings))
+
+
+def _side(leg: str, table: Any, host: str, account: Account, tls: Tls) -> Side:
+    return Side(
+        leg=leg,
+        host=host,
+        port=table.port,
+        security=table.security,
+        connect=tuple(table.connect),
+        family=table.family,
+        credentials=None,
+        mechanism=account.mechanisms[0],
+        further=account.mechanisms[1:],
+        policy=Policy(
+            plaintext=table.security == "plaintext",
+            trust_any_certificate=tls.trust_any_certificate,
+            thumbprint=tls.thumbprint,
+        ),
+        ca_file=str(tls.ca_file) if tls.ca_file else None,
+        minimum_version=tls.minimum_version,
+        client_certificate=str(tls.client_certificate) if tls.client_certificate else None,
+        client_key=str(tls.client_key) if tls.client_key else None,
+    )
+
+
+def own_name() -> str:
+    """The name to give in EHLO: this machine's full one; empty where it has none, and then the connection's address is given."""
+    return full_name() or ""
+
+
+def is_slow(profile: Profile) -> bool:
+    """Whether fetching the credentials may take long enough to be kept off an event loop."""
+    accounts = [profile.account, *(profile.account_for(reader) for reader in profile.readers.values())]
+    return any(source.is_slow for account in accounts for source in (account.password, account.token) if source)
+
+
+def asks_somebody(profile: Profile) -> bool:
+    """Whether somebody at the terminal may be asked: one question at a time, and as long as they take."""
+    accounts = [profile.account, *(profile.account_for(reader) for reader in profile.readers.values())]
+    return any(source.asks for account in accounts for source in (account.password, account.token) if source)
+
+
+@dataclass(slots=True)
+class _Fetching:
+    """The secrets of one run: what was fetched or could not be had, by source, and until when (monotonic clock)."""
+
+    until: float
+    fetched: dict[str, str | ProfileError] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def with_credentials(plan: Plan, profile: Profile) -> Plan:
+    """The plan with the secrets fetched: the last step before the first packet. The time it took is the run's: what is left of
+    `timeout` is less by it, a person's time at a prompt excepted.
+
+    Blocks while a command runs or a token is fetched (`is_slow`). Raises ProfileError with every secret that cannot be had.
+    """
+    began = time.monotonic()
+    fetching = _Fetching(began + plan.timeout)
+    submission = _credited(plan.submission, profile.account, profile, "account", fetching)
+    bound = []
+    for reader in plan.readers:
+        where = f"readback.{reader.side.leg}.account" if reader.settings.account else "account"
+        side = _credited(reader.side, profile.account_for(reader.settings), profile, where, fetching)
+        bound.append(replace(reader, side=side))
+    fetching.problems += _open_keys([plan.submission, *(reader.side for reader in plan.readers)])
+    if fetching.problems:
+        raise ProfileError(dict.fromkeys(fetching.problems))
+    spent = 0.0 if asks_somebody(profile) else time.monotonic() - began
+    return replace(plan, submission=submission, readers=tuple(bound), timeout=max(0.1, plan.timeout - spent))
+
+
+def _open_keys(sides: list[Side]) -> list[Problem]:
+    """A private key that others can read is no secret any more."""
+    files = dict.fromkeys(side.client_key or side.client_certificate for side in sides)
+    return [
+        Problem(None, None, "tls.client_key", f"{file} holds a private key and {why}; run: chmod 600 {file}")
+        for file in files
+        if file and (why := problem(Path(file)))
+    ]
+
+
+def _credited(side: Side, account: Account, profile: Profile, where: str, fetching: _Fetching) -> Side:
+    """The side with its credentials. One source is asked once a run, however many protocols use it."""
+    if account.username is None:
+        return side
+    if account.password is None and account.token is None:
+        kind: Need = "ticket" if "ticket" in account.needs else "certificate"
+        return replace(side, credentials=Credentials(account.username, kind=kind))
+    try:
+        secret = _secret(account, profile, where, fetching)
+    except ProfileError as error:
+        fetching.problems += error.problems
+        return side
+    if any(ord(character) < 32 or ord(character) == 127 for character in secret):
+        source, key = (account.password, "password") if account.password else (account.token, "token")
+        fetching.problems.append(Problem(None, None, f"{where}.{key}", f"{source} holds a control character"))
+        return side
+    return replace(side, credentials=Credentials(account.username, secret, "token" if account.token else "password"))
+
+
+def _secret(account: Account, profile: Profile, where: str, fetching: _Fetching) -> str:
+    """A source that failed is not asked again either: it would be given the client's secret once a protocol."""
+    name = f"{account.username} {account.password!r} {account.token!r}"
+    if name not in fetching.fetched:
+        try:
+            fetching.fetched[name] = _asked(account, profile, where, fetching.until - time.monotonic())
+        except ProfileError as error:
+            fetching.fetched[name] = error
+    found = fetching.fetched[name]
+    if isinstance(found, ProfileError):
+        raise found
+    return found
+
+
+def _asked(account: Account, profile: Profile, where: str, seconds: float) -> str:
+    if account.token is not None:
+        return resolve_token(
+            account.token, profile.base, state_directory(), key=f"{where}.token", username=account.username, seconds=seconds
+        )
+    assert account.password is not None
+    return resolve_secret(account.password, profile.base, key=f"{where}.password", username=account.username, seconds=seconds)

@@ -1,0 +1,386 @@
+"""The story: plan → observe → judge → Report; the one place that knows all wings.
+
+(It would be called run.py, were `probe.run` not the name of its main function.)
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib import import_module
+from os import PathLike
+from typing import Any
+
+from probe.judge import findings
+from probe.message import Draft, Sent, compose, new_marker
+from probe.observe import leftovers
+from probe.observe.aside import beside
+from probe.observe.connection import Deadline, Pace
+from probe.observe.connection.ourselves import machine_name
+from probe.observe.job import Job, Milestone, Side
+from probe.observe.journal import NOT_REACHED, Journal, Watch
+from probe.observe.legs import submission
+from probe.observe.trouble import Stopped, stop
+from probe.profile import Profile, load, load_mapping
+from probe.profile.options import overlays
+from probe.record import Record, StageRecord
+from probe.redact import Redactor
+from probe.report import Finding, Report, Stage, Status, Threshold, Verdict, worst_severity
+from probe.state import outbox
+from probe.state.lease import Held
+from probe.state.place import Place, files
+from probe.tasks import backoff
+from probe.tasks.plan import Plan, ReaderPlan, further_stage, is_slow, make_plan, plugins, with_credentials
+
+# How long clean-up may take after an interrupt: schedulers often kill soon after they ask.
+INTERRUPT_SECONDS = 3.0
+
+
+async def run(
+    profile: Profile | str | PathLike[str] | Mapping[str, Any],
+    *,
+    light: bool = False,
+    delete: bool = True,
+    pipelining: bool = True,
+    interrupt: asyncio.Event | None = None,
+    watch: Watch | None = None,
+    raise_bugs: bool = False,
+    pace: Pace | None = None,
+    try_again: bool = False,
+    place: Place | None = None,
+    **options: Any,
+) -> Report:
+    """Carry out one run and judge it.
+
+    `profile`: a Profile, the name of a shipped or user profile, a path to a TOML file, or a mapping shaped like one.
+    `options`: as on the command line (host, port, security, user, password_env, password_file, readback, connect,
+    ca_file, trust_any_certificate, timeout, set). `light` logs on everywhere and sends nothing; `delete=False` leaves
+    the message; `pipelining=False` is for servers that lie about it. Setting `interrupt` ends the run early, clean-up
+    included. `watch` is told of each stage. Runs that share an event loop should share a `pace`. A secret that was
+    refused is not tried again before the back-off has passed (state/refusals.py), unless `try_again`. `place` is where the
+    installation's state is; by default, files.
+
+    Raises ProfileError for a mistake of the caller's; whatever a server or the network does is in the Report.
+    """
+    loaded = load_profile(profile, options)
+    plan = make_plan(loaded, light=light, delete=delete, pipelining=pipelining)
+    plan = await ready(plan, loaded, try_again=try_again, place=place)
+    record = await observe(plan, interrupt=interrupt, watch=watch, raise_bugs=raise_bugs, pace=pace, place=place)
+    return judge(record, loaded)
+
+
+async def ready(plan: Plan, profile: Profile, *, try_again: bool = False, place: Place | None = None) -> Plan:
+    """The plan with its credentials, fetched beside the event loop where that takes time. Raises ProfileError."""
+    plan = await beside(lambda: with_credentials(plan, profile), "secrets") if is_slow(profile) else with_credentials(plan, profile)
+    return plan if try_again else backoff.with_backoff(plan, place)
+
+
+def unproven(plan: Plan, profile: Profile, why: str) -> Report:
+    """The report of a run that could not begin: unknown, and why."""
+    started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return judge(Record(secrets.token_hex(8), plan.profile, plan.target, started, 0.0, (), (), error=why), profile)
+
+
+def load_profile(profile: Profile | str | PathLike[str] | Mapping[str, Any], options: Mapping[str, Any]) -> Profile:
+    """The profile with the options laid over it. Raises ProfileError."""
+    if isinstance(profile, Profile):
+        # A Profile is final: options would have to be checked against the file it came from.
+        if any(value is not None for value in options.values()):
+            raise TypeError("options go with a profile's name, path or mapping, not with a loaded Profile")
+        return profile
+    if isinstance(profile, Mapping):
+        return load_mapping(profile, overlays(options), plugins=plugins())
+    return load(profile, overlays(options), plugins=plugins())
+
+
+async def observe(
+    plan: Plan,
+    *,
+    interrupt: asyncio.Event | None = None,
+    watch: Watch | None = None,
+    raise_bugs: bool = False,
+    pace: Pace | None = None,
+    place: Place | None = None,
+) -> Record:
+    """Carry out a plan (credentials in it) and return the record. Never raises, except for bugs with `raise_bugs`."""
+    loop = asyncio.get_running_loop()
+    pace, place = pace or Pace(), place or files()
+    await pace.turn()
+    started = datetime.now(UTC)
+    journal = Journal(loop.time, Redactor(secrets_of(plan)), watch)
+    job = _job(plan, journal, lambda: datetime.now(UTC), pace, place)
+    bugs = await _legs(plan, job, journal, interrupt)
+    await pace.turn()
+    stages = journal.stages(plan.stages)
+    backoff.remember(plan, stages, place)
+    if job.draft is not None and (_is_gone(stages, job) or (bugs and await _removed(plan, job, journal, job.draft.marker))):
+        place.remove(job.draft.marker)
+    if bugs and raise_bugs:
+        raise bugs[0]
+    error = "internal error: " + "".join(traceback.format_exception_only(bugs[0])).strip() if bugs else None
+    return Record(
+        id=secrets.token_hex(8),
+        profile=plan.profile,
+        target=replace(plan.target, address=_address(stages), node=_node(stages)),
+        started=started.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        seconds=journal.now,
+        stages=stages,
+        transcript=journal.lines,
+        error=journal.redacted(error) if error else None,
+        interrupted=job.interrupted,
+    )
+
+
+def secrets_of(plan: Plan) -> list[str]:
+    sides = [plan.submission, *(reader.side for reader in plan.readers)]
+    return [side.credentials.secret for side in sides if side.credentials is not None]
+
+
+def _job(plan: Plan, journal: Journal, utc_now: Callable[[], datetime], pace: Pace, place: Place) -> Job:
+    key, draft = b"", None
+    if plan.sender is not None and plan.recipient is not None:
+        key, remark = place.key()
+        if remark:
+            journal.line("probe", "*", remark)
+        marker = new_marker(secrets.token_bytes(16))
+        draft = compose(marker=marker, key=key, sender=plan.sender, recipient=plan.recipient, now=utc_now())
+    names = [reader.side.leg for reader in plan.readers]
+    # With nobody to read it back, the message is meant to stay.
+    remembered = draft is not None and (bool(names) or plan.send_only) and plan.delete
+    return Job(
+        submission=plan.submission,
+        resolvers=plan.resolvers,
+        ehlo=plan.ehlo,
+        draft=draft,
+        prove_key=key,
+        deadline=Deadline(journal.begin + plan.timeout),
+        per_connection=plan.per_connection,
+        delivery_warning=plan.delivery_warning,
+        delivery_critical=plan.delivery_critical,
+        delete=plan.delete,
+        pipelining=plan.pipelining,
+        before_message=lambda: _remember(plan, draft, journal, place) if remembered and draft else None,
+        hold=lambda mailbox, until: _held(place, plan.profile, mailbox, until),
+        pace=pace,
+        utc_now=utc_now,
+        reserve=min(2.0, plan.timeout / 5),
+        read={name: Milestone() for name in names},
+        done={name: Milestone() for name in names},
+    )
+
+
+async def _legs(plan: Plan, job: Job, journal: Journal, interrupt: asyncio.Event | None) -> list[Exception]:
+    """The submission and every reader at once: a run costs the longer leg, not the sum. Returns errors of our own.
+
+    Such an error ends its own leg only: the others still find the message and delete it.
+    """
+    bugs: list[Exception] = []
+
+    async def guarded(leg: Awaitable[None]) -> None:
+        try:
+            await leg
+        except Exception as bug:
+            bugs.append(bug)
+
+    listener = asyncio.ensure_future(_listen(job, interrupt)) if interrupt is not None else None
+    try:
+        async with asyncio.TaskGroup() as legs:
+            legs.create_task(guarded(_submission(job, journal)))
+            for reader in plan.readers:
+                legs.create_task(guarded(_reader(job, journal, reader)))
+            legs.create_task(guarded(_import_while_waiting(plan)))
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
+    finally:
+        if listener is not None:
+            listener.cancel()
+    return bugs
+
+
+async def _submission(job: Job, journal: Journal) -> None:
+    try:
+        await submission.submit(job, journal)
+    finally:
+        job.accepted.give_up()
+    await _further(job, journal, job.submission, "smtp.auth", submission.log_on)
+
+
+async def _reader(job: Job, journal: Journal, reader: ReaderPlan) -> None:
+    leg = reader.side.leg
+    try:
+        await reader.module.read(job, journal, reader.side, reader.settings)
+    finally:
+        job.read[leg].give_up()
+        job.done[leg].give_up()
+    await _further(job, journal, reader.side, f"{leg}.login", reader.module.log_on)
+
+
+async def _removed(plan: Plan, job: Job, journal: Journal, marker: str) -> bool:
+    """Whether a last look over IMAP4 deleted the message that an error of our own had left. Not where the logon had failed: the
+    account gets no second failed attempt."""
+    reader = next((reader for reader in plan.readers if reader.side.leg == "imap"), None)
+    if reader is None or not plan.delete or journal.failed("imap.login"):
+        return False
+    loop = asyncio.get_running_loop()
+    apart = Journal(loop.time, journal.redactor)
+    last = replace(job, deadline=Deadline(min(job.deadline.when, loop.time() + INTERRUPT_SECONDS)))
+    try:
+        return await leftovers.remove(last, apart, reader.side, reader.settings, marker)
+    except Exception as bug:
+        journal.line("probe", "*", f"the last look for the message failed too: {type(bug).__name__}")
+        return False
+    finally:
+        journal.take_lines(apart, "imap last look")
+
+
+LogOn = Callable[[Job, Journal, Side], Awaitable[None]]
+
+
+async def _further(job: Job, journal: Journal, side: Side, first: str, log_on: LogOn) -> None:
+    """Each further mechanism of the profile's list: logon only, on a connection of its own, one verdict each.
+
+    Not after a refused password: every further mechanism would be one more failed logon of the same account. Nor after a
+    server that did not prove itself.
+    """
+    last = first
+    for mechanism in side.further:
+        name = further_stage(side.leg, mechanism)
+        if ended := journal.ends_logons(last):
+            journal.skip(name, ended)
+            continue
+        apart = Journal(asyncio.get_running_loop().time, journal.redactor)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(contextlib.suppress(Stopped))
+            stage = await stack.enter_async_context(journal.stage(name, f"log on to {side.host} with {mechanism}"))
+            try:
+                await log_on(job, apart, replace(side, mechanism=mechanism, further=()))
+            finally:
+                stage.facts |= apart.facts(first)
+                journal.take_lines(apart, f"{side.leg} {mechanism.lower()}")
+        last = name
+
+
+async def _import_while_waiting(plan: Plan) -> None:
+    """Load what the legs will use while their first packets travel, so that no reply finds them importing."""
+    for _ in range(5):
+        # Name look-up and connect are under way after these turns of the loop.
+        await asyncio.sleep(0)
+    for name in ("aiosmtplib", "cryptography.x509", *(name for reader in plan.readers for name in reader.module.NEEDS)):
+        import_module(name)
+        await asyncio.sleep(0)
+
+
+async def _listen(job: Job, interrupt: asyncio.Event) -> None:
+    await interrupt.wait()
+    job.interrupt(INTERRUPT_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def _held(place: Place, profile: str, mailbox: str, until: float) -> AsyncIterator[None]:
+    """The lease on a maildrop, its refusal as a trouble."""
+    holder = f"process {os.getpid()} on {machine_name()}, profile {profile}"
+    try:
+        async with place.lease(mailbox, holder, until):
+            yield
+    except Held as error:
+        raise stop("lease.held", f"the maildrop is in use by another run: {error}") from None
+
+
+def open_desk(plan: Plan, place: Place | None = None) -> tuple[Journal, Job]:
+    """A journal and a job of their own for one piece of work on a plan's servers, outside a run."""
+    journal = Journal(asyncio.get_running_loop().time, Redactor(secrets_of(plan)))
+    job = _job(plan, journal, lambda: datetime.now(UTC), Pace(), place or files())
+    job.known = {one.marker: Sent(one.marker, one.sender, one.recipient, one.sent) for one in (place or files()).entries()}
+    return journal, job
+
+
+def _is_gone(stages: tuple[StageRecord, ...], job: Job) -> bool:
+    """Whether the message is known not to lie anywhere: it never left, was refused for good, or was deleted."""
+    ended = {stage.name: stage.status for stage in stages}
+    refused = ended.get("smtp.submit") == "failed" and job.accepted.value is None
+    return not job.content_sent or refused or any(ended.get(f"{leg}.delete") == "ok" for leg in job.read)
+
+
+def _remember(plan: Plan, draft: Draft, journal: Journal, place: Place) -> None:
+    entry = outbox.Entry(draft.marker, plan.profile, draft.sent, draft.recipient, plan.target.host, draft.sender)
+    try:
+        place.put(entry)
+    except OSError as error:
+        text = f"the message cannot be remembered ({error.strerror}): if this run is killed, no sweep misses it"
+        journal.line("probe", "*", text)
+
+
+def _address(stages: tuple[StageRecord, ...]) -> str | None:
+    return next((stage.facts.get("remote") for stage in stages if stage.name == "smtp.connect"), None)
+
+
+def _node(stages: tuple[StageRecord, ...]) -> str | None:
+    """The node that answered: what the final 250 says (Exchange), else the name in the greeting."""
+    facts = {stage.name: stage.facts for stage in stages}
+    return facts.get("smtp.submit", {}).get("hostname") or facts.get("smtp.greeting", {}).get("name")
+
+
+def judge(record: Record, profile: Profile) -> Report:
+    """Judge a record: findings, each stage's status, the verdict."""
+    found = findings(record, profile)
+    stages = tuple(Stage(stage, _status(stage, found)) for stage in record.stages)
+    failed = next((stage.name for stage in stages if stage.status == "failed"), None)
+    return Report(
+        id=record.id,
+        profile=record.profile,
+        target=record.target,
+        started=record.started,
+        seconds=record.seconds,
+        verdict=_verdict(record, stages, found, profile.blame),
+        failed_stage=failed,
+        delivery_seconds=_delivery_seconds(record),
+        stages=stages,
+        findings=found,
+        transcript=record.transcript,
+        error=record.error,
+        interrupted=record.interrupted,
+        thresholds=_thresholds(profile),
+    )
+
+
+def _thresholds(profile: Profile) -> dict[str, Threshold]:
+    limits, tls = profile.limits, profile.tls
+    return {
+        "delivery_seconds": Threshold(limits.delivery_warning, limits.delivery_critical),
+        "certificate_days": Threshold(tls.expires_warning / 86400, tls.expires_critical / 86400),
+    }
+
+
+def _status(stage: StageRecord, found: tuple[Finding, ...]) -> Status:
+    """How the stage ended, and the worst finding that names it."""
+    worst = worst_severity(finding.severity for finding in found if finding.stage == stage.name)
+    if stage.status == "skipped":
+        return "skipped"
+    if worst == "critical" or (stage.status == "failed" and worst != "warning"):
+        return "failed"
+    return "warning" if worst == "warning" else "ok"
+
+
+def _verdict(record: Record, stages: tuple[Stage, ...], found: tuple[Finding, ...], blame: str) -> Verdict:
+    failed = [stage for stage in stages if stage.status == "failed"]
+    if failed and blame != "all" and not any(stage.name.startswith("smtp.") == (blame == "send") for stage in failed):
+        # The other leg's failure: it hides what this one would have shown, and proves nothing of it.
+        return "unknown"
+    if failed:
+        # A mailbox that another run of ours holds, or what a bug of ours cut short, says nothing of the server.
+        ours = all(stage.record.trouble and stage.record.trouble.id in ("lease.held", "run.cancelled") for stage in failed)
+        return "unknown" if ours else "critical"
+    if record.error is not None or any(stage.record.reason == NOT_REACHED for stage in stages):
+        # A stage that neither took place nor says why proves nothing: never call that ok.
+        return "unknown"
+    return "warning" if any(finding.severity == "warning" for finding in found) else "ok"
+
+
+def _delivery_seconds(record: Record) -> float | None:
+    """From the final 250 until a reader first saw the message."""
+    seen = [stage.facts.get("seconds") for stage in record.stages if stage.name.endswith(".find")]
+    return min((seconds for seconds in seen if seconds is not None), default=None)
