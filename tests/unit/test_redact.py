@@ -10,10 +10,10 @@ from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from probe.redact import MASK, Redactor
+from probe.redact import MASK, WORDS, Redactor
 
 SECRET = "c0rrect horse+batt/ery=stäple<&'\">"
 ASCII = "c0rrect horse+batt/ery=%41<&'\"\\>"
@@ -113,6 +113,8 @@ def test_a_cut_through_any_form_leaves_none_of_it(name: str) -> None:
 
 @given(passwords)
 def test_nested_data(secret: str) -> None:
+    # A word of the protocols stays whole: hypothesis reads such words out of the sources.
+    assume(secret not in WORDS)
     data = {"a": [secret, {"b": f"x{secret}y"}], f"KEY {secret}": 1, "n": 3}
     assert secret not in str(Redactor([secret]).data(data)) or secret in str({"a": [MASK, {"b": f"x{MASK}y"}], "n": 3, "KEY ": 1})
 
