@@ -4,8 +4,10 @@ A Record is complete: every stage that the plan expected is in it, and one that 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
+
+from probe.facts import F, Facts, from_json, to_json
 
 StageStatus = Literal["ok", "failed", "skipped"]
 
@@ -60,7 +62,11 @@ class StageRecord:
     seconds: float = 0.0
     reason: str | None = None
     trouble: Trouble | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts | None = None
+
+    def seen(self, kind: type[F]) -> F:
+        """Its facts, where they are of that kind; else such facts with nothing seen."""
+        return self.facts if isinstance(self.facts, kind) else kind()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +98,28 @@ class Record:
         """The stage of that name, or None when the plan had no such stage."""
         return next((stage for stage in self.stages if stage.name == name), None)
 
-    def facts(self, name: str) -> Mapping[str, Any]:
-        """The facts of that stage; empty when it is absent or was skipped."""
+    def seen(self, name: str, kind: type[F]) -> F:
+        """The facts of that stage; with nothing seen when it is absent or was skipped."""
         stage = self.stage(name)
-        return stage.facts if stage else {}
+        return stage.seen(kind) if stage else kind()
 
 
 def record_to_json(record: Record) -> dict[str, Any]:
     """A Record as JSON-able plain data, the inverse of `record_from_json`."""
-    return asdict(record)
+    return {
+        **_plain(record),
+        "target": asdict(record.target),
+        "stages": [_stage_to_json(stage) for stage in record.stages],
+        "transcript": [asdict(line) for line in record.transcript],
+    }
+
+
+def _plain(value: "Record | StageRecord") -> dict[str, Any]:
+    return {item.name: getattr(value, item.name) for item in fields(value)}
+
+
+def _stage_to_json(stage: StageRecord) -> dict[str, Any]:
+    return {**_plain(stage), "trouble": asdict(stage.trouble) if stage.trouble else None, "facts": to_json(stage.facts)}
 
 
 def record_from_json(data: Mapping[str, Any]) -> Record:
@@ -120,4 +139,5 @@ def record_from_json(data: Mapping[str, Any]) -> Record:
 
 def _stage_from_json(data: Mapping[str, Any]) -> StageRecord:
     trouble = data.get("trouble")
-    return StageRecord(**{**data, "trouble": Trouble(**trouble) if trouble else None})
+    facts = from_json(data["name"], data.get("facts", {}))
+    return StageRecord(**{**data, "trouble": Trouble(**trouble) if trouble else None, "facts": facts})

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from probe.facts import Connected, F
+from probe.facts import to_json as facts_to_json
 from probe.record import Line, StageRecord, Target
 from probe.version import __version__
 
@@ -83,6 +85,11 @@ class Report:
     # By metric, the ranges (warning, critical) of a monitoring plugin's -w and -c, as they were given.
     ranges: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
+    def seen(self, name: str, kind: type[F]) -> F:
+        """The facts of that stage; with nothing seen when it is absent or was skipped."""
+        stage = next((stage for stage in self.stages if stage.name == name), None)
+        return stage.record.seen(kind) if stage else kind()
+
     @property
     def exit_code(self) -> int:
         """0 ok, 1 warning, 2 critical, 3 unknown, 130 interrupted."""
@@ -150,7 +157,7 @@ def repeated(reports: Iterable[Report]) -> dict[str, list[Report]]:
     for report in reports:
         first = next((stage for stage in report.stages if stage.name == "smtp.connect"), None)
         # Nodes are targets of their own, and a collection is no round trip.
-        if first is not None and not first.record.facts.get("nodes"):
+        if first is not None and not first.record.seen(Connected).nodes:
             groups.setdefault(report.profile, []).append(report)
     # As many addresses as reports: nodes again, of a run saved before each was told of the others.
     return {name: group for name, group in groups.items() if len(group) > len({report.target.address for report in group})}
@@ -256,7 +263,7 @@ def _stage_to_json(stage: Stage) -> dict[str, Any]:
         "at": round(record.at, 6),
         "seconds": round(record.seconds, 6),
         "reason": record.reason,
-        "facts": dict(record.facts),
+        "facts": facts_to_json(record.facts),
     }
 
 

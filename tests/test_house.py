@@ -13,13 +13,14 @@ ROOT = Path(__file__).parent.parent
 PROBE = ROOT / "probe"
 
 # Who may import whom, room by room; a room may always import itself. Ground: record, report, certificate, message, profile.
-GROUND = {"redact", "record", "report", "certificate", "message", "profile", "version", "textfile"}
+GROUND = {"redact", "record", "facts", "report", "certificate", "message", "profile", "version", "textfile"}
 ALLOWED = {
     "redact": set(),
     "textfile": set(),
-    "record": set(),
+    "facts": set(),
+    "record": {"facts"},
     "version": set(),
-    "report": {"record", "version"},
+    "report": {"record", "facts", "version"},
     "certificate": set(),
     "message": set(),
     "profile": {"textfile", "redact"},
@@ -41,6 +42,7 @@ PURE = [
     "redact",
     "judge",
     "output",
+    "facts",
     "record",
     "report",
     "runs/saved",

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +11,7 @@ import typer
 
 from probe.cli import _options as option
 from probe.cli import _out
+from probe.facts import Published, Tried
 
 if TYPE_CHECKING:
     from probe.observe.discover.web import Login
@@ -118,7 +119,7 @@ def _remember(address: str, login: "Login", report: "Report") -> None:
     """Whether the password was refused, or let us in; else nothing is known."""
     from probe.tasks.backoff import note
 
-    answers = [answer for stage in report.stages for answer in stage.record.facts.get("answers") or ()]
+    answers = [answer for stage in report.stages for answer in stage.record.seen(Published).answers]
     ended = {answer["outcome"] for answer in answers if answer.get("username_sent")}
     if ended & {"credentials", "found"}:
         note(_whose(address), login.username, login.password, refused="credentials" in ended)
@@ -130,15 +131,15 @@ def lines(report: "Report") -> Iterator[str]:
 
     yield f"{report.verdict.upper()}  {safe(report.profile)}  {report.seconds:.2f} s"
     for stage in report.stages:
-        for answer in stage.record.facts.get("answers") or ():
+        for answer in stage.record.seen(Published).answers:
             yield from (f"  {safe(line)}" for line in _answer(answer))
-    verified = next(stage for stage in report.stages if stage.name == "task.verify").record
+    verified = next(stage for stage in report.stages if stage.name == "discover.verify").record
     if verified.status == "skipped":
         yield f"  not tried: {verified.reason}"
-    for server in verified.facts.get("servers") or ():
+    for server in verified.seen(Tried).servers:
         yield f"  tried {safe(_server(server))}: {safe(_outcome(server))}"
-    if verified.facts.get("left_out"):
-        yield f"  not tried: {verified.facts['left_out']} more servers"
+    if verified.seen(Tried).left_out:
+        yield f"  not tried: {verified.seen(Tried).left_out} more servers"
     for finding in report.findings:
         yield ""
         yield f"{finding.severity.upper()}  {finding.id}: {safe(finding.summary)}"
@@ -146,19 +147,19 @@ def lines(report: "Report") -> Iterator[str]:
         yield from (f"  {'do:    ' if index == 0 else '       '} {step}" for index, step in enumerate(finding.remedy))
 
 
-def _answer(answer: dict[str, Any]) -> Iterator[str]:
+def _answer(answer: Mapping[str, Any]) -> Iterator[str]:
     text = f"  {answer['text']}" if answer["text"] and answer["text"] not in ("no such record",) else ""
     yield f"{answer['source']:<17} {answer['outcome']:<11} {answer['place']}{text}"
     yield from (f"    redirected to {hop}" for hop in answer["hops"])
     yield from (f"    tells {_server(server)}" for server in answer["told"])
 
 
-def _server(server: dict[str, Any]) -> str:
+def _server(server: Mapping[str, Any]) -> str:
     scope = "" if server["scope"] == "any" else f", {server['scope']}"
     return f"{server['protocol']} {server['host']}:{server['port']} ({server['security']}{scope})"
 
 
-def _outcome(server: dict[str, Any]) -> str:
+def _outcome(server: Mapping[str, Any]) -> str:
     certificate = server["certificate"]
     if server["really"]:
         return f"it speaks {server['really']}"

@@ -11,6 +11,7 @@ import typer
 from probe.cli import _options as option
 from probe.cli import _out
 from probe.cli import discover as discovery
+from probe.facts import Published
 
 if TYPE_CHECKING:
     from probe.cli._schedule import Job
@@ -212,7 +213,7 @@ def _best(report: "Report") -> "dict[str, Server]":
 
     sources: dict[tuple[str, str, int, str], list[str]] = {}
     for stage in report.stages:
-        for answer in stage.record.facts.get("answers") or ():
+        for answer in stage.record.seen(Published).answers:
             for server in answer["told"]:
                 key = (server["protocol"], server["host"], server["port"], server["security"])
                 if answer["source"] not in sources.setdefault(key, []):

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from probe.facts import greetings
 from probe.record import Record
 from probe.report import Finding
 
@@ -127,9 +128,7 @@ def _exchange_only(name: str | None) -> str | None:
 
 
 def _greetings(record: Record, protocol: str) -> Iterable[str]:
-    yield from record.facts("smtp.greeting").get("lines", ()) if protocol == "smtp" else ()
-    for step in ("connect", "tls", "login"):
-        yield str(record.facts(f"{protocol}.{step}").get("greeting") or "")
+    yield from greetings(record.seen, protocol)
 
 
 def explained(record: Record, found: Iterable[Finding]) -> list[Finding]:

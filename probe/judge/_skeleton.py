@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from probe.facts import Greeted
 from probe.profile import Profile
 from probe.record import Record
 from probe.report import Finding, Kind
@@ -17,6 +18,6 @@ FINDINGS = {
 
 def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     """Read facts, yield findings. No I/O, no clock."""
-    if record.facts("smtp.greeting").get("name") == "an example":
+    if record.seen("smtp.greeting", Greeted).name == "an example":
         kind = FINDINGS["area.what-is-wrong"]
         yield Finding("area.what-is-wrong", "warning", "smtp.greeting", kind.summary, "", kind.cause, kind.remedy)

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from probe.certificate import assignment, same_identifier
+from probe.facts import Certified, Link
 from probe.profile import Profile, Tls
 from probe.record import Record
 from probe.report import Finding, Kind, Severity
@@ -114,40 +115,41 @@ _WEAK_BITS = {"RSA": 2048, "DSA": 2048, "EC": 224}
 def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     """Every problem of every leg's certificate."""
     for stage in record.stages:
-        if stage.name.endswith(".certificate") and stage.facts.get("chain"):
+        seen = stage.seen(Certified)
+        if seen.chain:
             tls = _tls_of(stage.name, profile)
-            for name, severity, summary, evidence in _problems(stage.facts, tls):
+            for name, severity, summary, evidence in _problems(seen, tls):
                 kind = FINDINGS[name]
-                eased = _eased(severity, stage.facts, name)
+                eased = _eased(severity, seen, name)
                 remedy = kind.remedy
                 if name in ("certificate.name-mismatch", "certificate.identifier-differs", "certificate.thumbprint-differs"):
-                    remedy = (*remedy, f"To assign what is served now: {assignment(stage.facts['certificate_name'])}")
+                    remedy = (*remedy, f"To assign what is served now: {assignment(seen.certificate_name or '')}")
                 yield Finding(name, eased, stage.name, summary, evidence, kind.cause, remedy)
     yield from _between_ports(record, profile)
 
 
 def _between_ports(record: Record, profile: Profile) -> Iterator[Finding]:
     """A reader of the same host that shows another leaf, or the same leaf with another chain, than the submission port."""
-    first = record.facts("smtp.certificate")
-    if not first.get("chain"):
+    first = record.seen("smtp.certificate", Certified)
+    if not first.chain:
         return
     for name, reader in profile.readers.items():
-        facts = record.facts(f"{name}.certificate")
-        if not facts.get("chain") or profile.host_for(reader).lower() != profile.submission.host.lower():
+        facts = record.seen(f"{name}.certificate", Certified)
+        if not facts.chain or profile.host_for(reader).lower() != profile.submission.host.lower():
             continue
-        chains = [[entry["sha256"] for entry in item["chain"]] for item in (first, facts)]
+        chains = [[entry["sha256"] for entry in item.chain] for item in (first, facts)]
         if chains[0] != chains[1]:
             kind = FINDINGS["certificate.differs-between-ports"]
             what = "another certificate" if chains[0][0] != chains[1][0] else "another chain"
-            evidence = f"smtp: {first['thumbprint']} ({len(chains[0])} sent); {name}: {facts['thumbprint']} ({len(chains[1])} sent)"
+            evidence = f"smtp: {first.thumbprint} ({len(chains[0])} sent); {name}: {facts.thumbprint} ({len(chains[1])} sent)"
             text = f"{name} shows {what} than the submission port"
             # One subject and two ages: the older one was likely left behind by a renewal. Else it is likely so on purpose.
-            severity: Severity = "warning" if _is_renewal(first["chain"][0], facts["chain"][0]) else "info"
+            severity: Severity = "warning" if _is_renewal(first.chain[0], facts.chain[0]) else "info"
             stage = f"{name}.certificate"
             yield Finding("certificate.differs-between-ports", severity, stage, text, evidence, kind.cause, kind.remedy)
 
 
-def _is_renewal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _is_renewal(one: Link, other: Link) -> bool:
     if one["subject"] != other["subject"] or "not_before" not in one or "not_before" not in other:
         return False
     return abs((_instant(one["not_before"]) - _instant(other["not_before"])).total_seconds()) > 86400
@@ -158,28 +160,28 @@ def _tls_of(stage: str, profile: Profile) -> Tls:
     return profile.tls_for(reader) if reader is not None else profile.tls
 
 
-def _eased(severity: Severity, facts: Mapping[str, Any], name: str) -> Severity:
+def _eased(severity: Severity, facts: Certified, name: str) -> Severity:
     """What the profile accepts on purpose is still told: a pinned certificate is trusted by its thumbprint, and with
     trust_any_certificate a broken certificate is a warning."""
     if severity != "critical" or name in ("certificate.thumbprint-differs", "certificate.identifier-differs"):
         return severity
-    return {"thumbprint": "info", "trust-any-certificate": "warning"}.get(str(facts.get("accepted_by")), severity)  # type: ignore[return-value]
+    return {"thumbprint": "info", "trust-any-certificate": "warning"}.get(str(facts.accepted_by), severity)  # type: ignore[return-value]
 
 
 Problem = tuple[str, Severity, str, str]
 
 
-def _problems(facts: Mapping[str, Any], tls: Tls) -> Iterator[Problem]:
-    chain: Sequence[Mapping[str, Any]] = facts["chain"]
+def _problems(facts: Certified, tls: Tls) -> Iterator[Problem]:
+    chain = facts.chain
     yield from _dates(facts, chain, tls)
     yield from _names(facts, chain[0])
     problems = [*_trust(facts, chain), *_strength(chain)]
     yield from problems
     yield from _expected(facts, tls)
     # OpenSSL's refusal must never go unsaid, even where our own reading found nothing that explains it.
-    code = facts["openssl_code"]
-    if not facts["trusted"] and code not in (None, 0) and not _explains(code, {name for name, *_ in problems}):
-        yield "certificate.not-trusted", "critical", f"OpenSSL: {facts['openssl_text']}", f"code {code}"
+    code = facts.openssl_code
+    if not facts.trusted and code not in (None, 0) and not _explains(code, {name for name, *_ in problems}):
+        yield "certificate.not-trusted", "critical", f"OpenSSL: {facts.openssl_text}", f"code {code}"
 
 
 # OpenSSL's codes (x509_vfy.h) by the findings that say the same in more words; dates and names always have one.
@@ -197,7 +199,7 @@ def _explains(code: int, found: set[str]) -> bool:
     return code in _SAID_ELSEWHERE or _EXPLAINED.get(code) in found
 
 
-def _path(chain: Sequence[Mapping[str, Any]]) -> list[int]:
+def _path(chain: Sequence[Link]) -> list[int]:
     """From the leaf up by signatures, wherever the issuers stand: what a client that repairs chains would use."""
     path, index = [0], chain[0].get("issuer_index")
     while index is not None and index not in path:
@@ -206,8 +208,8 @@ def _path(chain: Sequence[Mapping[str, Any]]) -> list[int]:
     return path
 
 
-def _dates(facts: Mapping[str, Any], chain: Sequence[Mapping[str, Any]], tls: Tls) -> Iterator[Problem]:
-    now = _instant(facts["checked_at"])
+def _dates(facts: Certified, chain: Sequence[Link], tls: Tls) -> Iterator[Problem]:
+    now = _instant(facts.checked_at or "")
     for index in _path(chain):
         entry = chain[index]
         if "not_after" not in entry:
@@ -229,24 +231,24 @@ def _instant(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
-def _names(facts: Mapping[str, Any], leaf: Mapping[str, Any]) -> Iterator[Problem]:
-    if facts["name_matches"]:
+def _names(facts: Certified, leaf: Link) -> Iterator[Problem]:
+    if facts.name_matches:
         return
-    names = ", ".join(facts["subject_names"]) or "none"
-    host = facts["name_checked"]
+    names = ", ".join(facts.subject_names) or "none"
+    host = facts.name_checked
     if not leaf.get("has_san") and "error" not in leaf:
         yield "certificate.no-subject-alternative-name", "critical", "the certificate has no subjectAltName", leaf["subject"]
-    reasons = "; ".join(facts.get("name_reasons") or ()) or names
+    reasons = "; ".join(facts.name_reasons) or names
     yield "certificate.name-mismatch", "critical", f"the certificate is not valid for {host}; its names: {names}", reasons
 
 
-def _trust(facts: Mapping[str, Any], chain: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+def _trust(facts: Certified, chain: Sequence[Link]) -> Iterator[Problem]:
     """Why there is no path to a trusted root. OpenSSL's codes do not tell a root that nobody trusts from an intermediate that
     was not sent (20 for both): the chain itself has to."""
-    code, leaf = facts["openssl_code"], chain[0]
+    code, leaf = facts.openssl_code, chain[0]
     if code not in _UNTRUSTED:
         return
-    evidence = f"OpenSSL code {code}: {facts['openssl_text']}"
+    evidence = f"OpenSSL code {code}: {facts.openssl_text}"
     if leaf.get("self_signed"):
         yield "certificate.self-signed", "critical", "the certificate is self-signed and not trusted here", evidence
         return
@@ -267,7 +269,7 @@ def _trust(facts: Mapping[str, Any], chain: Sequence[Mapping[str, Any]]) -> Iter
 _UNTRUSTED = (2, 18, 19, 20, 21)
 
 
-def _strength(chain: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+def _strength(chain: Sequence[Link]) -> Iterator[Problem]:
     path = [chain[index] for index in _path(chain)]
     for entry in path:
         bits, least = entry.get("key_bits"), _WEAK_BITS.get(entry.get("key", ""), 0)
@@ -275,9 +277,10 @@ def _strength(chain: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
             text = f"{entry['subject']} has a key of {bits} bits ({entry['key']})"
             yield "certificate.weak-key", "critical", text, f"{entry['key']} {bits}"
         # A root's signature over itself proves nothing and may be old.
-        if entry.get("signature_hash") in ("md5", "sha1") and not entry.get("self_signed"):
-            text = f"{entry['subject']} is signed with {entry['signature_hash'].upper()}"
-            yield "certificate.weak-signature", "critical", text, entry["signature_hash"]
+        digest = entry.get("signature_hash")
+        if digest in ("md5", "sha1") and not entry.get("self_signed"):
+            text = f"{entry['subject']} is signed with {digest.upper()}"
+            yield "certificate.weak-signature", "critical", text, digest
     yield from _usage(path)
     yield from _order(chain)
 
@@ -300,7 +303,7 @@ def _usage(path: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
             yield "certificate.wrong-usage", "critical", text, ", ".join(usage)
 
 
-def _order(chain: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+def _order(chain: Sequence[Link]) -> Iterator[Problem]:
     path = _path(chain)
     if path != sorted(path):
         text = f"{chain[path[0]].get('subject')} is not followed by its issuer"
@@ -311,11 +314,11 @@ def _order(chain: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
         yield "certificate.junk-in-chain", "warning", f"the server sends certificates that do not belong to its own: {names}", names
 
 
-def _expected(facts: Mapping[str, Any], tls: Tls) -> Iterator[Problem]:
-    served = (facts["thumbprint"], facts["sha256"])
+def _expected(facts: Certified, tls: Tls) -> Iterator[Problem]:
+    served = (facts.thumbprint, facts.sha256)
     if tls.thumbprint and tls.thumbprint not in served:
-        text = f"the certificate served has thumbprint {facts['thumbprint']}, not {tls.thumbprint}"
-        yield "certificate.thumbprint-differs", "critical", text, str(facts["thumbprint"])
-    if tls.certificate_name and not same_identifier(tls.certificate_name, str(facts["certificate_name"])):
-        text = f"the certificate served is {facts['certificate_name']}, not {tls.certificate_name}"
-        yield "certificate.identifier-differs", "critical", text, str(facts["certificate_name"])
+        text = f"the certificate served has thumbprint {facts.thumbprint}, not {tls.thumbprint}"
+        yield "certificate.thumbprint-differs", "critical", text, str(facts.thumbprint)
+    if tls.certificate_name and not same_identifier(tls.certificate_name, str(facts.certificate_name)):
+        text = f"the certificate served is {facts.certificate_name}, not {tls.certificate_name}"
+        yield "certificate.identifier-differs", "critical", text, str(facts.certificate_name)

@@ -1,8 +1,8 @@
 """Delivery: did our message arrive, where, how often, when, and unharmed."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from probe.facts import Found, Swept, Verified
 from probe.judge._troubles import from_troubles
 from probe.profile import Profile
 from probe.record import Record, StageRecord
@@ -74,23 +74,23 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     yield from from_troubles(record, {"cleanup.failed": FINDINGS["cleanup.failed"]}, "warning")
     for stage in record.stages:
         if stage.name.endswith(".find") and stage.status == "ok":
-            yield from _collected(stage, profile) if "delays" in stage.facts else _found(stage, record, profile)
+            yield from _collected(stage, profile) if isinstance(stage.facts, Swept) else _found(stage, record, profile)
         if stage.name.endswith(".verify") and stage.status == "ok":
             yield from _unharmed(stage)
 
 
 def _collected(stage: StageRecord, profile: Profile) -> Iterator[Finding]:
     """What `--collect` found of what an earlier run sent: each late message, and each that is lost."""
-    limits = profile.limits
-    late = [seconds for seconds in (stage.facts.get("delays") or {}).values() if seconds > limits.delivery_warning]
+    limits, seen = profile.limits, stage.seen(Swept)
+    late = [seconds for seconds in seen.delays.values() if seconds > limits.delivery_warning]
     if late:
         severity: Severity = "critical" if max(late) > limits.delivery_critical else "warning"
         text = f"{len(late)} message(s) arrived late, the slowest after {max(late):.0f} s (limit {limits.delivery_warning:g} s)"
         yield _finding("delivery.late", severity, stage, text)
-    for lost in stage.facts.get("lost") or ():
+    for lost in seen.lost:
         yield _finding("delivery.missing", "critical", stage, f"a message did not arrive within {limits.lost_after:g} s: {lost}")
-    if stage.facts.get("kept"):
-        yield _finding("cleanup.failed", "warning", stage, f"{len(stage.facts['kept'])} message(s) of ours could not be deleted")
+    if seen.kept:
+        yield _finding("cleanup.failed", "warning", stage, f"{len(seen.kept)} message(s) of ours could not be deleted")
 
 
 def _finding(name: str, severity: Severity, stage: StageRecord, summary: str, evidence: str = "") -> Finding:
@@ -99,21 +99,20 @@ def _finding(name: str, severity: Severity, stage: StageRecord, summary: str, ev
 
 
 def _found(stage: StageRecord, record: Record, profile: Profile) -> Iterator[Finding]:
-    facts = stage.facts
-    first = (facts.get("folders") or [facts.get("folder")])[0]
-    if facts.get("folder") != first:
-        yield _finding("delivery.other-folder", "warning", stage, f"the message was found in {facts.get('folder')}, not in {first}")
-    if facts.get("copies", 1) > 1:
-        yield _finding("delivery.duplicate", "warning", stage, f"the message arrived {facts['copies']} times")
-    seconds = facts.get("seconds")
+    seen = stage.seen(Found)
+    first = seen.folders[0] if seen.folders else seen.folder
+    if seen.folder != first:
+        yield _finding("delivery.other-folder", "warning", stage, f"the message was found in {seen.folder}, not in {first}")
+    if seen.copies is not None and seen.copies > 1:
+        yield _finding("delivery.duplicate", "warning", stage, f"the message arrived {seen.copies} times")
+    seconds = seen.seconds
     if seconds is not None and seconds == _earliest(record):
         yield from _late(stage, seconds, profile)
 
 
 def _earliest(record: Record) -> float | None:
     """Delivery is judged once, by the reader that saw the message first: the others waited for their turn."""
-    seen = [s.facts["seconds"] for s in record.stages if s.name.endswith(".find") and s.facts.get("seconds") is not None]
-    return min(seen, default=None)
+    return min((seconds for stage in record.stages if (seconds := stage.seen(Found).seconds) is not None), default=None)
 
 
 def _late(stage: StageRecord, seconds: float, profile: Profile) -> Iterator[Finding]:
@@ -135,14 +134,14 @@ _OF_TEXT: dict[str, tuple[Severity, str]] = {
 
 
 def _unharmed(stage: StageRecord) -> Iterator[Finding]:
-    facts: Mapping[str, Any] = stage.facts
-    if said := _OF_TEXT.get(str(facts.get("text"))):
+    seen = stage.seen(Verified)
+    if said := _OF_TEXT.get(seen.text or ""):
         yield _finding("message.altered", said[0], stage, said[1])
-    if facts.get("enclosed"):
+    if seen.enclosed:
         yield _finding("message.altered", "warning", stage, "a filter enclosed the message in one of its own")
-    if facts.get("proven_by") == "text":
+    if seen.proven_by == "text":
         yield _finding("message.altered", "info", stage, "the probe's own header fields were removed")
-    if facts.get("subject") in ("tagged", "replaced"):
-        yield _finding("message.altered", "warning", stage, f"the Subject was {facts['subject']}")
-    if facts.get("message_id_changed"):
+    if seen.subject in ("tagged", "replaced"):
+        yield _finding("message.altered", "warning", stage, f"the Subject was {seen.subject}")
+    if seen.message_id_changed:
         yield _finding("message.altered", "info", stage, "the Message-ID was replaced")

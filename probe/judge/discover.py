@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
+from probe.facts import Published, Tried
 from probe.profile import Profile
 from probe.record import Record
 from probe.report import Finding, Kind, Severity
@@ -151,7 +152,7 @@ Answer = Mapping[str, Any]
 
 def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     """Every source's own problems, then what they say together, then what trying it showed."""
-    by_stage = {stage: tuple(record.facts(stage).get("answers") or ()) for stage in _STAGES}
+    by_stage = {stage: tuple(record.seen(stage, Published).answers) for stage in _STAGES}
     if record.stage("discover.srv") is None:
         return
     answers = [answer for stage in _STAGES for answer in by_stage[stage]]
@@ -168,7 +169,7 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
         yield from _internal(stage, of_stage, profile.submission.host)
     yield from _strangers(answers, profile.submission.host)
     yield from _disagreements(answers)
-    for server in record.facts("discover.verify").get("servers") or ():
+    for server in record.seen("discover.verify", Tried).servers:
         yield from _tried(server)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from probe.facts import Resolved
 from probe.profile import Profile
 from probe.record import Record
 from probe.report import Finding, Kind, Severity
@@ -40,7 +41,7 @@ FINDINGS = {
 
 
 def judge(record: Record, profile: Profile) -> Iterator[Finding]:
-    answers = record.facts("smtp.resolve").get("resolvers") or {}
+    answers = record.seen("smtp.resolve", Resolved).resolvers
     for name, answer in answers.items():
         if answer["error"]:
             finding = "dns.resolver-no-record" if answer["error"] == "no-record" else "dns.resolver-failed"

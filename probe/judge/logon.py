@@ -1,7 +1,8 @@
 """Logons: refused, not possible now, withheld; and every exception from the credentials gate."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from probe.facts import Ehlo, LoggedOn
 from probe.judge._troubles import from_troubles
 from probe.profile import Profile
 from probe.record import Record, StageRecord
@@ -173,8 +174,8 @@ def _finding(name: str, severity: Severity, stage: str, evidence: str) -> Findin
 
 def _of_token(stage: StageRecord, profile: Profile) -> Iterator[Finding]:
     """What the token says of itself against what the profile, or Microsoft, expects; worse when the logon failed too."""
-    token = stage.facts.get("token")
-    if not isinstance(token, dict) or token.get("opaque", True):
+    token = stage.seen(LoggedOn).token
+    if not isinstance(token, Mapping) or token.get("opaque", True):
         return
     severity: Severity = "critical" if stage.status == "failed" else "warning"
     audience = list(token.get("audience", ()))
@@ -208,16 +209,16 @@ _SCOPES = {"smtp": "SMTP.", "imap": "IMAP.", "pop3": "POP."}
 def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     yield from from_troubles(record, _TROUBLES)
     for stage in record.stages:
-        if stage.facts.get("server_proven") is False and stage.status == "ok":
+        if stage.seen(LoggedOn).server_proven is False and stage.status == "ok":
             yield _finding("auth.server-unproven", "critical", stage.name, "success without the server's proof")
         yield from _of_token(stage, profile)
     for stage in record.stages:
-        exception = _EXCEPTIONS.get(str(stage.facts.get("secret_allowed_by")))
+        exception = _EXCEPTIONS.get(str(stage.seen(LoggedOn).secret_allowed_by))
         if exception:
             kind = FINDINGS[exception]
             yield Finding(exception, "warning", stage.name, kind.summary, "", kind.cause, kind.remedy)
-    offered = _CLEARTEXT & set(record.facts("smtp.ehlo").get("mechanisms", ()))
+    offered = _CLEARTEXT & set(record.seen("smtp.ehlo", Ehlo).mechanisms)
     if offered and record.target.security == "starttls":
         kind = FINDINGS["auth.cleartext-before-tls"]
-        evidence = "AUTH " + " ".join(record.facts("smtp.ehlo")["mechanisms"])
+        evidence = "AUTH " + " ".join(record.seen("smtp.ehlo", Ehlo).mechanisms)
         yield Finding("auth.cleartext-before-tls", "warning", "smtp.ehlo", kind.summary, evidence, kind.cause, kind.remedy)

@@ -1,8 +1,8 @@
 """The names a server gives, and the EHLO lines the profile expects."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
+from probe.facts import Ehlo, Greeted
 from probe.profile import Profile
 from probe.record import Record
 from probe.report import Finding, Kind
@@ -24,21 +24,23 @@ FINDINGS = {
 def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     expect = profile.expect
     if expect.fqdn:
-        for stage in ("smtp.greeting", "smtp.ehlo", "smtp.ehlo_tls"):
-            name = record.facts(stage).get("name")
+        named: dict[str, Greeted | Ehlo] = {"smtp.greeting": record.seen("smtp.greeting", Greeted)}
+        named |= {stage: record.seen(stage, Ehlo) for stage in ("smtp.ehlo", "smtp.ehlo_tls")}
+        for stage, seen in named.items():
+            name = seen.name
             if name and name.lower() != expect.fqdn.lower():
                 kind = FINDINGS["name.greeting-differs"]
                 text = f"the server calls itself {name}, not {expect.fqdn}"
                 yield Finding("name.greeting-differs", "warning", stage, text, name, kind.cause, kind.remedy)
-    yield from _keywords("smtp.ehlo", record.facts("smtp.ehlo"), expect.ehlo)
-    yield from _keywords("smtp.ehlo_tls", record.facts("smtp.ehlo_tls"), expect.ehlo_tls)
+    yield from _keywords("smtp.ehlo", record.seen("smtp.ehlo", Ehlo), expect.ehlo)
+    yield from _keywords("smtp.ehlo_tls", record.seen("smtp.ehlo_tls", Ehlo), expect.ehlo_tls)
 
 
-def _keywords(stage: str, facts: Mapping[str, Any], expected: Sequence[str]) -> Iterator[Finding]:
+def _keywords(stage: str, seen: Ehlo, expected: Sequence[str]) -> Iterator[Finding]:
     """Each expected line is a keyword and the parameters it must have at least: `AUTH LOGIN` holds for `AUTH NTLM LOGIN`."""
-    offered: Mapping[str, Sequence[str]] = facts.get("keywords") or {}
-    if not facts:
+    if seen == Ehlo():
         return
+    offered = seen.keywords
     for line in expected:
         keyword, *parameters = line.upper().split()
         given = [parameter.upper() for parameter in offered.get(keyword, ())]

@@ -1,8 +1,8 @@
 """Nodes behind one name that are not alike (`--every-address`), and addresses that do not answer."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
+from probe.facts import Connected, Nodes
 from probe.profile import Profile
 from probe.record import Record, StageRecord
 from probe.report import Finding, Kind, Severity
@@ -55,36 +55,37 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     for stage in record.stages:
         if stage.name.endswith(".connect") and stage.status == "ok":
             yield from _dead(stage)
-    nodes = record.facts("smtp.connect").get("nodes")
+    nodes = record.seen("smtp.connect", Connected).nodes
     if nodes:
         yield from _differences(nodes)
 
 
-def _differences(nodes: dict[str, Any]) -> Iterator[Finding]:
-    here, usual = nodes["seen"][nodes["this"]], nodes["usual"]
+def _differences(nodes: Nodes) -> Iterator[Finding]:
+    seen: list[Mapping[str, object]] = [*nodes["seen"]]
+    here, usual = seen[nodes["this"]], nodes["usual"]
     for key, (name, stage) in _DIFFERENCES.items():
         if here[key] is None or here[key] == usual[key] or (key == "chain" and here["thumbprint"] != usual["thumbprint"]):
             continue
-        others = [_name(node) for node in nodes["seen"] if node[key] == usual[key]]
+        others = [_name(node) for node in seen if node[key] == usual[key]]
         only, missing = _words(here[key], usual[key]), _words(usual[key], here[key])
         evidence = f"{_name(here)}: {only or 'nothing more'}; {', '.join(others)}: {missing or 'nothing more'}"
         yield _finding(name, "warning", stage, f"{_name(here)}: {FINDINGS[name].summary}", evidence)
 
 
-def _words(shown: Any, against: Any) -> str:
+def _words(shown: object, against: object) -> str:
     if isinstance(shown, list) and isinstance(against, list):
         return "; ".join(item for item in shown if item not in against)
     return str(shown)
 
 
-def _name(node: dict[str, Any]) -> str:
+def _name(node: Mapping[str, object]) -> str:
     return f"{node['address']} ({node['node']})" if node["node"] else str(node["address"])
 
 
 def _dead(stage: StageRecord) -> Iterator[Finding]:
     """Addresses that were tried before the one that answered."""
-    for attempt in stage.facts.get("attempts") or ():
-        if attempt["address"] == stage.facts.get("remote") or attempt["seconds"] is None:
+    for attempt in stage.seen(Connected).attempts:
+        if attempt["address"] == stage.seen(Connected).remote or attempt["seconds"] is None:
             continue
         said = attempt["error"] or "no answer before another address had answered"
         severity: Severity = "info" if _is_ours(attempt["address"], said) else "warning"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from probe.facts import Submitted
 from probe.judge._troubles import from_troubles
 from probe.profile import Profile
 from probe.record import Record
@@ -50,10 +51,10 @@ _ENVELOPE = 3  # MAIL, RCPT, DATA
 def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     yield from from_troubles(record, FINDINGS)
     stage = record.stage("smtp.submit")
-    if stage is None or stage.trouble is None or not stage.facts.get("pipelined"):
+    if stage is None or stage.trouble is None or not stage.seen(Submitted).pipelined:
         return
     if stage.trouble.id in ("reply.timeout", "connect.closed", "protocol.malformed"):
-        replies = stage.facts.get("replies") or ()
+        replies = stage.seen(Submitted).replies
         if 0 < len(replies) < _ENVELOPE:
             kind = FINDINGS["submit.pipelining-broken"]
             text = f"{_ENVELOPE} commands went in one flight, and only {len(replies)} were answered"

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
+from probe.facts import Found, HopSeen, Verified
 from probe.message import Proof, carries_marker, prove, read
 from probe.observe.connection import Connection
 from probe.observe.job import Accepted, Job
@@ -59,7 +59,7 @@ async def look_until_found(
     job: Job,
     since: Accepted,
     journal: Journal,
-    stage: Stage,
+    stage: Stage[Found],
     look: Callable[[int], Awaitable[list[Candidate]]],
     connection: Connection | None,
 ) -> list[Candidate]:
@@ -70,12 +70,14 @@ async def look_until_found(
     """
     loop = asyncio.get_running_loop()
     interval = FIRST_INTERVAL
+    looks = 0
     seen: list[Candidate] = []
     while True:
         if connection is not None:
             job.renew(connection)
-        stage.facts["looks"] += 1
-        seen = await look(stage.facts["looks"]) or seen
+        looks += 1
+        stage.facts = replace(stage.facts, looks=looks)
+        seen = await look(looks) or seen
         if any(item.ours for item in seen):
             return sorted(seen, key=lambda item: not item.ours)
         until = min(job.find_until, loop.time() - journal.now + since.at + job.delivery_critical)
@@ -108,10 +110,19 @@ def cleaning_up() -> Iterator[None]:
         raise stop("cleanup.failed", f"the message may stay: {error.trouble.text}", error.trouble.evidence) from None
 
 
-def verify(job: Job, stage: Stage, candidates: Sequence[Candidate]) -> None:
+def verify(job: Job, stage: Stage[Verified], candidates: Sequence[Candidate]) -> None:
     """Put into the stage what the proven message shows."""
     first = candidates[0]
-    proof: dict[str, Any] = asdict(first.proof) | {"ours": first.ours, "subject_changed": first.proof.subject_changed}
-    proof["hops"] = [asdict(hop) for hop in first.proof.hops]
-    del proof["bounce"], proof["what"]
-    stage.facts |= {**proof, "octets": len(first.raw), "folder": first.folder}
+    proof = first.proof
+    stage.facts = Verified(
+        ours=first.ours,
+        proven_by=proof.proven_by,
+        text=proof.text,
+        enclosed=proof.enclosed,
+        subject=proof.subject,
+        subject_changed=proof.subject_changed,
+        message_id_changed=proof.message_id_changed,
+        hops=[HopSeen(by=hop.by, at=hop.at, seconds=hop.seconds) for hop in proof.hops],
+        octets=len(first.raw),
+        folder=first.folder,
+    )

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal
 
+from probe.facts import F, Facts, LoggedOn, rebuilt, to_json
 from probe.observe.trouble import Stopped, trouble_of
 from probe.record import Line, StageRecord, Trouble
 from probe.redact import MASK, Redactor
@@ -22,11 +23,11 @@ Watch = Callable[[str, StageRecord | None], None]
 
 
 @dataclass(slots=True)
-class Stage:
-    """An open stage: put what was seen into `facts`."""
+class Stage(Generic[F]):
+    """An open stage: replace `facts` by what was seen."""
 
     name: str
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: F
     refused: str | None = None
 
     def refuse(self, reason: str) -> None:
@@ -91,12 +92,13 @@ class Journal:
         }
 
     @asynccontextmanager
-    async def stage(self, name: str, tried: str) -> AsyncIterator[Stage]:
+    async def stage(self, name: str, tried: str, facts: F) -> AsyncIterator[Stage[F]]:
         """Time and record one stage; a failure in the block is recorded and re-raised as Stopped.
 
-        `tried` is a plain phrase for the error text, such as "log on to mail.contoso.com over IMAP4".
+        `tried` is a plain phrase for the error text, such as "log on to mail.contoso.com over IMAP4"; `facts` are of the stage's
+        kind, with nothing seen yet.
         """
-        stage = Stage(name)
+        stage = Stage(name, facts)
         at = self.now
         if self._watch:
             self._watch(name, None)
@@ -121,7 +123,7 @@ class Journal:
         rest = self._redactor.ours(trouble.text[len(head) :], trouble.evidence)
         return Trouble(trouble.id, (head + rest)[:1000], self._redactor.cut(trouble.evidence, 2000))
 
-    def _end(self, stage: Stage, at: float, trouble: Trouble | None) -> None:
+    def _end(self, stage: Stage[F], at: float, trouble: Trouble | None) -> None:
         failed = trouble is not None or stage.refused is not None
         reason = trouble.text if trouble else self._redactor.ours(stage.refused or "")
         self._put(
@@ -132,9 +134,13 @@ class Journal:
                 seconds=self.now - at,
                 reason=reason or None,
                 trouble=trouble,
-                facts=self._redactor.data(stage.facts),
+                facts=self._shown(stage.facts),
             )
         )
+
+    def _shown(self, facts: F) -> F:
+        """The facts without any secret."""
+        return rebuilt(type(facts), self._redactor.data(to_json(facts)))
 
     def skip(self, name: str, reason: str) -> None:
         """Record that a stage does not take place, and why."""
@@ -153,7 +159,7 @@ class Journal:
         trouble = stage.trouble.id if stage and stage.trouble else None
         if trouble == "auth.refused":
             return f"{name} was refused, and the same secret is not tried again"
-        if trouble == "auth.server-unproven" or (stage and stage.facts.get("server_proven") is False):
+        if trouble == "auth.server-unproven" or (stage and stage.seen(LoggedOn).server_proven is False):
             # Whoever cannot prove to know the password would be given it, by PLAIN or LOGIN.
             return f"the server did not prove in {name} that it knows the password, so nothing more is sent to it"
         return None
@@ -175,17 +181,16 @@ class Journal:
     def has(self, name: str) -> bool:
         return name in self._stages
 
-    def facts(self, name: str) -> Mapping[str, Any]:
-        """The facts of a stage that has ended; empty when it has not."""
+    def seen(self, name: str, kind: type[F]) -> F:
+        """The facts of a stage that has ended; with nothing seen when it has not."""
         stage = self._stages.get(name)
-        return stage.facts if stage else {}
+        return stage.seen(kind) if stage else kind()
 
-    def add_facts(self, name: str, facts: Mapping[str, Any]) -> None:
-        """Add facts to a stage that has ended (what a later stage learned of it)."""
+    def see(self, name: str, facts: Facts) -> None:
+        """Give a stage that has ended these facts: a later stage learned more of it."""
         stage = self._stages.get(name)
         if stage is not None:
-            merged = {**stage.facts, **self._redactor.data(dict(facts))}
-            self._stages[name] = StageRecord(stage.name, stage.status, stage.at, stage.seconds, stage.reason, stage.trouble, merged)
+            self._stages[name] = replace(stage, facts=self._shown(facts))
 
     def stages(self, planned: Sequence[str]) -> tuple[StageRecord, ...]:
         """Every planned stage in order; one that never came is skipped because of the failure before it."""

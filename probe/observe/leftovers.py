@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from probe.facts import Swept
 from probe.message import MARKER_HEADER, MARKER_PREFIX, Proof, Sent, carries_marker, read, recognise
 from probe.observe.fetching import fetch_whole, uid_and_octets
 from probe.observe.job import Job, Side
@@ -55,13 +56,18 @@ async def sweep(job: Job, journal: Journal, side: Side, settings: Settings, *, o
     with contextlib.suppress(Stopped):
         async with (
             _opened(job, journal, side, settings) as session,
-            journal.stage("imap.find", "look for leftovers over IMAP4") as stage,
+            journal.stage("imap.find", "look for leftovers over IMAP4", Swept()) as stage,
         ):
             for folder in session.folders:
                 await _sweep_folder(job, session, folder.name, older_than, dry_run, found)
-            stage.facts |= {"deleted": found.deleted, "kept": found.kept, "too_young": found.too_young, "foreign": found.foreign}
-            stage.facts |= {"stumbled": found.stumbled} if found.stumbled else {}
-            stage.facts["delays"] = {marker: round(seconds, 3) for marker, seconds in found.delays.items()}
+            stage.facts = Swept(
+                deleted=found.deleted,
+                kept=found.kept,
+                too_young=found.too_young,
+                foreign=found.foreign,
+                stumbled=found.stumbled,
+                delays={marker: round(seconds, 3) for marker, seconds in found.delays.items()},
+            )
     return found
 
 

@@ -2,8 +2,10 @@
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
+from probe.facts import LoggedOn
 from probe.observe import reach
 from probe.observe.aside import beside
 from probe.observe.binding import end_point
@@ -20,7 +22,13 @@ T = TypeVar("T")
 
 
 async def begin(
-    job: Job, journal: Journal, side: Side, connection: Connection, stage: Stage, offered: list[str], command: str | None = None
+    job: Job,
+    journal: Journal,
+    side: Side,
+    connection: Connection,
+    stage: Stage[LoggedOn],
+    offered: list[str],
+    command: str | None = None,
 ) -> tuple[Credentials, Answers | None]:
     """Choose a mechanism and make ready for the one attempt.
 
@@ -30,14 +38,15 @@ async def begin(
     if side.credentials is None:
         raise stop("auth.no-credentials", f"the profile has no credentials for {side.leg}")
     service = Service(_SERVICES[side.leg], side.host, side.port, end_point(connection), secrets.token_hex(16))
-    stage.facts |= {"offered": offered, "mechanism": None, "attempts": 0, "username": side.credentials.username}
+    stage.facts = replace(stage.facts, offered=offered, attempts=0, username=side.credentials.username)
     mechanism = _chosen(side, side.credentials, service, offered, command)
-    stage.facts["alternatives"] = [item.name for item in usable(offered, side.credentials, service) if item is not mechanism]
+    others = [item.name for item in usable(offered, side.credentials, service) if item is not mechanism]
+    stage.facts = replace(stage.facts, alternatives=others)
     reach.pass_gate(journal, side, connection, stage)
     if side.credentials.kind == "token":
         _look_at(side.credentials.secret, stage, job)
     answers = await _ready(mechanism, side.credentials, service, job) if mechanism else None
-    stage.facts |= {"mechanism": mechanism.name if mechanism else command, "attempts": 1}
+    stage.facts = replace(stage.facts, mechanism=mechanism.name if mechanism else command, attempts=1)
     return side.credentials, answers
 
 
@@ -59,9 +68,10 @@ def _chosen(side: Side, credentials: Credentials, service: Service, offered: lis
 _SAME = {"USER": "LOGIN"}
 
 
-def _look_at(token: str, stage: Stage, job: Job) -> None:
+def _look_at(token: str, stage: Stage[LoggedOn], job: Job) -> None:
     """What a JWT says of itself, before it is used: one that has expired is not sent."""
-    stage.facts["token"] = said = claims(token)
+    said = claims(token)
+    stage.facts = replace(stage.facts, token=said)
     now = job.utc_now().timestamp()
     expires = said.get("expires")
     if said.get("expires_at") is not None and said["expires_at"] <= now:
@@ -135,16 +145,16 @@ async def _aside(mechanism: Mechanism, job: Job, work: Callable[[], T]) -> T:
         return await beside(work, f"sasl {mechanism.name}")
 
 
-def outcome(answers: Answers | None, stage: Stage, journal: Journal) -> None:
+def outcome(answers: Answers | None, stage: Stage[LoggedOn], journal: Journal) -> None:
     """Put what the exchange showed into the stage, once the server has said its last word."""
     if answers is None:
         return
     if answers.reason is not None:
-        stage.facts["reason"] = journal.briefly(answers.reason)
+        stage.facts = replace(stage.facts, reason=journal.briefly(answers.reason))
     if answers.asked_for:
-        stage.facts["asked_for"] = answers.asked_for
+        stage.facts = replace(stage.facts, asked_for=answers.asked_for)
     if answers.mechanism.proof:
-        stage.facts["server_proven"] = answers.server_is_proven
+        stage.facts = replace(stage.facts, server_proven=answers.server_is_proven)
 
 
 def refusal(answers: Answers | None, who: str, said: str) -> Stopped | None:

@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from dataclasses import replace
+from typing import Protocol, TypeVar
 
 from probe.certificate import certificate_facts
+from probe.facts import Attempt as Dialled
+from probe.facts import Certified, Connected, LoggedOn, Secured, rebuilt
 from probe.observe.connection import Address, Attempt, Connection, Handshake, Resolution, Trust, dial, resolve
 from probe.observe.connection.resolve import literal
 from probe.observe.gate import certificate_allows, may_send_secret
@@ -68,7 +71,7 @@ def split_node(entry: str, port: int) -> tuple[str, int]:
     return host, int(digits)
 
 
-async def connect(job: Job, journal: Journal, side: Side, stage: Stage) -> Connection:
+async def connect(job: Job, journal: Journal, side: Side, stage: Stage[Connected]) -> Connection:
     """TCP to the first address that answers; the stage gets endpoints and every attempt."""
     loop = asyncio.get_running_loop()
     await job.pace.turn()
@@ -78,11 +81,10 @@ async def connect(job: Job, journal: Journal, side: Side, stage: Stage) -> Conne
     try:
         sock, address = await dial(_wanted(resolution.addresses, side), job.deadline.until(until), attempts)
     finally:
-        stage.facts["attempts"] = [_attempt(attempt) for attempt in attempts]
-        if resolution.left_out:
-            stage.facts["addresses_left_out"] = resolution.left_out
+        dialled = [_dialled(attempt) for attempt in attempts]
+        stage.facts = replace(stage.facts, attempts=dialled, addresses_left_out=resolution.left_out)
     connection = Connection(sock, address, name=side.leg, journal=journal, deadline=job.deadline, until=until, pace=job.pace)
-    stage.facts |= {"remote": str(address), "local": connection.local}
+    stage.facts = replace(stage.facts, remote=str(address), local=connection.local)
     connection.note(f"connected to {address}")
     return connection
 
@@ -92,7 +94,7 @@ def _wanted(addresses: tuple[Address, ...], side: Side) -> tuple[Address, ...]:
     return tuple(address for address in addresses if side.only in (address.ip, str(address))) or addresses
 
 
-def _attempt(attempt: Attempt) -> dict[str, Any]:
+def _dialled(attempt: Attempt) -> Dialled:
     seconds = None if attempt.seconds is None else round(attempt.seconds, 6)
     return {
         "address": str(attempt.address),
@@ -101,20 +103,21 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-async def shake_hands(connection: Connection, side: Side, stage: Stage, *, verified: bool) -> Handshake:
+async def shake_hands(connection: Connection, side: Side, stage: Stage[Secured], *, verified: bool) -> Handshake:
     """The TLS handshake; the stage gets its facts. A certificate that fails is the next stage's business."""
     trust = Trust(
         side.ca_file, side.minimum_version, verified, client_certificate=side.client_certificate, client_key=side.client_key
     )
     handshake = await connection.start_tls(trust, side.host)
-    stage.facts |= {
-        "version": handshake.version,
-        "cipher": handshake.cipher,
-        "bits": handshake.bits,
-        "alpn": handshake.alpn,
-        "minimum_version": side.minimum_version,
-        "sni": handshake.server_name if handshake.sni_sent else None,
-    }
+    stage.facts = replace(
+        stage.facts,
+        version=handshake.version,
+        cipher=handshake.cipher,
+        bits=handshake.bits,
+        alpn=handshake.alpn,
+        minimum_version=side.minimum_version,
+        sni=handshake.server_name if handshake.sni_sent else None,
+    )
     connection.note(f"TLS handshake: {handshake.version or '?'} {handshake.cipher or '?'}, {handshake.openssl_text}")
     return handshake
 
@@ -140,18 +143,18 @@ async def certify(job: Job, journal: Journal, side: Side, connection: Connection
     handshake = connection.handshake
     assert handshake is not None
     name = f"{side.leg}.certificate"
-    async with journal.stage(name, f"check the certificate of {side.host}") as stage:
-        stage.facts |= certificate_facts(
+    async with journal.stage(name, f"check the certificate of {side.host}", Certified()) as stage:
+        seen = certificate_facts(
             handshake.chain,
             host=side.host,
             openssl_code=handshake.openssl_code,
             openssl_text=handshake.openssl_text,
             now=job.utc_now(),
         )
-        stage.facts["trust_store"] = handshake.trust_store
-        matches = bool(stage.facts["name_matches"])
+        stage.facts = replace(rebuilt(Certified, seen), trust_store=handshake.trust_store)
+        matches = bool(stage.facts.name_matches)
         permission = certificate_allows(handshake, side.policy, name_matches=matches)
-        stage.facts["accepted_by"] = permission.by if permission.granted else None
+        stage.facts = replace(stage.facts, accepted_by=permission.by if permission.granted else None)
         if not permission.granted:
             why = permission.by if handshake.verified and matches else _why(handshake, matches)
             stage.refuse(f"certificate not accepted for {side.host}: {why}")
@@ -159,11 +162,11 @@ async def certify(job: Job, journal: Journal, side: Side, connection: Connection
         raise Stopped(Trouble("certificate.not-accepted", f"{name} failed"))
 
 
-def pass_gate(journal: Journal, side: Side, connection: Connection, stage: Stage) -> None:
+def pass_gate(journal: Journal, side: Side, connection: Connection, stage: Stage[LoggedOn]) -> None:
     """Ask the gate before a secret is sent; the stage says on what ground it was. Raises Stopped when it says no."""
-    matches = bool(journal.facts(f"{side.leg}.certificate").get("name_matches"))
+    matches = bool(journal.seen(f"{side.leg}.certificate", Certified).name_matches)
     permission = may_send_secret(connection, side.policy, name_matches=matches)
-    stage.facts["secret_allowed_by"] = permission.by if permission.granted else None
+    stage.facts = replace(stage.facts, secret_allowed_by=permission.by if permission.granted else None)
     if permission.granted and side.suspended:
         raise stop("auth.suspended", side.suspended)
     if not permission.granted:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
+from probe.facts import Connected, Submitted, greetings
 from probe.report import Report
 
 # What may stand in a command that somebody pastes into a shell; a server chooses its queue ids freely.
@@ -28,20 +28,19 @@ class Place:
 def places(report: Report, stage: str) -> list[Place]:
     """Where to find the session that a stage belongs to."""
     leg = stage.partition(".")[0]
-    facts = {item.name: item.record.facts for item in report.stages}
-    local = facts.get(f"{leg}.connect", {}).get("local")
-    if not isinstance(local, str) or not local:
+    local = report.seen(f"{leg}.connect", Connected).local
+    if not local:
         return [Place("The server was not reached: it has no session of this.")]
     at = _instant(report, stage)
     host = local.rpartition(":")[0].strip("[]")
     text = f"Client {local} (as this machine sees itself), about {at} UTC"
-    queue = facts.get("smtp.submit", {}).get("queue_id") if leg == "smtp" else None
-    if isinstance(queue, str) and queue:
+    queue = report.seen("smtp.submit", Submitted).queue_id if leg == "smtp" else None
+    if queue:
         text += f", queue id {queue}"
-    return [Place(f"{text}."), *_commands(leg, local, host, queue, _software(leg, facts))]
+    return [Place(f"{text}."), *_commands(leg, local, host, queue, _software(report, leg))]
 
 
-def _commands(leg: str, local: str, host: str, queue: Any, software: str) -> Iterator[Place]:
+def _commands(leg: str, local: str, host: str, queue: str | None, software: str) -> Iterator[Place]:
     if not _HARMLESS.fullmatch(local):
         return
     if software == "exchange":
@@ -49,7 +48,7 @@ def _commands(leg: str, local: str, host: str, queue: Any, software: str) -> Ite
         yield Place("Exchange's protocol log (logging must be on):", f'Select-String -SimpleMatch "{local}" -Path "{pattern}"')
         return
     if leg == "smtp":
-        words = queue if isinstance(queue, str) and _HARMLESS.fullmatch(queue) else f"[{host}]"
+        words = queue if queue and _HARMLESS.fullmatch(queue) else f"[{host}]"
         yield Place("Postfix:", f"grep -F '{words}' /var/log/mail.log")
         yield Place("Postfix under systemd:", f"journalctl -u 'postfix*' | grep -F '{words}'")
     else:
@@ -57,14 +56,10 @@ def _commands(leg: str, local: str, host: str, queue: Any, software: str) -> Ite
         yield Place("Dovecot, wherever it logs:", "doveadm log find")
 
 
-def _software(leg: str, facts: dict[str, Any]) -> str:
+def _software(report: Report, leg: str) -> str:
     """By the greeting, the one line in which servers name themselves."""
-    greeting = facts.get("smtp.greeting", {}).get("lines") if leg == "smtp" else _greeting(leg, facts)
-    return "exchange" if "Microsoft" in str(greeting) else "unix"
-
-
-def _greeting(leg: str, facts: dict[str, Any]) -> object:
-    return [facts.get(f"{leg}.{step}", {}).get("greeting") for step in ("connect", "tls", "login")]
+    said = list(greetings(report.seen, leg))
+    return "exchange" if any("Microsoft" in line for line in said) else "unix"
 
 
 def _instant(report: Report, stage: str) -> str:

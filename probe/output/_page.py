@@ -1,9 +1,9 @@
 """What the HTML page shows, as values: where each bar begins, which EHLO lines differ, how a chain is linked. No markup here."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
+from probe.facts import Certified, Ehlo, Found, Link, Verified
 from probe.output._logs import Place, places
 from probe.output._words import by_severity, certificate_days, outcome, unexplained
 from probe.output.text import detail
@@ -63,8 +63,8 @@ class Chain:
     """One chain as sent, and the stages that showed it."""
 
     stages: Sequence[str]
-    facts: Mapping[str, Any]
-    links: Sequence[Mapping[str, Any]]
+    facts: Certified
+    links: Sequence[Link]
     days: float | None
     complete: bool
 
@@ -173,25 +173,20 @@ def waiting(report: Report) -> Waiting | None:
 
 
 def _waited(stage: Stage) -> float:
-    seconds = stage.record.facts.get("seconds")
-    return float(seconds) if isinstance(seconds, int | float) else stage.record.seconds
+    seconds = stage.record.seen(Found).seconds
+    return stage.record.seconds if seconds is None else seconds
 
 
 def _wait(stage: Stage, most: float) -> Wait:
-    seconds, folder = _waited(stage), str(stage.record.facts.get("folder") or "")
-    seen = "seconds" in stage.record.facts
+    found = stage.record.seen(Found)
+    seconds, folder, seen = _waited(stage), found.folder or "", found.seconds is not None
     return Wait(stage.name.partition(".")[0], seconds, folder, seen, stage.status, max(_LEAST, UNITS * seconds / most))
 
 
 def ehlo(report: Report) -> tuple[list[EhloLine], list[EhloLine]]:
     """EHLO before and after TLS, verbatim; a line is marked when the other reply has no such text."""
-    facts = {stage.name: stage.record.facts for stage in report.stages}
-    before, after = (_texts(facts.get(name, {}).get("lines")) for name in ("smtp.ehlo", "smtp.ehlo_tls"))
+    before, after = (report.seen(name, Ehlo).lines for name in ("smtp.ehlo", "smtp.ehlo_tls"))
     return _marked(before, after), _marked(after, before)
-
-
-def _texts(lines: object) -> list[str]:
-    return [str(line) for line in lines] if isinstance(lines, list | tuple) else []
 
 
 def _marked(lines: Sequence[str], others: Sequence[str]) -> list[EhloLine]:
@@ -203,36 +198,29 @@ def chains(report: Report) -> list[Chain]:
     """Each different chain once, with all the stages that showed it."""
     shown: dict[str, list[Stage]] = {}
     for stage in report.stages:
-        if stage.name.endswith(".certificate") and isinstance(stage.record.facts.get("chain"), list):
-            shown.setdefault(repr(sorted(_look(stage.record.facts).items())), []).append(stage)
+        seen = stage.record.seen(Certified)
+        if seen.chain:
+            shown.setdefault(repr(_look(seen)), []).append(stage)
     return [_chain(stages) for stages in shown.values()]
 
 
-def _look(facts: Mapping[str, Any]) -> dict[str, Any]:
-    sent = [link.get("sha256") for link in facts["chain"] if isinstance(link, dict)]
-    verdict = ("trusted", "openssl_text", "name_checked", "name_matches", "accepted_by", "trust_store")
-    return {"sent": sent} | {key: facts.get(key) for key in verdict}
+def _look(seen: Certified) -> tuple[object, ...]:
+    sent = [link.get("sha256") for link in seen.chain]
+    return sent, seen.trusted, seen.openssl_text, seen.name_checked, seen.name_matches, seen.accepted_by, seen.trust_store
 
 
 def _chain(stages: Sequence[Stage]) -> Chain:
-    facts = stages[0].record.facts
-    links = [link for link in facts["chain"] if isinstance(link, dict)]
-    complete = bool(links) and bool(links[-1].get("self_signed"))
-    return Chain([stage.name for stage in stages], facts, links, certificate_days(stages[0]), complete)
+    seen = stages[0].record.seen(Certified)
+    complete = bool(seen.chain[-1].get("self_signed"))
+    return Chain([stage.name for stage in stages], seen, seen.chain, certificate_days(stages[0]), complete)
 
 
 def hops(report: Report) -> list[Hop]:
     """The Received headers that the first reader saw, oldest first."""
     for stage in report.stages:
-        seen = stage.record.facts.get("hops") if stage.name.endswith(".verify") else None
-        if isinstance(seen, list) and seen:
-            return [Hop(str(hop.get("by") or ""), str(hop.get("at") or ""), _seconds(hop)) for hop in seen if isinstance(hop, dict)]
+        if seen := stage.record.seen(Verified).hops:
+            return [Hop(hop.get("by") or "", hop.get("at") or "", hop.get("seconds")) for hop in seen]
     return []
-
-
-def _seconds(hop: Mapping[str, Any]) -> float | None:
-    value = hop.get("seconds")
-    return float(value) if isinstance(value, int | float) else None
 
 
 def matrix(reports: Sequence[Report]) -> tuple[list[str], list[tuple[Report, list[Stage | None]]]]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
+from probe.facts import Certified
 from probe.report import Finding, Report, Severity, Stage
 
 _ORDER: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
@@ -85,8 +86,8 @@ def distinct(reports: Sequence[Report]) -> list[str]:
 
 def certificate_days(stage: Stage) -> float | None:
     """Days a stage's certificate was still valid when it was looked at."""
-    ends, looked = stage.record.facts.get("not_after"), stage.record.facts.get("checked_at")
-    ended, at = instant(ends), instant(looked)
+    seen = stage.record.seen(Certified)
+    ended, at = instant(seen.not_after), instant(seen.checked_at)
     return None if ended is None or at is None else (ended - at) / 86400
 
 

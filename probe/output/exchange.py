@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from html import escape
 from typing import Any
 
+from probe.facts import Connected, LoggedOn, Secured
 from probe.output import Context
 from probe.output.text import safe
 from probe.report import Report, Stage
@@ -51,16 +52,15 @@ def _row(report: Report, leg: str, stages: Sequence[Stage]) -> dict[str, Any]:
     """The members of the cmdlets' object, in its order."""
     result, error = _result(report, stages)
     scenario, description = _SCENARIOS.get(leg, (f"Test {leg.upper()} Connectivity", f"Connect using {leg.upper()} and log on."))
-    facts = {stage.name.partition(".")[2]: stage.record.facts for stage in stages}
     # Each stage's own time: a reader's wait for the submission is not its latency.
     seconds = sum(stage.record.seconds for stage in stages if stage.status != "skipped")
     connection = _connection(report, leg, stages)
-    server = (report.target.node if leg == "smtp" else facts.get("tls", {}).get("sni")) or report.target.host
+    server = (report.target.node if leg == "smtp" else report.seen(f"{leg}.tls", Secured).sni) or report.target.host
     warned = result == "Success" and any(stage.status == "warning" for stage in stages)
     return {
         "LocalSite": report.profile,
         "SecureAccess": connection in ("Tls", "Ssl"),
-        "Port": _port(report, leg, facts.get("connect", {})),
+        "Port": _port(report, leg),
         "ConnectionType": connection,
         "ClientAccessServer": server,
         "ClientAccessServerShortName": server.partition(".")[0],
@@ -69,7 +69,7 @@ def _row(report: Report, leg: str, stages: Sequence[Stage]) -> dict[str, Any]:
         "PerformanceCounterName": f"{leg.upper()} Connectivity Latency",
         "Result": result,
         "Error": error,
-        "UserName": facts.get("auth", facts.get("login", {})).get("username", ""),
+        "UserName": report.seen(f"{leg}.{'auth' if leg == 'smtp' else 'login'}", LoggedOn).username or "",
         "StartTime": _instant(report.started, next((s.record.at for s in stages if s.status != "skipped"), 0.0)),
         "Latency": None if result == "Skipped" else round(seconds, 6),
         "EventType": "Warning" if warned else _EVENTS[result],
@@ -100,14 +100,15 @@ def _connection(report: Report, leg: str, stages: Sequence[Stage]) -> str:
     if leg == "smtp":
         return {"starttls": "Tls", "tls": "Ssl"}.get(report.target.security, "Plaintext")
     tls = next((stage.record for stage in stages if stage.name == f"{leg}.tls"), None)
-    if tls is None or "implicit" not in tls.facts:
+    implicit = tls.seen(Secured).implicit if tls else None
+    if implicit is None:
         return "Plaintext" if tls is not None and "plaintext" in (tls.reason or "") else "Unknown"
-    return "Ssl" if tls.facts["implicit"] else "Tls"
+    return "Ssl" if implicit else "Tls"
 
 
-def _port(report: Report, leg: str, facts: Any) -> int | None:
-    attempts = facts.get("attempts") or [{}]
-    endpoint = str(facts.get("remote") or attempts[-1].get("address") or "")
+def _port(report: Report, leg: str) -> int | None:
+    seen = report.seen(f"{leg}.connect", Connected)
+    endpoint = seen.remote or (seen.attempts[-1].get("address", "") if seen.attempts else "")
     port = endpoint.rpartition(":")[2]
     if leg == "smtp":
         return report.target.port

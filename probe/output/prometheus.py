@@ -8,6 +8,7 @@ Labels are the profile, the stage, the finding's id and its severity: their numb
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from probe.facts import Certified
 from probe.output import Context
 from probe.output._words import instant
 from probe.report import Report
@@ -89,7 +90,7 @@ def _findings(report: Report) -> Iterator[Sample]:
 
 def _not_after(report: Report) -> Iterator[Sample]:
     for stage in report.stages:
-        ends = instant(stage.record.facts.get("not_after"))
+        ends = instant(stage.record.seen(Certified).not_after)
         if ends is not None:
             yield {"stage": stage.name}, ends
 

@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from probe.facts import Connected
 from probe.output import Context
 from probe.output.text import safe
 from probe.report import Report
@@ -74,13 +75,13 @@ class _Session:
     """One connection: what stands in each of its rows, and the count of them."""
 
     def __init__(self, report: Report, leg: str, number: int, remote: str) -> None:
-        facts = next((stage.record.facts for stage in report.stages if stage.name == f"{leg}.connect"), {})
+        seen = report.seen(f"{leg}.connect", Connected)
         self._started = report.started
         self._connector = f"{report.profile}\\{leg}"
         # As many digits as Exchange's: fourteen of the run, two of the connection.
         self._id = f"{report.id[:14].upper():0<14}{number:02X}"
-        self._remote = remote or str(facts.get("remote") or "")
-        self._local = str(facts.get("local") or "") if self._remote == facts.get("remote") else ""
+        self._remote = remote or seen.remote or ""
+        self._local = seen.local or "" if self._remote == seen.remote else ""
         self._sequence = 0
 
     def row(self, at: float, event: str, data: str, context: str) -> list[str]:

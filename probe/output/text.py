@@ -3,10 +3,11 @@
 Server text is data: every control character is shown, never sent.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from probe.certificate import assignment
+from probe.facts import Certified, Connected, Ehlo, Found, Greeted, LoggedOn, Resolved, Secured, Submitted, Verified
 from probe.output import Context
 from probe.output._words import outcome, safe
 from probe.report import Comparison, Finding, Report, Stage, Verdict, repeated, statistics
@@ -102,10 +103,10 @@ def _lines(report: Report, context: Context) -> Iterator[str]:
 def _to_paste(report: Report) -> Iterator[str]:
     """For Exchange's administrators: how to assign what is served, exactly as its TlsCertificateName is spelt."""
     for stage in report.stages:
-        name = stage.record.facts.get("certificate_name")
+        name = stage.record.seen(Certified).certificate_name
         if stage.name == "smtp.certificate" and name:
             yield ""
-            yield f"  to assign this certificate: {safe(assignment(str(name)))}"
+            yield f"  to assign this certificate: {safe(assignment(name))}"
 
 
 def headline(report: Report, color: bool = False) -> str:
@@ -117,7 +118,7 @@ def headline(report: Report, color: bool = False) -> str:
 
 
 def _is_one_of_several(report: Report) -> bool:
-    return any(stage.name == "smtp.connect" and stage.record.facts.get("nodes") for stage in report.stages)
+    return any(stage.name == "smtp.connect" and stage.record.seen(Connected).nodes for stage in report.stages)
 
 
 def _word(report: Report) -> str:
@@ -133,56 +134,35 @@ def _stage(stage: Stage, color: bool) -> str:
 
 def detail(stage: Stage) -> str:
     """Why it did not go well, else the fact that matters most; as the server said it, so escape it."""
-    pick = _DETAILS.get(stage.name.partition(".")[2])
-    if stage.record.reason or pick is None:
-        return stage.record.reason or ""
-    return pick(stage.record.facts) if stage.record.facts else ""
+    if stage.record.reason:
+        return stage.record.reason
+    pick = _DETAILS.get(type(stage.record.facts))
+    return pick(stage.record.facts) if pick else ""
 
 
-def _certificate(facts: Mapping[str, Any]) -> str:
-    return f"{_joined(facts, 'subject_names', ', ')}; until {facts.get('not_after')}; SHA-1 {facts.get('thumbprint')}"
+def _certificate(facts: Certified) -> str:
+    return f"{', '.join(facts.subject_names)}; until {facts.not_after}; SHA-1 {facts.thumbprint}"
 
 
-def _tls(facts: Mapping[str, Any]) -> str:
-    return f"{facts.get('version')} {facts.get('cipher')}"
+def _verify(facts: Verified) -> str:
+    return f"proven by {facts.proven_by}, text {facts.text}, {len(facts.hops)} hop(s)"
 
 
-def _logon(facts: Mapping[str, Any]) -> str:
-    return f"{facts.get('mechanism')}"
+def _find(facts: Found) -> str:
+    return f"in {facts.folder} {facts.seconds or 0:.3f} s after the final reply"
 
 
-def _verify(facts: Mapping[str, Any]) -> str:
-    hops = facts.get("hops")
-    count = len(hops) if isinstance(hops, list | tuple) else 0
-    return f"proven by {facts.get('proven_by')}, text {facts.get('text')}, {count} hop(s)"
-
-
-def _find(facts: Mapping[str, Any]) -> str:
-    seconds = facts.get("seconds", 0)
-    shown = f"{seconds:.3f}" if isinstance(seconds, int | float) else str(seconds)
-    return f"in {facts.get('folder')} {shown} s after the final reply"
-
-
-def _joined(facts: Mapping[str, Any], key: str, between: str = " ") -> str:
-    """A list's items, or a mapping's keys; a saved run may hold anything."""
-    value = facts.get(key)
-    return between.join(map(str, value)) if isinstance(value, list | tuple | dict) else str(value or "")
-
-
-_DETAILS = {
-    "resolve": lambda facts: _joined(facts, "addresses"),
-    "connect": lambda facts: str(facts.get("remote", "")),
-    "greeting": lambda facts: _joined(facts, "lines", " / "),
-    "ehlo": lambda facts: _joined(facts, "keywords"),
-    "ehlo_tls": lambda facts: _joined(facts, "keywords"),
-    "starttls": _tls,
-    "tls": _tls,
-    "certificate": _certificate,
-    "auth": _logon,
-    "login": _logon,
-    "submit": lambda facts: _joined(facts, "reply", " / "),
-    "find": _find,
-    "verify": _verify,
+_DETAILS: Mapping[type, Callable[[Any], str]] = {
+    Resolved: lambda facts: " ".join(facts.addresses),
+    Connected: lambda facts: facts.remote or "",
+    Greeted: lambda facts: " / ".join(facts.lines),
+    Ehlo: lambda facts: " ".join(facts.keywords),
+    Secured: lambda facts: f"{facts.version} {facts.cipher}",
+    Certified: _certificate,
+    LoggedOn: lambda facts: f"{facts.mechanism}",
+    Submitted: lambda facts: " / ".join(facts.reply),
+    Found: _find,
+    Verified: _verify,
 }
 
 

@@ -9,6 +9,7 @@ from math import sqrt
 from statistics import median
 from typing import Any
 
+from probe.facts import Certified, Connected, Ehlo, Found, Greeted, LoggedOn, Resolved, Secured, from_json, rebuilt
 from probe.report import Change, Comparison, Severity
 
 # 99.9 %: some thirty latencies are looked at in one comparison, and an unchanged server shall compare clean.
@@ -52,7 +53,7 @@ def _by_target(reports: Sequence[Json]) -> dict[str, list[Json]]:
     for report in reports:
         target = report["target"]
         name = f"{report['profile']} {target['host']}:{target['port']}"
-        if _facts(report, "smtp.connect").get("nodes"):
+        if _connected(report).nodes:
             name += f" at {target['address']}"
         found.setdefault(name, []).append(report)
     return found
@@ -108,11 +109,11 @@ def _values(reports: Sequence[Json]) -> dict[str, str]:
 
 def _of_report(report: Json) -> Iterator[tuple[str, str]]:
     for stage in report["stages"]:
-        facts = stage["facts"]
+        facts = from_json(stage["name"], stage["facts"])
         # A warning is its finding's business.
         yield f"{stage['name']}.status", "ok" if stage["status"] == "warning" else stage["status"]
-        leg, _, step = stage["name"].partition(".")
-        for key, value in _READ.get(step, _nothing)(facts):
+        leg = stage["name"].partition(".")[0]
+        for key, value in _READ.get(type(facts), _nothing)(stage["name"], facts):
             if value not in (None, "", "None"):
                 # The submission is the main subject: its facts bear no prefix (`certificate.thumbprint`, `ehlo_tls.DSN`).
                 yield key if leg == "smtp" else f"{leg}.{key}", value
@@ -129,76 +130,69 @@ def _stable(finding: Json) -> str:
 Pairs = Iterator[tuple[str, str | None]]
 
 
-def _nothing(_: Json) -> Pairs:
+def _nothing(_: str, __: Any) -> Pairs:
     return iter(())
 
 
-def _resolve(facts: Json) -> Pairs:
-    yield "addresses", " ".join(sorted(facts.get("addresses") or ()))
-    for name, answer in (facts.get("resolvers") or {}).items():
+def _resolve(_: str, facts: Resolved) -> Pairs:
+    yield "addresses", " ".join(sorted(facts.addresses))
+    for name, answer in facts.resolvers.items():
         yield f"addresses.{name}", " ".join(sorted(answer.get("addresses") or ())) or str(answer.get("error"))
 
 
-def _named(facts: Json) -> Pairs:
-    yield "greeting.name", facts.get("name")
+def _named(_: str, facts: Greeted) -> Pairs:
+    yield "greeting.name", facts.name
 
 
-def _ehlo(prefix: str) -> Callable[[Json], Pairs]:
-    def read(facts: Json) -> Pairs:
-        for keyword, parameters in (facts.get("keywords") or {}).items():
-            yield f"{prefix}.{keyword}", " ".join(["offered", *parameters])
-
-    return read
+def _ehlo(stage: str, facts: Ehlo) -> Pairs:
+    for keyword, parameters in facts.keywords.items():
+        yield f"{stage.partition('.')[2]}.{keyword}", " ".join(["offered", *parameters])
 
 
-def _tls(facts: Json) -> Pairs:
-    for key in ("version", "cipher", "group"):
-        yield f"tls.{key}", str(facts.get(key))
-    yield from _capabilities("capabilities", facts)
+def _tls(_: str, facts: Secured) -> Pairs:
+    yield "tls.version", str(facts.version)
+    yield "tls.cipher", str(facts.cipher)
+    yield from _capabilities("capabilities", facts.capabilities)
 
 
-def _capabilities(key: str, facts: Json) -> Pairs:
-    for name in facts.get(key) or ():
+def _capabilities(key: str, names: Sequence[str]) -> Pairs:
+    for name in names:
         yield f"{key}.{name}", "offered"
 
 
-def _certificate(facts: Json) -> Pairs:
-    chain = facts.get("chain") or []
-    if not chain:
+def _certificate(_: str, facts: Certified) -> Pairs:
+    if not facts.chain:
         return
-    leaf = chain[0]
-    yield "certificate.thumbprint", facts.get("thumbprint")
+    leaf = facts.chain[0]
+    yield "certificate.thumbprint", facts.thumbprint
     yield "certificate.issuer", leaf.get("issuer")
     yield "certificate.subject", leaf.get("subject")
-    yield "certificate.names", " ".join(sorted(facts.get("subject_names") or ()))
+    yield "certificate.names", " ".join(sorted(facts.subject_names))
     yield "certificate.key", f"{leaf.get('key')} {leaf.get('key_bits')}"
-    yield "certificate.not_after", facts.get("not_after")
-    yield "certificate.chain", "; ".join(str(item.get("subject")) for item in chain)
-    yield "certificate.trusted", str(facts.get("trusted"))
+    yield "certificate.not_after", facts.not_after
+    yield "certificate.chain", "; ".join(str(item.get("subject")) for item in facts.chain)
+    yield "certificate.trusted", str(facts.trusted)
 
 
-def _logon(facts: Json) -> Pairs:
-    yield "mechanism", facts.get("mechanism")
-    yield "mechanisms", " ".join(sorted(facts.get("offered") or ()))
-    yield from _capabilities("capabilities", facts)
-    yield from _capabilities("capabilities_after", facts)
+def _logon(_: str, facts: LoggedOn) -> Pairs:
+    yield "mechanism", facts.mechanism
+    yield "mechanisms", " ".join(sorted(facts.offered))
+    yield from _capabilities("capabilities", facts.capabilities)
+    yield from _capabilities("capabilities_after", facts.capabilities_after)
 
 
-def _find(facts: Json) -> Pairs:
-    yield "folder", facts.get("folder")
+def _find(_: str, facts: Found) -> Pairs:
+    yield "folder", facts.folder
 
 
-_READ: Mapping[str, Callable[[Json], Pairs]] = {
-    "resolve": _resolve,
-    "greeting": _named,
-    "ehlo": _ehlo("ehlo"),
-    "ehlo_tls": _ehlo("ehlo_tls"),
-    "starttls": _tls,
-    "tls": _tls,
-    "certificate": _certificate,
-    "auth": _logon,
-    "login": _logon,
-    "find": _find,
+_READ: Mapping[type, Callable[[str, Any], Pairs]] = {
+    Resolved: _resolve,
+    Greeted: _named,
+    Ehlo: _ehlo,
+    Secured: _tls,
+    Certified: _certificate,
+    LoggedOn: _logon,
+    Found: _find,
 }
 
 
@@ -245,5 +239,6 @@ def median_shift(before: Sequence[float], after: Sequence[float]) -> tuple[float
     return differences[cut], differences[-1 - cut]
 
 
-def _facts(report: Json, stage: str) -> Json:
-    return next((item["facts"] for item in report["stages"] if item["name"] == stage), {})
+def _connected(report: Json) -> Connected:
+    facts: Json = next((item["facts"] for item in report["stages"] if item["name"] == "smtp.connect"), {})
+    return rebuilt(Connected, facts)

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from probe.facts import Other, from_json, kind_of
 from probe.record import Line, StageRecord, StageStatus, Target
 from probe.report import Finding, Report, Stage, Status, Threshold
+from probe.runs.facts_schema import definitions, facts_schema, stage_schema
 
 RUN = "submission-probe/run/1"
 REPORT = "submission-probe/report/1"
@@ -117,7 +119,10 @@ _RUN = _object(
 def schema() -> dict[str, Any]:
     """JSON Schema 2020-12 of the run object. Keys may be added in later versions; those that are here stay."""
     title = "A run of submission-probe: times in seconds, instants in RFC 3339 UTC"
-    return {"$schema": _DIALECT, "$id": f"urn:{RUN.replace('/', ':')}", "title": title, **_RUN}
+    run = json.loads(json.dumps(_RUN))
+    stages = run["properties"]["reports"]["items"]["properties"]["stages"]
+    stages["items"] = stage_schema(stages["items"])
+    return {"$schema": _DIALECT, "$id": f"urn:{RUN.replace('/', ':')}", "title": title, **run, "$defs": definitions()}
 
 
 def read(text: str, name: str = "the input") -> Saved:
@@ -173,16 +178,28 @@ def _from_object(data: Any, name: str) -> Saved:
     kind = data.get("schema") if isinstance(data, dict) else None
     if kind == REPORT:
         _require(data, _object({"version": _TEXT, **_REPORT["properties"]}) | {"required": ["version", *_REPORT["required"]]}, name)
+        _require_facts([data], name)
         return Saved((_report(data),), data["started"], float(data["seconds"]), data["version"])
     if kind != RUN:
         what = f"has the schema {_brief(kind)}" if kind is not None else "has no schema"
         raise NotARun(f"{name} {what}, not {RUN}: give the file that `probe run -o json` or `--report json=FILE` wrote")
     _require(data, _RUN, name)
+    _require_facts(data["reports"], name)
     return Saved(tuple(map(_report, data["reports"])), data["started"], float(data["seconds"]), data["version"])
 
 
-def _require(data: Any, description: Mapping[str, Any], name: str) -> None:
-    problem = next(_problems(data, description, ""), None)
+def _require_facts(reports: Sequence[Mapping[str, Any]], name: str) -> None:
+    """Each stage's facts are of its kind; a stage that this version does not know may hold anything."""
+    for number, report in enumerate(reports):
+        for index, stage in enumerate(report["stages"]):
+            kind = kind_of(stage["name"], stage["facts"])
+            where = f"reports[{number}].stages[{index}].facts"
+            if kind is not Other:
+                _require(stage["facts"], facts_schema(kind), name, where)
+
+
+def _require(data: Any, description: Mapping[str, Any], name: str, path: str = "") -> None:
+    problem = next(_problems(data, description, path), None)
     if problem is not None:
         raise NotARun(f"{name} is a damaged run: {problem}; run `probe schema run` for what it must look like")
 
@@ -270,7 +287,8 @@ def _stage(data: Mapping[str, Any]) -> Stage:
     """The trouble of a failed stage is not in the run object: its words are in the reason and in the finding."""
     status: Status = data["status"]
     ended: StageStatus = "ok" if status == "warning" else status
-    return Stage(StageRecord(data["name"], ended, data["at"], data["seconds"], data["reason"], facts=data["facts"]), status)
+    seen = from_json(data["name"], data["facts"])
+    return Stage(StageRecord(data["name"], ended, data["at"], data["seconds"], data["reason"], facts=seen), status)
 
 
 def _finding(data: Mapping[str, Any]) -> Finding:

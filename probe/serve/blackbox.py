@@ -3,13 +3,13 @@
 Names and meanings: https://github.com/prometheus/blackbox_exporter (prober/tcp.go, prober/tls.go). Ours stand beside them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from probe.facts import Certified, Secured
 from probe.output._words import instant
 from probe.report import Report
 
@@ -24,7 +24,6 @@ class _Families(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         report = self._reports[0]
-        facts = {stage.name: stage.record.facts for stage in report.stages}
         success = all(one.verdict in ("ok", "warning") for one in self._reports)
         yield _gauge("probe_success", "Displays whether or not the probe was a success", float(success))
         yield _gauge("probe_duration_seconds", "Returns how long the probe took to complete in seconds", self._seconds)
@@ -33,8 +32,8 @@ class _Families(Collector):
         if report.target.address:
             version = 6.0 if report.target.address.startswith("[") else 4.0
             yield _gauge("probe_ip_protocol", "Specifies whether probe ip protocol is IP4 or IP6", version)
-        yield from _tls(facts)
-        yield from _certificates([facts[name] for name in _CERTIFICATES if facts.get(name, {}).get("chain")])
+        yield from _tls([report.seen(name, Secured) for name in _TLS_STAGES])
+        yield from _certificates([seen for name in _CERTIFICATES if (seen := report.seen(name, Certified)).chain])
 
 
 def text(reports: Sequence[Report], seconds: float) -> str:
@@ -48,33 +47,33 @@ def _gauge(name: str, help: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, help, value=value)
 
 
-def _tls(facts: Mapping[str, Mapping[str, Any]]) -> Iterator[GaugeMetricFamily]:
-    used = next((facts[name] for name in _TLS_STAGES if facts.get(name, {}).get("version")), None)
+def _tls(seen: Sequence[Secured]) -> Iterator[GaugeMetricFamily]:
+    used = next((one for one in seen if one.version), None)
     if used is None:
         return
     info = GaugeMetricFamily("probe_tls_version_info", "Returns the TLS version used or NaN when unknown", labels=["version"])
     # blackbox_exporter, being Go, writes "TLS 1.3".
-    info.add_metric([str(used["version"]).replace("TLSv", "TLS ")], 1.0)
+    info.add_metric([str(used.version).replace("TLSv", "TLS ")], 1.0)
     yield info
     cipher = GaugeMetricFamily("probe_tls_cipher_info", "Returns the TLS cipher negotiated during handshake", labels=["cipher"])
-    cipher.add_metric([str(used.get("cipher"))], 1.0)
+    cipher.add_metric([str(used.cipher)], 1.0)
     yield cipher
 
 
-def _certificates(seen: Sequence[Mapping[str, Any]]) -> Iterator[GaugeMetricFamily]:
+def _certificates(seen: Sequence[Certified]) -> Iterator[GaugeMetricFamily]:
     """Of all chains that were shown, the earliest end; of the submission's, the leaf."""
     if not seen:
         return
-    ends = [end for facts in seen for link in facts["chain"] if (end := instant(link.get("not_after"))) is not None]
+    ends = [end for one in seen for link in one.chain if (end := instant(link.get("not_after"))) is not None]
     if ends:
         said = "Returns last SSL chain expiry in unixtime"
         yield _gauge("probe_ssl_earliest_cert_expiry", "Returns earliest SSL cert expiry in unixtime", min(ends))
-        first = [end for link in seen[0]["chain"] if (end := instant(link.get("not_after"))) is not None]
-        if seen[0].get("trusted") and first:
+        first = [end for link in seen[0].chain if (end := instant(link.get("not_after"))) is not None]
+        if seen[0].trusted and first:
             yield _gauge("probe_ssl_last_chain_expiry_timestamp_seconds", said, min(first))
     labels = ["fingerprint_sha256", "subject", "issuer", "subjectalternative"]
     info = GaugeMetricFamily("probe_ssl_last_chain_info", "Contains SSL leaf certificate information", labels=labels)
-    leaf = seen[0]["chain"][0]
+    leaf = seen[0].chain[0]
     names = ",".join(map(str, leaf.get("dns_names") or ()))
     info.add_metric([str(leaf.get("sha256", "")).lower(), str(leaf.get("subject")), str(leaf.get("issuer")), names], 1.0)
     yield info

@@ -1,11 +1,11 @@
 """Runs on demand: one at a time for a mailbox, shared by all who ask for the same profile, bounded by the time of who asks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
+from probe.facts import Swept
 from probe.observe.connection import Pace
 from probe.profile import ProfileError
 from probe.report import Report
@@ -103,8 +103,8 @@ class Runner:
                 plan = await ready(make_plan(target.profile, light=True), target.profile, place=self._place)
             except ProfileError:
                 return  # the run itself says so
-            facts = _find_facts(await collect(plan, target.profile, older_than=_age(target), place=self._place))
-        self._note_collected(target, len(facts.get("deleted", ())), len(facts.get("lost", ())))
+            seen = _swept(await collect(plan, target.profile, older_than=_age(target), place=self._place))
+        self._note_collected(target, len(seen.deleted), len(seen.lost))
 
     def leftovers(self, targets: Iterable[Target]) -> dict[str, list[outbox.Entry]]:
         """By profile: messages whose run is over, and which are not known to be gone."""
@@ -128,8 +128,8 @@ class Runner:
         await asyncio.gather(*self._flights.values(), return_exceptions=True)
 
 
-def _find_facts(report: Report) -> Mapping[str, Any]:
-    return next((stage.record.facts for stage in report.stages if stage.name == "imap.find"), {})
+def _swept(report: Report) -> Swept:
+    return report.seen("imap.find", Swept)
 
 
 def _age(target: Target) -> timedelta:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from probe.facts import LoggedOn
 from probe.observe.job import Side
 from probe.record import StageRecord
 from probe.state.place import Place, files
@@ -71,7 +72,7 @@ def _tried(plan: Plan, stages: tuple[StageRecord, ...]) -> Iterator[tuple[Side, 
     for stage in stages:
         leg, _, step = stage.name.partition(".")
         side = sides.get(leg)
-        if side and side.credentials and side.credentials.secret and step in _LOGONS and stage.facts.get("attempts"):
+        if side and side.credentials and side.credentials.secret and step in _LOGONS and stage.seen(LoggedOn).attempts:
             yield side, stage
 
 

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from probe.facts import Swept
 from probe.observe.leftovers import sweep
 from probe.profile import Problem, Profile, ProfileError
 from probe.record import Record, StageRecord
@@ -43,9 +44,9 @@ async def collect(plan: Plan, profile: Profile, *, older_than: timedelta = timed
 
 
 def _with(stage: StageRecord, waiting: list[outbox.Entry], lost: list[outbox.Entry]) -> StageRecord:
-    facts = {
-        **stage.facts,
-        "waiting": [entry.marker for entry in waiting if entry not in lost],
-        "lost": [f"{entry.marker} sent {entry.sent} to {entry.recipient}" for entry in lost],
-    }
+    facts = replace(
+        stage.seen(Swept),
+        waiting=[entry.marker for entry in waiting if entry not in lost],
+        lost=[f"{entry.marker} sent {entry.sent} to {entry.recipient}" for entry in lost],
+    )
     return replace(stage, facts=facts)

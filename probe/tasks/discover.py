@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from probe.facts import Published, Tried
 from probe.observe.connection import Trust, context_for
 from probe.observe.discover import autoconfig, autodiscover, srv
 from probe.observe.discover.published import Answer, Told
@@ -88,9 +89,9 @@ async def discover(asked: Question) -> Report:
 
 
 async def _ask(journal: Journal, stage: str, asking: Awaitable[tuple[Answer, ...]]) -> tuple[Answer, ...]:
-    async with journal.stage(stage, stage) as open_stage:
+    async with journal.stage(stage, stage, Published()) as open_stage:
         answers = await asking
-        open_stage.facts["answers"] = [_plain(answer, journal) for answer in answers]
+        open_stage.facts = Published(answers=[_plain(answer, journal) for answer in answers])
     return answers
 
 
@@ -106,16 +107,16 @@ async def _verify(journal: Journal, asked: Question, answers: Sequence[Answer]) 
     elif not told_by(answers):
         journal.skip("discover.verify", "nothing is told that could be tried")
     else:
-        async with journal.stage("discover.verify", "try what is told") as stage:
+        async with journal.stage("discover.verify", "try what is told", Tried()) as stage:
             way = asked.way
-            stage.facts |= await verify(answers, own_name(), ca_file=way.ca_file, resolver=way.resolver)
+            stage.facts = await verify(answers, own_name(), ca_file=way.ca_file, resolver=way.resolver)
 
 
 def told(report: Report) -> list[Told]:
     """What a report of `discover` says is told, best first: what is for outside, then TLS before STARTTLS (RFC 8314)."""
     servers: dict[Told, None] = {}
     for stage in report.stages:
-        for answer in stage.record.facts.get("answers") or ():
+        for answer in stage.record.seen(Published).answers:
             for server in answer["told"]:
                 servers.setdefault(Told(**server))
     rank = {"tls": 0, "starttls": 1, "plaintext": 2}

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from probe.facts import Certified, Connected, Ehlo, Node, Nodes, Secured
 from probe.observe import reach
 from probe.observe.connection import Pace
 from probe.observe.connection.resolve import Address
@@ -85,25 +86,25 @@ def _is_same(submission: Side, reader: Side) -> bool:
 def compared(records: Sequence[Record]) -> list[Record]:
     """Each record with `nodes` among the facts of smtp.connect: what every node showed, this one's marked."""
     shown = [_shown(record) for record in records]
-    usual = {key: _most_common([node[key] for node in shown if node[key] is not None]) for key in _COMPARED}
+    values: list[Mapping[str, object]] = [*shown]
+    usual = {key: _most_common([node[key] for node in values if node[key] is not None]) for key in _COMPARED}
     return [_with_nodes(record, {"this": index, "usual": usual, "seen": shown}) for index, record in enumerate(records)]
 
 
 _COMPARED = ("ehlo", "tls", "thumbprint", "chain")
 
 
-def _shown(record: Record) -> dict[str, Any]:
-    certificate = record.facts("smtp.certificate")
-    after = record.facts("smtp.ehlo_tls")
-    words: Mapping[str, Sequence[str]] = after.get("keywords") or {}
+def _shown(record: Record) -> Node:
+    certificate = record.seen("smtp.certificate", Certified)
+    words = record.seen("smtp.ehlo_tls", Ehlo).keywords
     return {
         "address": record.target.address,
         "node": record.target.node,
         # Keywords, not lines: Exchange greets each client by its address.
         "ehlo": sorted(" ".join([name, *given]) for name, given in words.items()) if words else None,
-        "tls": record.facts("smtp.starttls").get("version"),
-        "thumbprint": certificate.get("thumbprint"),
-        "chain": [item.get("subject") for item in certificate["chain"]] if certificate.get("chain") else None,
+        "tls": record.seen("smtp.starttls", Secured).version,
+        "thumbprint": certificate.thumbprint,
+        "chain": [item["subject"] for item in certificate.chain] if certificate.chain else None,
     }
 
 
@@ -113,8 +114,8 @@ def _most_common(values: list[Any]) -> Any:
     return max(values, key=lambda value: counted[repr(value)], default=None)
 
 
-def _with_nodes(record: Record, nodes: Mapping[str, Any]) -> Record:
+def _with_nodes(record: Record, nodes: Nodes) -> Record:
     def add(stage: StageRecord) -> StageRecord:
-        return replace(stage, facts={**stage.facts, "nodes": nodes}) if stage.name == "smtp.connect" else stage
+        return replace(stage, facts=replace(stage.seen(Connected), nodes=nodes)) if stage.name == "smtp.connect" else stage
 
     return replace(record, stages=tuple(map(add, record.stages)))

@@ -15,6 +15,7 @@ from importlib import import_module
 from os import PathLike
 from typing import Any
 
+from probe.facts import Connected, Found, Greeted, LoggedOn, Submitted
 from probe.judge import findings
 from probe.message import Draft, Sent, compose, new_marker
 from probe.observe import leftovers
@@ -255,11 +256,11 @@ async def _further(job: Job, journal: Journal, side: Side, first: str, log_on: L
         apart = Journal(asyncio.get_running_loop().time, journal.redactor)
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(contextlib.suppress(Stopped))
-            stage = await stack.enter_async_context(journal.stage(name, f"log on to {side.host} with {mechanism}"))
+            stage = await stack.enter_async_context(journal.stage(name, f"log on to {side.host} with {mechanism}", LoggedOn()))
             try:
                 await log_on(job, apart, replace(side, mechanism=mechanism, further=()))
             finally:
-                stage.facts |= apart.facts(first)
+                stage.facts = apart.seen(first, LoggedOn)
                 journal.take_lines(apart, f"{side.leg} {mechanism.lower()}")
         last = name
 
@@ -315,13 +316,13 @@ def _remember(plan: Plan, draft: Draft, journal: Journal, place: Place) -> None:
 
 
 def _address(stages: tuple[StageRecord, ...]) -> str | None:
-    return next((stage.facts.get("remote") for stage in stages if stage.name == "smtp.connect"), None)
+    return next((stage.seen(Connected).remote for stage in stages if stage.name == "smtp.connect"), None)
 
 
 def _node(stages: tuple[StageRecord, ...]) -> str | None:
     """The node that answered: what the final 250 says (Exchange), else the name in the greeting."""
-    facts = {stage.name: stage.facts for stage in stages}
-    return facts.get("smtp.submit", {}).get("hostname") or facts.get("smtp.greeting", {}).get("name")
+    named = {stage.name: stage.seen(Submitted).hostname or stage.seen(Greeted).name for stage in stages}
+    return named.get("smtp.submit") or named.get("smtp.greeting")
 
 
 def judge(record: Record, profile: Profile) -> Report:
@@ -382,5 +383,5 @@ def _verdict(record: Record, stages: tuple[Stage, ...], found: tuple[Finding, ..
 
 def _delivery_seconds(record: Record) -> float | None:
     """From the final 250 until a reader first saw the message."""
-    seen = [stage.facts.get("seconds") for stage in record.stages if stage.name.endswith(".find")]
+    seen = [stage.seen(Found).seconds for stage in record.stages]
     return min((seconds for seconds in seen if seconds is not None), default=None)

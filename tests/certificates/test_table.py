@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import probe
+from probe.facts import to_json
 from tests.certificates.chains import CA, HOST, Made, Recipe, make, make_with_digest
 
 LEAF = Recipe()
@@ -159,7 +160,7 @@ async def test_row(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         report = await probe.run(profile(row, ports, tmp_path), light=True, raise_bugs=True)
     for leg in ("smtp", "imap", "pop3"):
         stage = next(stage for stage in report.stages if stage.name == f"{leg}.certificate")
-        facts = stage.record.facts
+        facts = to_json(stage.record.facts)
         found = [finding.id for finding in report.findings if finding.stage == stage.name]
         assert set(found) == row.findings and len(found) == len(set(found)), (leg, found, facts["openssl_text"])
         assert facts["openssl_code"] == row.openssl, (leg, facts["openssl_text"])

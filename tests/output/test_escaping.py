@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import junitparser
 import yaml
@@ -12,7 +13,9 @@ from markdown_it import MarkdownIt
 from prometheus_client.parser import text_string_to_metric_families
 from tap.parser import Parser
 
+from probe.facts import Facts, from_json, to_json
 from probe.output import Context, output
+from probe.record import StageRecord
 from probe.report import Report
 from tests.output.runs import saved
 from tests.output.test_html import Source
@@ -31,7 +34,7 @@ def said(text: str, profile: str = "contoso") -> Report:
     """A run whose server says the text wherever servers are quoted."""
     finding = replace(BASE.findings[0], summary=f"the server said {text}", evidence=text)
     stages = tuple(
-        replace(stage, record=replace(stage.record, reason=stage.record.reason and text, facts=_facts(stage.record.facts, text)))
+        replace(stage, record=replace(stage.record, reason=stage.record.reason and text, facts=_facts(stage.record, text)))
         for stage in BASE.stages
     )
     transcript = tuple(replace(line, text=text) for line in BASE.transcript[:3])
@@ -39,12 +42,16 @@ def said(text: str, profile: str = "contoso") -> Report:
     return replace(BASE, profile=profile, target=target, stages=stages, findings=(finding,), transcript=transcript)
 
 
-def _facts(facts: object, text: str) -> object:
-    if isinstance(facts, dict):
-        return {key: _facts(value, text) for key, value in facts.items()}
-    if isinstance(facts, list):
-        return [_facts(value, text) for value in facts]
-    return text if isinstance(facts, str) else facts
+def _facts(record: StageRecord, text: str) -> Facts | None:
+    return from_json(record.name, _saying(to_json(record.facts), text))
+
+
+def _saying(value: Any, text: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _saying(item, text) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_saying(item, text) for item in value]
+    return text if isinstance(value, str) else value
 
 
 def told(format: str, report: Report) -> str:

@@ -31,6 +31,32 @@ def test_every_recorded_run_comes_back_as_it_was(name: str) -> None:
     assert [report_to_json(report) for report in saved(name).reports] == recorded["reports"]
 
 
+@pytest.mark.parametrize("name", [path.stem for path in sorted((FOLDER / "earlier").glob("*.json"))])
+def test_a_run_of_an_earlier_version_loses_nothing(name: str) -> None:
+    text = (FOLDER / "earlier" / f"{name}.json").read_text(encoding="ascii")
+    now = [report_to_json(report) for report in read(text, name).reports]
+    for before, after in zip(json.loads(text)["reports"], now, strict=True):
+        for old, new in zip(before["stages"], after["stages"], strict=True):
+            assert new["facts"].items() >= old["facts"].items()
+            new["facts"] = old["facts"]
+        assert after == before
+
+
+@pytest.mark.parametrize(
+    ("stage", "key", "value"),
+    [("smtp.ehlo", "lines", 5), ("imap.verify", "hops", ["x"]), ("smtp.certificate", "chain", [None]),
+     ("imap.find", "seconds", "x"),
+     ("smtp.ehlo", "keywords", {"SIZE": 3}), ("smtp.certificate", "not_after", 7), ("smtp.auth", "reply", {})],
+)  # fmt: skip
+def test_facts_of_another_type_are_refused_with_their_place(stage: str, key: str, value: Any) -> None:
+    data = json.loads(OK)
+    index = next(index for index, item in enumerate(data["reports"][0]["stages"]) if item["name"] == stage)
+    data["reports"][0]["stages"][index]["facts"][key] = value
+    with pytest.raises(NotARun, match=rf"reports\[0\]\.stages\[{index}\]\.facts\.{key}"):
+        read(json.dumps(data))
+    assert list(jsonschema.Draft202012Validator(schema()).iter_errors(data))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recorded_run_fits_the_schema_and_the_schema_knows_every_key(name: str) -> None:
     recorded = json.loads((FOLDER / f"{name}.json").read_text(encoding="ascii"))

@@ -45,7 +45,7 @@ async def test_round_trip(mechanism: str, monkeypatch: pytest.MonkeyPatch, tmp_p
         facts = {stage.name: stage.record.facts for stage in report.stages}
         assert report.verdict == "ok", shown
         for stage in STAGES:
-            assert (facts[stage]["mechanism"], facts[stage]["attempts"]) == (mechanism, 1)
+            assert (facts[stage].mechanism, facts[stage].attempts) == (mechanism, 1)
         assert [logon.ok for logon in sandbox.logons] == [True] * 3
         assert sandbox.password not in shown and sandbox.token not in shown
         assert sandbox.username in shown  # the user's name is no secret, though LOGIN sends it as a response
@@ -75,7 +75,7 @@ async def test_a_client_certificate_logs_on(monkeypatch: pytest.MonkeyPatch, tmp
         report = await probe.run(data, raise_bugs=True)
         facts = {stage.name: stage.record.facts for stage in report.stages}
         assert report.verdict == "ok", report
-        assert all(facts[stage]["mechanism"] == "EXTERNAL" for stage in STAGES)
+        assert all(facts[stage].mechanism == "EXTERNAL" for stage in STAGES)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ async def test_auto_takes_the_strongest(offered: list[str], chosen: str, monkeyp
         report = await probe.run(profile(sandbox, monkeypatch, tmp_path, password={"env": "PW"}), raise_bugs=True)
         facts = {stage.name: stage.record.facts for stage in report.stages}
         assert report.verdict == "ok", report
-        assert facts["smtp.auth"]["mechanism"] == chosen
-        assert chosen not in facts["smtp.auth"]["alternatives"]
+        assert facts["smtp.auth"].mechanism == chosen
+        assert chosen not in facts["smtp.auth"].alternatives
 
 
 async def test_a_mechanism_that_is_not_offered_names_those_that_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ async def test_a_list_tries_each_on_its_own_connection(monkeypatch: pytest.Monke
         for first in STAGES:
             assert status[first] == status[f"{first}.ntlm"] == status[f"{first}.scram-sha-256"] == "ok", report
             assert status[f"{first}.cram-md5"] == "failed"
-            assert facts[f"{first}.ntlm"]["mechanism"] == "NTLM"
+            assert facts[f"{first}.ntlm"].mechanism == "NTLM"
         assert {finding.id for finding in report.findings} == {"auth.mechanism-not-offered"}
         assert len(sandbox.logons) == 9 and all(logon.ok for logon in sandbox.logons)
         assert report.failed_stage == "smtp.auth.cram-md5"

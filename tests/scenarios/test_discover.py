@@ -11,6 +11,7 @@ from typing import Any
 import dns.rcode
 import pytest
 
+from probe.facts import Published
 from probe.observe.discover import srv
 from probe.observe.discover.web import Login
 from probe.report import Report
@@ -53,7 +54,7 @@ def summary(report: Report, name: str) -> str:
 
 def answers(report: Report) -> Iterator[dict[str, Any]]:
     for stage in report.stages:
-        yield from stage.record.facts.get("answers") or ()
+        yield from stage.record.seen(Published).answers
 
 
 def answer(report: Report, place: tuple[str, str]) -> dict[str, Any]:
@@ -70,7 +71,7 @@ async def test_all_sources_agree_and_tell_the_truth(authority: Any, certificate:
     assert {one["source"] for one in answers(report) if one["outcome"] == "found"} == {
         "srv", "autoconfig", "autodiscover-pox", "autodiscover-soap",
     }  # fmt: skip
-    tried = report.stages[-1].record.facts["servers"]
+    tried = report.stages[-1].record.facts.servers
     assert {(one["protocol"], one["security"]) for one in tried} == {
         ("smtp", "starttls"), ("smtp", "tls"), ("imap", "tls"), ("pop3", "tls"),
     }  # fmt: skip
@@ -317,7 +318,7 @@ async def test_a_document_of_a_thousand_servers_makes_no_port_scanner_of_us(auth
     async with world(authority, certificate, {AUTOCONFIG: page(many), WELL_KNOWN: page(discovery.autoconfig(*bad))}) as domain:
         report = await domain.ask(verify=True)
     assert len(answer(report, AUTOCONFIG)["told"]) == 20 and answer(report, WELL_KNOWN)["told"] == []
-    assert len(report.stages[-1].record.facts["servers"]) == 12 and report.stages[-1].record.facts["left_out"] == 8
+    assert len(report.stages[-1].record.facts.servers) == 12 and report.stages[-1].record.facts.left_out == 8
 
 
 # -- credentials ------------------------------------------------------------------------------------------------

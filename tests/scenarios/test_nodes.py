@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from probe.facts import from_json
 from probe.observe.protocol import exchange
 from probe.profile import load_mapping
 from probe.record import Record, StageRecord, Target
@@ -133,7 +134,7 @@ def test_whose_fault_a_dead_address_is(address: str, error: str | None, severity
         {"address": address, "seconds": 0.25, "error": error},
         {"address": "127.0.0.1:587", "seconds": 0.01, "error": None},
     ]
-    stage = StageRecord("smtp.connect", "ok", facts={"remote": "127.0.0.1:587", "attempts": attempts})
+    stage = StageRecord("smtp.connect", "ok", facts=from_json("smtp.connect", {"remote": "127.0.0.1:587", "attempts": attempts}))
     record = Record("id", "p", Target("mail.contoso.com", 587, "starttls"), "2026-01-01T00:00:00Z", 0.0, (stage,))
     found = judge(record, None)  # type: ignore[arg-type]  # the profile has no say in this
     assert [(item.id, item.severity) for item in found] == [("connect.address-dead", severity)]

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from probe.facts import from_json
 from probe.judge.discover import FINDINGS, is_internal, judge
 from probe.observe.discover import autoconfig, autodiscover
 from probe.observe.discover.document import is_web_page, parsed
@@ -161,9 +162,11 @@ def record(*answers: Answer, servers: list[dict[str, Any]] | None = None) -> Rec
     """What a discovery would have recorded, through JSON and back: a check sees nothing else."""
     from dataclasses import asdict
 
-    stages = [StageRecord(name, "ok", facts={"answers": []}) for name in ("discover.autoconfig", "discover.autodiscover")]
-    first = StageRecord("discover.srv", "ok", facts={"answers": [asdict(answer) for answer in answers]})
-    verified = StageRecord("discover.verify", "ok", facts={"servers": servers or [], "left_out": 0})
+    stages = [
+        StageRecord(name, "ok", facts=from_json(name, {"answers": []})) for name in ("discover.autoconfig", "discover.autodiscover")
+    ]
+    first = StageRecord("discover.srv", "ok", facts=from_json("discover.srv", {"answers": [asdict(answer) for answer in answers]}))
+    verified = StageRecord("discover.verify", "ok", facts=from_json("discover.verify", {"servers": servers or [], "left_out": 0}))
     made = Record("1", ADDRESS, Target("contoso.test", 587, "starttls"), "2026-11-24T00:00:00Z", 1.0, (first, *stages, verified))
     return record_from_json(record_to_json(made))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from probe.cli import _show
+from probe.facts import from_json
 from probe.output import Context, output
 from probe.record import Line, StageRecord, Target
 from probe.report import Finding, Report, Stage
@@ -19,7 +20,9 @@ STARTED = "2026-11-24T01:02:03.250000Z"
 
 def _stage(name: str, status: str = "ok", reason: str | None = None, **facts: object) -> Stage:
     record_status = "ok" if status == "warning" else status
-    return Stage(StageRecord(name, record_status, 0.1, 0.0 if status == "skipped" else 0.25, reason, None, facts), status)  # type: ignore[arg-type]
+    return Stage(
+        StageRecord(name, record_status, 0.1, 0.0 if status == "skipped" else 0.25, reason, None, from_json(name, facts)), status
+    )  # type: ignore[arg-type]
 
 
 def _report(*, broken: bool = False, warned: bool = False, said: str = "535 5.7.3 no", profile: str = "contoso") -> Report:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from probe.facts import Connected, Found, LoggedOn
 from probe.observe.journal import QUOTED, TRANSCRIPT_CHARACTERS, TRANSCRIPT_LINES, Journal
 from probe.observe.trouble import Stopped, stop
 from probe.redact import MASK, Redactor
@@ -16,8 +17,8 @@ def journal(*secrets: str) -> Journal:
 async def test_a_failure_is_recorded_and_carried_on_without_its_secret() -> None:
     record = journal("hunter22")
     with pytest.raises(Stopped) as caught:
-        async with record.stage("smtp.auth", "log on") as stage:
-            stage.facts["reply"] = ["535 no hunter22"]
+        async with record.stage("smtp.auth", "log on", LoggedOn()) as stage:
+            stage.facts = LoggedOn(reply=["535 no hunter22"])
             raise stop("auth.refused", "refused: 535 no hunter22", "535 no hunter22")
     assert "hunter22" not in str(caught.value)
     (ended,) = record.stages(["smtp.auth"])
@@ -33,7 +34,7 @@ async def test_network_errors_become_troubles() -> None:
         ("pop3.connect", ConnectionResetError(104, "reset"), "connect.closed"),
     ):
         with pytest.raises(Stopped):
-            async with record.stage(name, "connect"):
+            async with record.stage(name, "connect", Connected()):
                 raise error
         assert record.stages([name])[0].trouble.id == finding
 
@@ -41,14 +42,14 @@ async def test_network_errors_become_troubles() -> None:
 async def test_a_bug_is_no_trouble() -> None:
     record = journal()
     with pytest.raises(ZeroDivisionError):
-        async with record.stage("smtp.auth", "log on"):
+        async with record.stage("smtp.auth", "log on", LoggedOn()):
             raise ZeroDivisionError
 
 
 async def test_cancellation_passes_through_and_marks_the_open_stage() -> None:
     record = journal()
     with pytest.raises(asyncio.CancelledError):
-        async with record.stage("imap.find", "find"):
+        async with record.stage("imap.find", "find", Found()):
             raise asyncio.CancelledError
     assert record.stages(["imap.find"])[0].status == "failed"
 
@@ -75,7 +76,7 @@ async def test_no_part_of_a_secret_is_left_where_a_servers_text_is_quoted(at: in
     record = journal("Kx7#Qm2$Vp9!Zt4&Wn8*")
     said = "." * at + "Kx7#Qm2$Vp9!Zt4&Wn8*" + "." * 5000
     with pytest.raises(Stopped):
-        async with record.stage("smtp.auth", "log on"):
+        async with record.stage("smtp.auth", "log on", LoggedOn()):
             record.note("smtp", "unasked for", said)
             record.line("smtp", "<", "." * (TRANSCRIPT_CHARACTERS - 200) + said)
             raise stop("protocol.malformed", f"AUTH: {record.brief(said, QUOTED)!r}", "." * (2000 - 200) + said)

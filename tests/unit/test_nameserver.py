@@ -9,6 +9,7 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
+from probe.facts import from_json
 from probe.observe.connection.nameserver import ask_each
 
 Zone = dict[tuple[str, str], list[str]]
@@ -127,7 +128,7 @@ def _judged(answers, **dns):
         },
         plugins=plugins(),
     )
-    stage = StageRecord("smtp.resolve", "ok", facts={"resolvers": answers})
+    stage = StageRecord("smtp.resolve", "ok", facts=from_json("smtp.resolve", {"resolvers": answers}))
     record = Record("id", "p", Target("mail.contoso.test", 587, "starttls"), "2026-01-01T00:00:00Z", 0.0, (stage,))
     return [(finding.id, finding.severity) for finding in judge(record, profile)]
 

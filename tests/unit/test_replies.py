@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from probe.facts import from_json
 from probe.judge import findings, kinds
 from probe.judge._replies import Said, entries, known
 from probe.profile import load_mapping
@@ -182,7 +183,7 @@ def test_what_nobody_knows_has_no_entry(stage: str, family: str | None, text: st
 
 
 def _record(greeting: str, trouble: Trouble | None, stage: str = "smtp.auth", port: int = 587) -> Record:
-    greeted = StageRecord("smtp.greeting", "ok", facts={"lines": [greeting]})
+    greeted = StageRecord("smtp.greeting", "ok", facts=from_json("smtp.greeting", {"lines": [greeting]}))
     ended = StageRecord(stage, "failed" if trouble else "ok", trouble=trouble)
     return Record("0" * 16, "p", Target("mail.contoso.com", port, "starttls"), "2026-11-24T00:00:00Z", 1.0, (greeted, ended))
 

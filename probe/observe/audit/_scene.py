@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from probe.facts import Connected
 from probe.observe import reach
 from probe.observe.connection import Address, Connection, Handshake, Trust
 from probe.observe.job import Job, Side
@@ -75,7 +76,7 @@ class Scene:
 
     async def connect(self, side: Side) -> Connection:
         """A fresh connection. Raises Stopped."""
-        return await reach.connect(self.job, self.journal, side, Stage(side.leg))
+        return await reach.connect(self.job, self.journal, side, Stage(side.leg, Connected()))
 
     @asynccontextmanager
     async def smtp(self, *, tls: bool, side: Side | None = None) -> AsyncIterator[Smtp]:

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from probe.facts import Lookup
 from probe.observe.connection.resolve import literal
 
 SECONDS = 5.0
 _TYPES = {"any": ("A", "AAAA"), "ipv4": ("A",), "ipv6": ("AAAA",)}
 
 
-async def ask_each(resolvers: Mapping[str, str], host: str, family: str) -> dict[str, dict[str, Any]]:
+async def ask_each(resolvers: Mapping[str, str], host: str, family: str) -> dict[str, Lookup]:
     """Each resolver's answer, by its name in the profile: server, addresses, CNAMEs, ttl (seconds), error.
 
     `error` is None, `no-record` (NXDOMAIN or no address) or `failed`, with the reason in `text`. Never raises.
@@ -19,21 +20,21 @@ async def ask_each(resolvers: Mapping[str, str], host: str, family: str) -> dict
     return dict(zip(resolvers, answers, strict=True))
 
 
-async def _ask(server: str, host: str, family: str) -> dict[str, Any]:
-    found: dict[str, Any] = {"server": server, "addresses": [], "cnames": [], "ttl": None, "error": None, "text": ""}
+async def _ask(server: str, host: str, family: str) -> Lookup:
+    found = Lookup(server=server, addresses=[], cnames=[], ttl=None, error=None, text="")
     try:
         for kind in _TYPES[family]:
             await _ask_type(server, host, kind, found)
     except Exception as error:
         # dnspython has some thirty kinds of exception; each means that this resolver gave no usable answer.
-        found |= {"error": "failed", "text": f"{type(error).__name__}: {error}"[:300]}
+        found["error"], found["text"] = "failed", f"{type(error).__name__}: {error}"[:300]
         return found
     if not found["addresses"]:
-        found |= {"error": "no-record", "text": found["text"] or "the name has no address there"}
+        found["error"], found["text"] = "no-record", found["text"] or "the name has no address there"
     return found
 
 
-async def _ask_type(server: str, host: str, kind: str, found: dict[str, Any]) -> None:
+async def _ask_type(server: str, host: str, kind: str, found: Lookup) -> None:
     import dns.asyncresolver
     import dns.resolver
 

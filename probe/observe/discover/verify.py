@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from probe.facts import Certified, Connected, Tried
 from probe.observe.connection import Deadline, Pace
 from probe.observe.discover.published import Answer, Told
 from probe.observe.discover.web import look_up
@@ -40,8 +41,8 @@ _WRONG_WAY = (
 )
 
 
-async def verify(answers: Iterable[Answer], ehlo: str, *, ca_file: str | None, resolver: str | None) -> dict[str, Any]:
-    """Facts: `servers`, what became of each told server, and `left_out`, how many more were told than are tried."""
+async def verify(answers: Iterable[Answer], ehlo: str, *, ca_file: str | None, resolver: str | None) -> Tried:
+    """What became of each published server, and how many more are published than are tried."""
     servers = told_by(answers)
     turns = asyncio.Semaphore(AT_ONCE)
 
@@ -51,7 +52,7 @@ async def verify(answers: Iterable[Answer], ehlo: str, *, ca_file: str | None, r
 
     chosen = list(servers.items())[:MOST_SERVERS]
     tried = await asyncio.gather(*(one(told, sources) for told, sources in chosen))
-    return {"servers": list(tried), "left_out": max(0, len(servers) - MOST_SERVERS)}
+    return Tried(servers=list(tried), left_out=max(0, len(servers) - MOST_SERVERS))
 
 
 def told_by(answers: Iterable[Answer]) -> dict[Told, list[str]]:
@@ -141,12 +142,12 @@ def _facts(journal: Journal, told: Told, trouble: Trouble | None) -> dict[str, A
     """What one conversation showed: addresses tried, the first trouble, the certificate, STARTTLS offered in clear or not."""
     stages = journal.stages([f"{told.protocol}.{step}" for step in _STAGES])
     first = trouble or next((stage.trouble for stage in stages if stage.trouble and stage.trouble.id not in _EXPECTED), None)
-    certificate = journal.facts(f"{told.protocol}.certificate")
-    attempts = journal.facts(f"{told.protocol}.connect").get("attempts") or []
+    certificate = journal.seen(f"{told.protocol}.certificate", Certified)
+    attempts = journal.seen(f"{told.protocol}.connect", Connected).attempts
     kept = ("trusted", "openssl_text", "name_matches", "subject_names", "not_after", "thumbprint", "certificate_name")
     return {
         "addresses": [attempt["address"] for attempt in attempts],
         "trouble": {"id": first.id, "text": first.text} if first else None,
         "really": None,
-        "certificate": {key: certificate[key] for key in kept} if certificate.get("chain") else None,
+        "certificate": {key: getattr(certificate, key) for key in kept} if certificate.chain else None,
     }

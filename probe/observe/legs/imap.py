@@ -4,9 +4,10 @@ RFC 3501/9051 (IMAP4), RFC 2595 (STARTTLS), RFC 4315 (UIDPLUS: without it nothin
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, TypeVar
 
+from probe.facts import Connected, Deleted, Found, LoggedOn, Secured, Verified
 from probe.message import MESSAGE_OCTETS
 from probe.observe import find, logon, reach
 from probe.observe.fetching import fetch_whole, uid_and_octets
@@ -96,7 +97,7 @@ async def log_on(job: Job, journal: Journal, side: Side) -> None:
     """Connect, secure, log on and leave: a further mechanism is tried on a connection of its own. Raises Stopped."""
     talk = await reach.secured(lambda verified: _approach(job, journal, side, verified))
     try:
-        async with journal.stage("imap.login", f"log on to {side.host} over IMAP4") as stage:
+        async with journal.stage("imap.login", f"log on to {side.host} over IMAP4", LoggedOn()) as stage:
             session = Session(talk, await _capabilities_after_tls(side, talk, stage))
             await _authenticate(job, journal, side, session, stage)
     finally:
@@ -108,7 +109,7 @@ async def log_on(job: Job, journal: Journal, side: Side) -> None:
 
 
 async def _approach(job: Job, journal: Journal, side: Side, verified: bool) -> ImapTalk:
-    async with journal.stage("imap.connect", f"connect to {side.host} port {side.port}") as stage:
+    async with journal.stage("imap.connect", f"connect to {side.host} port {side.port}", Connected()) as stage:
         connection = await reach.connect(job, journal, side, stage)
         talk = ImapTalk(connection, journal, tls_wanted=side.security != "plaintext")
         if side.security != "tls":
@@ -126,17 +127,20 @@ async def _secure(job: Job, journal: Journal, side: Side, talk: ImapTalk, verifi
         for name in ("imap.tls", "imap.certificate"):
             journal.skip(name, "the profile says plaintext")
         return
-    async with journal.stage("imap.tls", f"start TLS with {side.host}") as stage:
-        stage.facts["implicit"] = side.security == "tls"
+    async with journal.stage("imap.tls", f"start TLS with {side.host}", Secured(implicit=side.security == "tls")) as stage:
         if side.security == "starttls":
             await _starttls(talk, stage)
         await reach.shake_hands(talk.connection, side, stage, verified=verified)
     await reach.certify(job, journal, side, talk.connection)
 
 
-async def _greeting(talk: ImapTalk, stage: Stage) -> Untagged:
+# With implicit TLS the greeting comes with the logon.
+Greets = TypeVar("Greets", Connected, LoggedOn)
+
+
+async def _greeting(talk: ImapTalk, stage: Stage[Greets]) -> Untagged:
     greeting = await talk.greeting()
-    stage.facts |= {"greeting": f"* {greeting.kind} {greeting.text}", "node": exchange.node(greeting.text)}
+    stage.facts = replace(stage.facts, greeting=f"* {greeting.kind} {greeting.text}", node=exchange.node(greeting.text))
     if greeting.kind == "BYE":
         raise stop("imap.unavailable", f"the server greets with good-bye: {greeting.text}", greeting.text)
     if greeting.kind != "OK":
@@ -146,14 +150,14 @@ async def _greeting(talk: ImapTalk, stage: Stage) -> Untagged:
     return greeting
 
 
-async def _starttls(talk: ImapTalk, stage: Stage) -> None:
+async def _starttls(talk: ImapTalk, stage: Stage[Secured]) -> None:
     offered = talk.greeted or await _capability(talk)
-    stage.facts["capabilities"] = offered
+    stage.facts = replace(stage.facts, capabilities=offered)
     if "STARTTLS" not in offered:
         listed = " ".join(offered) or "nothing"
         raise stop("starttls.not-offered", f"the server does not offer STARTTLS (it offers {listed})", listed)
     answer = await talk.command("STARTTLS")
-    stage.facts["reply"] = f"{answer.status} {answer.text}"
+    stage.facts = replace(stage.facts, reply=f"{answer.status} {answer.text}")
     if not answer.ok:
         raise stop("starttls.refused", f"STARTTLS is offered, but refused: {answer.status} {answer.text}", answer.text)
     reach.refuse_injected(talk.connection, f"{answer.status} {answer.text}")
@@ -168,15 +172,15 @@ async def _capability(talk: ImapTalk) -> list[str]:
 
 
 async def _login(job: Job, journal: Journal, side: Side, talk: ImapTalk, settings: Settings) -> Session:
-    async with journal.stage("imap.login", f"log on to {side.host} over IMAP4") as stage:
+    async with journal.stage("imap.login", f"log on to {side.host} over IMAP4", LoggedOn()) as stage:
         session = Session(talk, await _capabilities_after_tls(side, talk, stage))
-        stage.facts["capabilities"] = session.capabilities
+        stage.facts = replace(stage.facts, capabilities=session.capabilities)
         await _authenticate(job, journal, side, session, stage)
         await _note_folders(job, session, settings, stage)
     return session
 
 
-async def _capabilities_after_tls(side: Side, talk: ImapTalk, stage: Stage) -> list[str]:
+async def _capabilities_after_tls(side: Side, talk: ImapTalk, stage: Stage[LoggedOn]) -> list[str]:
     """Capabilities from before TLS are forgotten; with implicit TLS the greeting comes now and usually has them."""
     if side.security == "tls":
         talk.greeted = None
@@ -187,7 +191,7 @@ async def _capabilities_after_tls(side: Side, talk: ImapTalk, stage: Stage) -> l
     return await _capability(talk)
 
 
-async def _authenticate(job: Job, journal: Journal, side: Side, session: Session, stage: Stage) -> None:
+async def _authenticate(job: Job, journal: Journal, side: Side, session: Session, stage: Stage[LoggedOn]) -> None:
     talk, capabilities = session.talk, session.capabilities
     offered = [item.removeprefix("AUTH=") for item in capabilities if item.startswith("AUTH=")]
     command = None if "LOGINDISABLED" in capabilities else "LOGIN"
@@ -196,7 +200,7 @@ async def _authenticate(job: Job, journal: Journal, side: Side, session: Session
         answer = await talk.login(credentials)
     else:
         answer = await talk.authenticate(answers, job, initial="SASL-IR" in capabilities)
-    stage.facts["reply"] = f"{answer.status} {answer.text}"
+    stage.facts = replace(stage.facts, reply=f"{answer.status} {answer.text}")
     logon.outcome(answers, stage, journal)
     _judge_logon(answer, answers, credentials)
     session.capabilities = imap.capabilities(answer.untagged, answer.text) or capabilities
@@ -216,7 +220,7 @@ def _judge_logon(answer: Answer, answers: Answers | None, credentials: Credentia
     raise logon.refusal(answers, who, said) or stop("auth.refused", f"{who}: refused: {said}", said)
 
 
-async def _note_folders(job: Job, session: Session, settings: Settings, stage: Stage) -> None:
+async def _note_folders(job: Job, session: Session, settings: Settings, stage: Stage[LoggedOn]) -> None:
     """Note UIDNEXT of each folder, so that finding costs the same in a mailbox of any size."""
     first, *others = [Folder(name) for name in settings.folders]
     commands = [f"STATUS {imap.mailbox(folder.name)} (UIDNEXT UIDVALIDITY)" for folder in others]
@@ -231,11 +235,12 @@ async def _note_folders(job: Job, session: Session, settings: Settings, stage: S
     _note_selected(first, selected)
     session.capabilities = imap.capabilities(answers[-1].untagged) or session.capabilities
     session.folders = [folder for folder in (first, *others) if folder.exists]
-    stage.facts |= {
-        "capabilities_after": session.capabilities,
-        "folders": [folder.name for folder in session.folders],
-        "folders_missing": [folder.name for folder in others if not folder.exists],
-    }
+    stage.facts = replace(
+        stage.facts,
+        capabilities_after=session.capabilities,
+        folders=[folder.name for folder in session.folders],
+        folders_missing=[folder.name for folder in others if not folder.exists],
+    )
 
 
 def _note_status(folder: Folder, answer: Answer) -> None:
@@ -261,18 +266,19 @@ def _number(text: str | None) -> int | None:
 
 async def _find(job: Job, journal: Journal, session: Session, accepted: Accepted) -> list[Candidate]:
     """Look straight after the final reply, then at growing intervals."""
-    async with journal.stage("imap.find", "find the message over IMAP4") as stage:
-        stage.facts |= {"folder": None, "looks": 0, "folders": [folder.name for folder in session.folders]}
+    async with journal.stage("imap.find", "find the message over IMAP4", Found()) as stage:
+        stage.facts = Found(looks=0, folders=[folder.name for folder in session.folders])
         candidates = await find.look_until_found(
             job, accepted, journal, stage, lambda look: _look(job, session, look), session.talk.connection
         )
         first = candidates[0]
-        stage.facts |= {
-            "folder": first.folder,
-            "uid": first.number,
-            "seconds": round(max(0.0, first.seen_at - accepted.at), 6),
-            "copies": sum(candidate.ours for candidate in candidates),
-        }
+        stage.facts = replace(
+            stage.facts,
+            folder=first.folder,
+            uid=first.number,
+            seconds=round(max(0.0, first.seen_at - accepted.at), 6),
+            copies=sum(candidate.ours for candidate in candidates),
+        )
     return candidates
 
 
@@ -367,7 +373,7 @@ async def _whole(session: Session, uid: int) -> bytes:
 
 
 async def _verify(job: Job, journal: Journal, session: Session, candidates: list[Candidate]) -> None:
-    async with journal.stage("imap.verify", "prove the message read over IMAP4") as stage:
+    async with journal.stage("imap.verify", "prove the message read over IMAP4", Verified()) as stage:
         find.verify(job, stage, candidates)
     job.read[NAME].reach(candidates[0].folder)
 
@@ -379,21 +385,21 @@ async def _delete(job: Job, journal: Journal, session: Session, candidates: list
         journal.skip("imap.delete", "--no-delete: the message stays in the mailbox")
         return
     job.renew(session.talk.connection)
-    async with journal.stage("imap.delete", "delete the message over IMAP4") as stage:
+    async with journal.stage("imap.delete", "delete the message over IMAP4", Deleted()) as stage:
         with find.cleaning_up():
             await _expunge(session, candidates, stage)
 
 
-async def _expunge(session: Session, candidates: list[Candidate], stage: Stage) -> None:
+async def _expunge(session: Session, candidates: list[Candidate], stage: Stage[Deleted]) -> None:
     if "UIDPLUS" not in session.capabilities and "IMAP4REV2" not in session.capabilities:
-        stage.facts["left"] = len([c for c in candidates if c.ours])
+        stage.facts = Deleted(left=len([c for c in candidates if c.ours]))
         raise stop("cleanup.failed", "the message stays: the server has no UIDPLUS, and EXPUNGE would take other mail along")
     uids = ",".join(str(c.number) for c in candidates if c.ours)
     folder = candidates[0].folder
     select = [] if session.selected == folder else [f"SELECT {imap.mailbox(folder)}"]
     commands = [*select, f"UID STORE {uids} +FLAGS.SILENT (\\Deleted)", f"UID EXPUNGE {uids}"]
     answers = await session.talk.flight(commands, ending="LOGOUT")
-    stage.facts |= {"uids": uids, "folder": folder}
+    stage.facts = Deleted(uids=uids, folder=folder)
     refused = next((answer for answer in answers if not answer.ok), None)
     if refused is not None:
         raise stop("cleanup.failed", f"the message stays: {refused.status} {refused.text}", refused.text)

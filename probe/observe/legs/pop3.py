@@ -6,9 +6,10 @@ succeeded is repeated.
 """
 
 import contextlib
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, TypeVar
 
+from probe.facts import Connected, Deleted, Found, LoggedOn, Secured, Verified
 from probe.message import may_quote
 from probe.observe import find, logon, reach
 from probe.observe.connection import Connection
@@ -126,7 +127,7 @@ async def log_on(job: Job, journal: Journal, side: Side) -> None:
 
 
 async def _approach(job: Job, journal: Journal, side: Side, verified: bool) -> Session:
-    async with journal.stage("pop3.connect", f"connect to {side.host} port {side.port}") as stage:
+    async with journal.stage("pop3.connect", f"connect to {side.host} port {side.port}", Connected()) as stage:
         connection = await reach.connect(job, journal, side, stage)
         session = Session(job, journal, side, Pop3Talk(connection, journal))
         if side.security != "tls":
@@ -147,8 +148,7 @@ async def _secure(job: Job, journal: Journal, session: Session, verified: bool) 
         for name in ("pop3.tls", "pop3.certificate"):
             journal.skip(name, "the profile says plaintext")
         return
-    async with journal.stage("pop3.tls", f"start TLS with {side.host}") as stage:
-        stage.facts["implicit"] = side.security == "tls"
+    async with journal.stage("pop3.tls", f"start TLS with {side.host}", Secured(implicit=side.security == "tls")) as stage:
         if side.security == "starttls":
             await _stls(talk, stage)
         await reach.shake_hands(talk.connection, side, stage, verified=verified)
@@ -157,24 +157,28 @@ async def _secure(job: Job, journal: Journal, session: Session, verified: bool) 
     await reach.certify(job, journal, side, talk.connection)
 
 
-async def _greeting(session: Session, stage: Stage) -> None:
+# With implicit TLS the greeting comes behind the handshake.
+Greets = TypeVar("Greets", Connected, Secured)
+
+
+async def _greeting(session: Session, stage: Stage[Greets]) -> None:
     greeting = await session.talk.greeting()
-    stage.facts |= {"greeting": greeting.line, "node": exchange.node(greeting.line)}
+    stage.facts = replace(stage.facts, greeting=greeting.line, node=exchange.node(greeting.line))
     session.greeting = greeting.text
     if not greeting.ok:
         finding = _NOT_REFUSED.get(greeting.code or "", "greeting.refused")
         raise stop(finding, f"the server greets with a refusal: {greeting.line}", greeting.line)
 
 
-async def _stls(talk: Pop3Talk, stage: Stage) -> None:
+async def _stls(talk: Pop3Talk, stage: Stage[Secured]) -> None:
     answer = await talk.command("CAPA", multiline=True)
     offered = pop3.capabilities(answer.lines)
-    stage.facts["capabilities"] = _listed(offered)
+    stage.facts = replace(stage.facts, capabilities=_listed(offered))
     if "STLS" not in offered:
         listed = ", ".join(offered) or "nothing"
         raise stop("starttls.not-offered", f"the server does not offer STLS (it offers {listed})", listed)
     reply = await talk.command("STLS")
-    stage.facts["reply"] = reply.line
+    stage.facts = replace(stage.facts, reply=reply.line)
     if not reply.ok:
         raise stop("starttls.refused", f"STLS is offered, but refused: {reply.line}", reply.line)
     reach.refuse_injected(talk.connection, reply.line)
@@ -185,7 +189,7 @@ async def _capabilities(session: Session) -> None:
     try:
         answer = await session.talk.command("CAPA", multiline=True)
     except Stopped as error:
-        async with session.journal.stage("pop3.login", "list the capabilities after TLS"):
+        async with session.journal.stage("pop3.login", "list the capabilities after TLS", LoggedOn()):
             raise error
     session.capabilities = pop3.capabilities(answer.lines)
 
@@ -206,16 +210,16 @@ _NOT_REFUSED = {
 
 async def _login(session: Session, held: contextlib.AsyncExitStack) -> None:
     side, job = session.side, session.job
-    async with session.journal.stage("pop3.login", f"log on to {side.host} over POP3") as stage:
+    async with session.journal.stage("pop3.login", f"log on to {side.host} over POP3", LoggedOn()) as stage:
         user = side.credentials.username if side.credentials else ""
         async with job.deadline.limit():
             await held.enter_async_context(job.hold(f"{side.host} {user}", job.find_until))
         job.renew(session.talk.connection)
-        stage.facts["capabilities"] = _listed(session.capabilities)
+        stage.facts = replace(stage.facts, capabilities=_listed(session.capabilities))
         await _authenticate(session, stage)
 
 
-async def _authenticate(session: Session, stage: Stage) -> None:
+async def _authenticate(session: Session, stage: Stage[LoggedOn]) -> None:
     """One logon of this session; raises Stopped when it is refused."""
     side, talk, job = session.side, session.talk, session.job
     offered = [item.upper() for item in session.capabilities.get("SASL", [])]
@@ -229,7 +233,7 @@ async def _authenticate(session: Session, stage: Stage) -> None:
     else:
         answer = await talk.login(credentials)
     session.logons += 1
-    stage.facts["reply"] = answer.line
+    stage.facts = replace(stage.facts, reply=answer.line)
     logon.outcome(answers, stage, session.journal)
     _judge_logon(answer, answers, credentials)
 
@@ -248,19 +252,19 @@ def _judge_logon(answer: Response, answers: Answers | None, credentials: Credent
 
 
 async def _find(session: Session, accepted: Accepted) -> list[Candidate]:
-    async with session.journal.stage("pop3.find", "find the message over POP3") as stage:
-        stage.facts |= {"folder": None, "looks": 0}
+    async with session.journal.stage("pop3.find", "find the message over POP3", Found(looks=0)) as stage:
         candidates = await find.look_until_found(
             session.job, accepted, session.journal, stage, lambda look: _look(session, look), None
         )
         first = candidates[0]
-        stage.facts |= {
-            "folder": first.folder,
-            "number": first.number,
-            "seconds": round(max(0.0, first.seen_at - accepted.at), 6),
-            "copies": sum(candidate.ours for candidate in candidates),
-            "logons": session.logons,
-        }
+        stage.facts = replace(
+            stage.facts,
+            folder=first.folder,
+            number=first.number,
+            seconds=round(max(0.0, first.seen_at - accepted.at), 6),
+            copies=sum(candidate.ours for candidate in candidates),
+            logons=session.logons,
+        )
     return candidates
 
 
@@ -327,7 +331,7 @@ async def _reopen(session: Session) -> None:
         await session.job.sleep(min(int(delay[0]), 60))
     fresh = await reach.secured(lambda verified: _approach(session.job, session.journal, session.side, verified))
     session.talk, session.capabilities, session.greeting = fresh.talk, fresh.capabilities, fresh.greeting
-    await _authenticate(session, Stage("pop3.login"))
+    await _authenticate(session, Stage("pop3.login", LoggedOn()))
 
 
 # -- verify and delete -------------------------------------------------------------------------------------------
@@ -335,7 +339,7 @@ async def _reopen(session: Session) -> None:
 
 async def _verify(session: Session, candidates: list[Candidate]) -> None:
     """RETR as mail programs do it, and the proof from what it gave."""
-    async with session.journal.stage("pop3.verify", "prove the message read over POP3") as stage:
+    async with session.journal.stage("pop3.verify", "prove the message read over POP3", Verified()) as stage:
         candidates[:] = [await _retrieved(session, each) for each in candidates if each.ours]
         find.verify(session.job, stage, candidates)
     session.job.read[NAME].reach(candidates[0].folder)
@@ -361,16 +365,16 @@ async def _delete(session: Session, candidates: list[Candidate]) -> None:
         return
     await job.partners_have_read(NAME)
     job.renew(session.talk.connection)
-    async with session.journal.stage("pop3.delete", "delete the message over POP3") as stage:
+    async with session.journal.stage("pop3.delete", "delete the message over POP3", Deleted()) as stage:
         with find.cleaning_up():
             await _mark_and_quit(session, candidates, stage)
 
 
-async def _mark_and_quit(session: Session, candidates: list[Candidate], stage: Stage) -> None:
+async def _mark_and_quit(session: Session, candidates: list[Candidate], stage: Stage[Deleted]) -> None:
     numbers = [candidate.number for candidate in candidates if candidate.ours]
     commands = [*(f"DELE {number}" for number in numbers), "QUIT"]
     answers = await session.talk.flight(commands, pipelined=session.pipelined)
-    stage.facts["numbers"] = numbers
+    stage.facts = Deleted(numbers=numbers)
     refused = next((answer for answer in answers if not answer.ok), None)
     if refused is not None:
         raise stop("cleanup.failed", f"the message stays: {refused.line}", refused.line)

@@ -5,8 +5,8 @@ RFC 6409 (submission), RFC 3207 (STARTTLS), RFC 8314 (implicit TLS), RFC 4954 (A
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
+from probe.facts import CommandReply, Connected, Difference, Ehlo, Greeted, LoggedOn, Resolved, Secured, Submitted
 from probe.message import Draft
 from probe.observe import logon, reach
 from probe.observe.connection import Connection
@@ -64,19 +64,19 @@ async def _resolve(job: Job, journal: Journal) -> None:
     if side.connect:
         journal.skip("smtp.resolve", "the profile's `connect` names the addresses; DNS is not asked")
         return
-    async with journal.stage("smtp.resolve", f"look up {side.host}") as stage:
-        stage.facts |= {"name": side.host, "source": "literal" if literal(side.host) else "system"}
+    async with journal.stage("smtp.resolve", f"look up {side.host}", Resolved()) as stage:
+        stage.facts = Resolved(name=side.host, source="literal" if literal(side.host) else "system")
         if job.resolvers and not literal(side.host):
             async with job.deadline.limit():
-                stage.facts["resolvers"] = await ask_each(job.resolvers, side.host, side.family)
+                stage.facts = replace(stage.facts, resolvers=await ask_each(job.resolvers, side.host, side.family))
         resolution = await reach.addresses(job, side)
-        stage.facts |= {"addresses": [address.ip for address in resolution.addresses]}
+        stage.facts = replace(stage.facts, addresses=[address.ip for address in resolution.addresses])
 
 
 async def _approach(job: Job, journal: Journal, verified: bool) -> SmtpTalk:
     """TCP, greeting, plaintext EHLO, STARTTLS and certificate; for implicit TLS the handshake comes first."""
     side = job.submission
-    async with journal.stage("smtp.connect", f"connect to {side.host} port {side.port}") as stage:
+    async with journal.stage("smtp.connect", f"connect to {side.host} port {side.port}", Connected()) as stage:
         connection = await reach.connect(job, journal, side, stage)
         talk = await _talk_on(connection, journal, job.ehlo)
     try:
@@ -109,25 +109,25 @@ async def _talk_on(connection: Connection, journal: Journal, ehlo: str) -> SmtpT
 
 
 async def _greeting(journal: Journal, talk: SmtpTalk) -> None:
-    async with journal.stage("smtp.greeting", "read the greeting") as stage:
+    async with journal.stage("smtp.greeting", "read the greeting", Greeted()) as stage:
         reply = await talk.greeting()
-        stage.facts |= {"lines": list(reply.lines), "code": reply.code, "name": smtp.name_given(reply)}
+        stage.facts = Greeted(lines=list(reply.lines), code=reply.code, name=smtp.name_given(reply))
         if reply.code != 220:
             finding = "smtp.unavailable" if reply.code == 421 else "greeting.refused"
             raise stop(finding, f"the server greets with a refusal: {reply}", str(reply))
 
 
 async def _ehlo(journal: Journal, talk: SmtpTalk, name: str) -> dict[str, list[str]]:
-    async with journal.stage(name, f"EHLO {talk.ehlo}") as stage:
+    async with journal.stage(name, f"EHLO {talk.ehlo}", Ehlo()) as stage:
         reply = await talk.command("EHLO", talk.ehlo)
         words = smtp.keywords(reply)
-        stage.facts |= {
-            "lines": list(reply.lines),
-            "code": reply.code,
-            "name": smtp.name_given(reply),
-            "keywords": words,
-            "mechanisms": smtp.mechanisms(words),
-        }
+        stage.facts = Ehlo(
+            lines=list(reply.lines),
+            code=reply.code,
+            name=smtp.name_given(reply),
+            keywords=words,
+            mechanisms=smtp.mechanisms(words),
+        )
         if reply.code != 250:
             finding = "smtp.unavailable" if reply.code == 421 else "ehlo.refused"
             if "client certificate" in reply.text.lower():
@@ -139,20 +139,19 @@ async def _ehlo(journal: Journal, talk: SmtpTalk, name: str) -> dict[str, list[s
 
 async def _handshake(job: Job, journal: Journal, talk: SmtpTalk, words: Mapping[str, list[str]] | None, verified: bool) -> None:
     """STARTTLS when `words` (what EHLO offered) is given, implicit TLS when it is None; then the certificate."""
-    async with journal.stage("smtp.starttls", f"start TLS with {job.submission.host}") as stage:
-        stage.facts["implicit"] = words is None
+    async with journal.stage("smtp.starttls", f"start TLS with {job.submission.host}", Secured(implicit=words is None)) as stage:
         if words is not None:
             await _starttls(talk, stage, words)
         await reach.shake_hands(talk.connection, job.submission, stage, verified=verified)
     await reach.certify(job, journal, job.submission, talk.connection)
 
 
-async def _starttls(talk: SmtpTalk, stage: Stage, words: Mapping[str, list[str]]) -> None:
+async def _starttls(talk: SmtpTalk, stage: Stage[Secured], words: Mapping[str, list[str]]) -> None:
     if "STARTTLS" not in words:
         offered = " ".join(words) or "nothing"
         raise stop("starttls.not-offered", f"the server does not offer STARTTLS (it offers {offered})", offered)
     reply = await talk.command("STARTTLS")
-    stage.facts["reply"] = list(reply.lines)
+    stage.facts = replace(stage.facts, reply=list(reply.lines))
     if reply.code != 220:
         finding = "smtp.unavailable" if reply.code == 421 else "starttls.refused"
         raise stop(finding, f"STARTTLS is offered, but refused: {reply}", str(reply))
@@ -163,16 +162,15 @@ async def _ehlo_tls(job: Job, journal: Journal, talk: SmtpTalk) -> dict[str, lis
     """EHLO after TLS, with what differs from the one before; in plaintext mode the first EHLO is all there is."""
     if not talk.connection.is_tls:
         journal.skip("smtp.ehlo_tls", "the profile says plaintext")
-        return dict(journal.facts("smtp.ehlo").get("keywords", {}))
+        return {name: list(given) for name, given in journal.seen("smtp.ehlo", Ehlo).keywords.items()}
     words = await _ehlo(journal, talk, "smtp.ehlo_tls")
-    before = journal.facts("smtp.ehlo").get("lines")
-    if before is not None:
-        after = journal.facts("smtp.ehlo_tls")["lines"]
-        journal.add_facts("smtp.ehlo_tls", {"differs": _difference(before, after)})
+    before, after = journal.seen("smtp.ehlo", Ehlo), journal.seen("smtp.ehlo_tls", Ehlo)
+    if before.lines:
+        journal.see("smtp.ehlo_tls", replace(after, differs=_difference(before.lines, after.lines)))
     return words
 
 
-def _difference(before: Sequence[str], after: Sequence[str]) -> dict[str, list[str]]:
+def _difference(before: Sequence[str], after: Sequence[str]) -> Difference:
     """Lines gone and new, without code and separator: only the last line of a reply has a space there."""
     old, new = [line[4:] for line in before], [line[4:] for line in after]
     return {"removed": [text for text in old if text not in new], "added": [text for text in new if text not in old]}
@@ -183,11 +181,11 @@ async def _authenticate(job: Job, journal: Journal, talk: SmtpTalk, words: dict[
     if side.credentials is None:
         journal.skip("smtp.auth", "the profile has no credentials")
         return
-    async with journal.stage("smtp.auth", f"log on to {side.host} as {side.credentials.username}") as stage:
+    async with journal.stage("smtp.auth", f"log on to {side.host} as {side.credentials.username}", LoggedOn()) as stage:
         credentials, answers = await logon.begin(job, journal, side, talk.connection, stage, smtp.mechanisms(words))
         assert answers is not None
         reply = await talk.authenticate(answers, job)
-        stage.facts |= {"reply": list(reply.lines), "enhanced": reply.enhanced}
+        stage.facts = replace(stage.facts, reply=list(reply.lines), enhanced=reply.enhanced)
         logon.outcome(answers, stage, journal)
         _judge_logon(reply, answers, credentials)
 
@@ -212,34 +210,35 @@ async def _submit(job: Job, journal: Journal, talk: SmtpTalk, words: Mapping[str
     international = not (draft.sender + draft.recipient).isascii()
     utf8 = " BODY=8BITMIME SMTPUTF8" if international else ""
     commands = [f"MAIL FROM:<{draft.sender}>{size}{utf8}", f"RCPT TO:<{draft.recipient}>", "DATA"]
-    async with journal.stage("smtp.submit", f"submit a message to {draft.recipient}") as stage:
+    async with journal.stage("smtp.submit", f"submit a message to {draft.recipient}", Submitted()) as stage:
         if international and "SMTPUTF8" not in words:
             raise stop("submit.smtputf8-missing", "an address is not ASCII, and the server does not offer SMTPUTF8 (RFC 6531)")
-        stage.facts |= {"marker": draft.marker, "octets": len(draft.raw), "pipelined": pipelined}
+        stage.facts = Submitted(marker=draft.marker, octets=len(draft.raw), pipelined=pipelined)
         began = journal.now
         answered: list[Answered] = []
         try:
             await talk.flight(commands, answered, pipelined=pipelined)
         finally:
-            stage.facts["replies"] = _replies(answered, began)
+            stage.facts = replace(stage.facts, replies=_replies(answered, began))
         await _refuse_envelope(talk, answered)
         job.before_message()
         job.content_sent = True
         reply = await _content(job, journal, talk, draft)
         at = journal.now
-        stage.facts["replies"] += _replies([Answered("message", reply, at)], answered[-1].at)
-        stage.facts |= {
-            "reply": list(reply.lines),
-            "enhanced": reply.enhanced,
-            "queue_id": smtp.queue_id(reply.text),
-            "hostname": smtp.node(reply.text),
-        }
+        stage.facts = replace(
+            stage.facts,
+            replies=[*stage.facts.replies, *_replies([Answered("message", reply, at)], answered[-1].at)],
+            reply=list(reply.lines),
+            enhanced=reply.enhanced,
+            queue_id=smtp.queue_id(reply.text),
+            hostname=smtp.node(reply.text),
+        )
         if reply.code != 250:
             raise _refused("the message", reply)
         job.accepted.reach(Accepted(at, certain=True))
 
 
-def _replies(answered: Sequence[Answered], began: float) -> list[dict[str, Any]]:
+def _replies(answered: Sequence[Answered], began: float) -> list[CommandReply]:
     """Each command with its reply and seconds. Pipelined, `seconds` is when its reply came after the flight left."""
     return [{"command": item.command, "reply": list(item.reply.lines), "seconds": round(item.at - began, 6)} for item in answered]
 

@@ -1,0 +1,391 @@
+"""What each kind of stage may show: every key of the JSON's `facts` is a field here, with its type, unit and source.
+
+Observe fills the fields, judge and output read them; the JSON Schema of a run and docs/reference/facts.md are made from them. A
+field that was not seen holds None, () or {}; facts of which nothing was seen are `{}` in JSON.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, TypedDict, TypeVar
+
+
+def one(what: str) -> Any:
+    """A single value; None until it is seen."""
+    return field(default=None, metadata={"what": what})
+
+
+def some(what: str) -> Any:
+    """Several values in order; () until they are seen."""
+    return field(default=(), metadata={"what": what})
+
+
+def named(what: str) -> Any:
+    """Values by name; {} until they are seen."""
+    return field(default_factory=dict, metadata={"what": what})
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a stage of one kind showed. A reader with stages of its own derives its own kinds."""
+
+
+F = TypeVar("F", bound=Facts)
+
+
+# -- what stands inside -------------------------------------------------------------------------------------------
+
+
+class Lookup(TypedDict):
+    """What one name server answered: `ttl` in seconds; `error` is `no-record` or `failed`, null where addresses came."""
+
+    server: str
+    addresses: list[str]
+    cnames: list[str]
+    ttl: int | None
+    error: str | None
+    text: str
+
+
+class Attempt(TypedDict):
+    """One address that was dialled: `seconds` until the connection stood, null where it never did."""
+
+    address: str
+    seconds: float | None
+    error: str | None
+
+
+class Node(TypedDict):
+    """What one node of several showed; null what it did not show. `ehlo`: keywords after TLS; `chain`: subjects, leaf first."""
+
+    address: str | None
+    node: str | None
+    ehlo: list[str] | None
+    tls: str | None
+    thumbprint: str | None
+    chain: list[str] | None
+
+
+class Nodes(TypedDict):
+    """All nodes of a target: `this` is the index of the report's own in `seen`; `usual` what most of them show."""
+
+    this: int
+    usual: Mapping[str, Any]
+    seen: list[Node]
+
+
+class Difference(TypedDict):
+    """EHLO lines that TLS made disappear and appear, without code."""
+
+    removed: list[str]
+    added: list[str]
+
+
+class CommandReply(TypedDict):
+    """One command and its reply lines. `seconds` since the flight left: pipelined replies overlap."""
+
+    command: str
+    reply: list[str]
+    seconds: float
+
+
+class HopSeen(TypedDict):
+    """One Received field, oldest first: `at` RFC 3339 UTC; `seconds` since the hop before, negative where clocks disagree."""
+
+    by: str
+    at: str | None
+    seconds: float | None
+
+
+class Link(TypedDict, total=False):
+    """One certificate as it was sent. One that cannot be read has `error`, and only its names and thumbprints beside it."""
+
+    subject: str
+    issuer: str
+    serial: str
+    not_before: str
+    not_after: str
+    sha1: str
+    sha256: str
+    key: str
+    key_bits: int | None
+    signature_hash: str | None
+    dns_names: list[str]
+    ip_addresses: list[str]
+    common_names: list[str]
+    has_san: bool
+    ca: bool
+    basic_constraints: bool
+    self_issued: bool
+    issuer_urls: list[str]
+    key_usage: list[str] | None
+    extended_key_usage: list[str] | None
+    scts: int | None
+    self_signed: bool
+    signed_by_next: bool | None
+    issuer_index: int | None
+    error: str
+
+
+# -- one kind a stage ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved(Facts):
+    """`smtp.resolve`: the name look-up."""
+
+    name: str | None = one("host name that was looked up")
+    source: str | None = one("`system` (the system's resolver) or `literal` (the host is an address)")
+    addresses: Sequence[str] = some("IP addresses, in the order they are dialled")
+    resolvers: Mapping[str, Lookup] = named("by the name the profile gives it, what each resolver of `[dns.resolvers]` answered")
+
+
+@dataclass(frozen=True, slots=True)
+class Connected(Facts):
+    """`smtp.connect`, `imap.connect`, `pop3.connect`: TCP; of a reader that is not spoken to in TLS at once, its greeting too."""
+
+    attempts: Sequence[Attempt] = some("every address that was dialled")
+    addresses_left_out: int | None = one("how many addresses more the name has than are dialled")
+    remote: str | None = one("the server's address and port")
+    local: str | None = one("our own address and port")
+    greeting: str | None = one("the reader's greeting")
+    node: str | None = one("the server's name as Exchange's greeting encodes it")
+    nodes: Nodes | None = one("where every address was probed (`--every-address`): what each node showed")
+
+
+@dataclass(frozen=True, slots=True)
+class Greeted(Facts):
+    """`smtp.greeting` (RFC 5321 section 4.2)."""
+
+    lines: Sequence[str] = some("the reply's lines, as they came")
+    code: int | None = one("the reply code")
+    name: str | None = one("the name by which the server calls itself")
+
+
+@dataclass(frozen=True, slots=True)
+class Ehlo(Facts):
+    """`smtp.ehlo` (in clear) and `smtp.ehlo_tls` (after TLS), RFC 5321 section 4.1.1.1."""
+
+    lines: Sequence[str] = some("the reply's lines, as they came")
+    code: int | None = one("the reply code")
+    name: str | None = one("the name by which the server calls itself")
+    keywords: Mapping[str, Sequence[str]] = named("by keyword, upper case, its parameters")
+    mechanisms: Sequence[str] = some("SASL mechanisms of the AUTH keyword (RFC 4954)")
+    differs: Difference | None = one("after TLS: lines that differ from the EHLO in clear")
+
+
+@dataclass(frozen=True, slots=True)
+class Secured(Facts):
+    """`smtp.starttls`, `imap.tls`, `pop3.tls`: the TLS handshake and what led to it."""
+
+    implicit: bool | None = one("whether TLS begins with the connection (RFC 8314), not by STARTTLS or STLS")
+    capabilities: Sequence[str] = some("capabilities that a reader listed in clear")
+    reply: Sequence[str] | str | None = one("the answer to STARTTLS or STLS: lines over SMTP, else one line")
+    version: str | None = one("TLS version, such as `TLSv1.3`")
+    cipher: str | None = one("cipher suite, by OpenSSL's name")
+    bits: int | None = one("secret bits of the cipher")
+    alpn: str | None = one("application protocol that was agreed on (RFC 7301)")
+    minimum_version: str | None = one("lowest version that the profile accepts")
+    sni: str | None = one("server name that was sent (RFC 6066), null for an address")
+    greeting: str | None = one("the greeting, where it comes after implicit TLS")
+    node: str | None = one("the server's name as Exchange's greeting encodes it")
+
+
+@dataclass(frozen=True, slots=True)
+class Certified(Facts):
+    """`smtp.certificate`, `imap.certificate`, `pop3.certificate`: the chain, and what OpenSSL and our own reading say of it."""
+
+    trusted: bool | None = one("whether the chain leads to a trusted root and holds today; the name is judged apart")
+    openssl_code: int | None = one("X509_V_ERR_… code, 0 for none; null where OpenSSL did not verify")
+    openssl_text: str | None = one("OpenSSL's words for it")
+    name_checked: str | None = one("the host name that a client asks for")
+    name_matches: bool | None = one("whether a name of the leaf matches it (RFC 9525)")
+    name_reasons: Sequence[str] = some("of each name that does not match, why")
+    thumbprint: str | None = one("SHA-1 of the leaf, as Exchange and Windows print it")
+    sha256: str | None = one("SHA-256 of the leaf")
+    not_before: str | None = one("from when the leaf holds, RFC 3339 UTC")
+    not_after: str | None = one("until when the leaf holds, RFC 3339 UTC")
+    subject_names: Sequence[str] = some("DNS names and IP addresses of the leaf's subjectAltName")
+    certificate_name: str | None = one("`<I>issuer<S>subject`, as Exchange's TlsCertificateName has it")
+    scts: int | None = one("signed certificate timestamps in the leaf (RFC 6962)")
+    checked_at: str | None = one("when dates were compared, RFC 3339 UTC")
+    chain: Sequence[Link] = some("the certificates as they were sent, leaf first")
+    chain_der: Sequence[str] = some("the same in DER, base64")
+    trust_store: str | None = one("which roots were trusted")
+    accepted_by: str | None = one("why a secret may be sent: `verified`, `thumbprint` or `trust-any-certificate`; null: it may not")
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedOn(Facts):
+    """`smtp.auth`, `imap.login`, `pop3.login`, and `….NAME` for each further mechanism."""
+
+    capabilities: Sequence[str] = some("a reader's capabilities before the logon")
+    greeting: str | None = one("the greeting, where it was read in this stage (implicit TLS over IMAP4)")
+    node: str | None = one("the server's name as Exchange's greeting encodes it")
+    offered: Sequence[str] = some("SASL mechanisms that the server offers")
+    mechanism: str | None = one("the mechanism or command used; null where none could be")
+    alternatives: Sequence[str] = some("other mechanisms that would have served")
+    attempts: int | None = one("logons tried: 0 or 1")
+    username: str | None = one("who logs on")
+    secret_allowed_by: str | None = one("why the secret may be sent over this connection; null: it may not")
+    token: Mapping[str, Any] | None = one("what an access token says of itself (RFC 7519), never the token")
+    reply: Sequence[str] | str | None = one("the last answer: lines over SMTP, else one line")
+    enhanced: str | None = one("its enhanced status code (RFC 3463)")
+    reason: Mapping[str, Any] | None = one("what a server says in JSON of a refused token (RFC 7628)")
+    asked_for: Mapping[str, Any] = named("what the mechanism's challenge asks for: SCRAM's hash and iterations")
+    server_proven: bool | None = one("whether the server proved that it knows the password (SCRAM); null: nothing to prove")
+    capabilities_after: Sequence[str] = some("IMAP4 capabilities after the logon")
+    folders: Sequence[str] = some("mailboxes to look into that exist")
+    folders_missing: Sequence[str] = some("mailboxes of the profile that do not exist")
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted(Facts):
+    """`smtp.submit`: MAIL, RCPT, DATA and the message."""
+
+    marker: str | None = one("the marker by which the message is found")
+    octets: int | None = one("the message's size in octets")
+    pipelined: bool | None = one("whether the commands were sent in one flight (RFC 2920)")
+    replies: Sequence[CommandReply] = some("each command with its reply")
+    reply: Sequence[str] = some("lines of the final reply")
+    enhanced: str | None = one("its enhanced status code (RFC 3463)")
+    queue_id: str | None = one("the queue id in it, as Postfix, Exim and others give it")
+    hostname: str | None = one("the server's name in it (Exchange)")
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Facts):
+    """`imap.find`, `pop3.find`: the message was looked for."""
+
+    folder: str | None = one("where it was found; null: nowhere")
+    looks: int | None = one("how often the mailbox was looked into")
+    folders: Sequence[str] = some("IMAP4 mailboxes looked into, in this order")
+    uid: int | None = one("its IMAP4 UID")
+    number: int | None = one("its POP3 message number")
+    seconds: float | None = one("seconds from the final reply until it was first seen")
+    copies: int | None = one("how many copies of it arrived")
+    logons: int | None = one("POP3 sessions it took: each shows the maildrop of its own begin")
+
+
+@dataclass(frozen=True, slots=True)
+class Swept(Facts):
+    """`imap.find` of `sweep` and `--collect`: markers of this installation's messages by what became of them."""
+
+    deleted: Sequence[str] = some("found and deleted")
+    kept: Sequence[str] = some("found, and still there")
+    too_young: Sequence[str] = some("found, and younger than was asked for")
+    foreign: int | None = one("how many messages carry a marker and are not proven to be ours")
+    stumbled: int | None = one("how many messages could not be read for an error of our own")
+    delays: Mapping[str, float] = named("by marker, seconds on the way by the servers' stamps")
+    waiting: Sequence[str] = some("sent, not found yet")
+    lost: Sequence[str] = some("sent, not found within `limits.lost_after`")
+
+
+@dataclass(frozen=True, slots=True)
+class Verified(Facts):
+    """`imap.verify`, `pop3.verify`: what became of the message on its way."""
+
+    ours: bool | None = one("whether the proof holds")
+    proven_by: str | None = one("`header` or `text`")
+    text: str | None = one("`intact`, `rewrapped`, `added-to`, `html-only` or `changed`")
+    enclosed: bool | None = one("whether a filter wrapped it as an attachment")
+    subject: str | None = one("`intact`, `tagged` or `replaced`")
+    subject_changed: bool | None = one("whether the Subject is another than was sent")
+    message_id_changed: bool | None = one("whether the Message-ID is another than was sent")
+    hops: Sequence[HopSeen] = some("its way, from the Received fields, oldest first")
+    octets: int | None = one("its size as read, in octets")
+    folder: str | None = one("where it was read")
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted(Facts):
+    """`imap.delete`, `pop3.delete`."""
+
+    uids: str | None = one("IMAP4: the UIDs expunged")
+    folder: str | None = one("IMAP4: the mailbox they were in")
+    left: int | None = one("IMAP4 without UIDPLUS: how many messages of ours stay")
+    numbers: Sequence[int] = some("POP3: the message numbers deleted")
+
+
+@dataclass(frozen=True, slots=True)
+class Published(Facts):
+    """`discover.*`: what one source says of a domain's servers."""
+
+    answers: Sequence[Mapping[str, Any]] = some("each answer of the source: its servers, or why there is none")
+
+
+@dataclass(frozen=True, slots=True)
+class Tried(Facts):
+    """`discover.verify`: the published servers, tried."""
+
+    servers: Sequence[Mapping[str, Any]] = some("each server, who names it, and what became of it")
+    left_out: int | None = one("how many servers more are published than were tried")
+
+
+@dataclass(frozen=True, slots=True)
+class Other(Facts):
+    """A stage that this version does not know (of another version's run)."""
+
+    keys: Mapping[str, Any] = named("whatever it showed")
+
+
+# By a stage's step, the word behind its leg: `smtp.auth.ntlm` is an `auth`.
+KINDS: Mapping[str, type[Facts]] = {
+    "resolve": Resolved,
+    "connect": Connected,
+    "greeting": Greeted,
+    "ehlo": Ehlo,
+    "ehlo_tls": Ehlo,
+    "starttls": Secured,
+    "tls": Secured,
+    "certificate": Certified,
+    "auth": LoggedOn,
+    "login": LoggedOn,
+    "submit": Submitted,
+    "find": Found,
+    "verify": Verified,
+    "delete": Deleted,
+}
+
+
+def greetings(seen: Callable[[str, type[Any]], Any], leg: str) -> Iterator[str]:
+    """Every greeting line that a leg showed, wherever it came; `seen` is that of a record or a report."""
+    if leg == "smtp":
+        yield from seen("smtp.greeting", Greeted).lines
+        return
+    for step, kind in (("connect", Connected), ("tls", Secured), ("login", LoggedOn)):
+        if line := seen(f"{leg}.{step}", kind).greeting:
+            yield line
+
+
+def kind_of(stage: str, keys: Mapping[str, Any]) -> type[Facts]:
+    """The kind of facts of a stage, by its name; a sweep's `find` is told by its keys."""
+    leg, _, rest = stage.partition(".")
+    step = rest.partition(".")[0]
+    if leg == "discover":
+        return Tried if step == "verify" else Published
+    if step == "find" and "foreign" in keys:
+        return Swept
+    return KINDS.get(step, Other)
+
+
+def to_json(facts: Facts | None) -> dict[str, Any]:
+    """Facts as JSON-able plain data; empty where nothing was seen."""
+    if facts is None or facts == type(facts)():
+        return {}
+    if isinstance(facts, Other):
+        return dict(facts.keys)
+    return {item.name: getattr(facts, item.name) for item in fields(facts)}
+
+
+def from_json(stage: str, keys: Mapping[str, Any]) -> Facts | None:
+    """Facts of that stage from `to_json`'s data; keys that this version does not know are passed over."""
+    if not keys:
+        return None
+    kind = kind_of(stage, keys)
+    return Other(dict(keys)) if kind is Other else rebuilt(kind, keys)
+
+
+def rebuilt(kind: type[F], keys: Mapping[str, Any]) -> F:
+    """Facts of a kind from those of these keys that it has; a null where several values belong counts as not seen."""
+    known = {item.name: item for item in fields(kind)}
+    return kind(**{key: value for key, value in keys.items() if key in known and (value is not None or known[key].default is None)})

@@ -1,0 +1,75 @@
+"""JSON Schema of the facts of each kind of stage, made from the types in probe/facts.py."""
+
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from probe.facts import KINDS, Facts, Published, Swept, Tried
+
+_PLAIN: Mapping[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+
+
+_MADE: dict[type[Facts], dict[str, Any]] = {}
+
+
+def facts_schema(kind: type[Facts]) -> dict[str, Any]:
+    """Of one kind. Every key may be missing: another version may know fewer or more."""
+    if kind not in _MADE:
+        hints = get_type_hints(kind)
+        keys = {item.name: {**_of(hints[item.name]), "description": item.metadata["what"]} for item in fields(kind)}
+        _MADE[kind] = {"type": "object", "description": (kind.__doc__ or "").split("\n")[0], "properties": keys}
+    return _MADE[kind]
+
+
+def stage_schema(stage: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of a stage, with that of its facts by its name (`$defs` of `definitions`)."""
+    return {**stage, "allOf": [_when(pattern, kinds) for pattern, kinds in _PATTERNS.items()]}
+
+
+def definitions() -> dict[str, Any]:
+    """Each kind by its name, for `$defs`."""
+    return {kind.__name__: facts_schema(kind) for kinds in _PATTERNS.values() for kind in kinds}
+
+
+def _patterns() -> dict[str, list[type[Facts]]]:
+    """By a pattern of stage names, the kinds of facts that such a stage may have."""
+    steps: dict[type[Facts], list[str]] = {}
+    for step, kind in KINDS.items():
+        steps.setdefault(kind, []).append(step)
+    found = {rf"^(?!discover\.)[^.]+\.({'|'.join(names)})(\.|$)": [kind] for kind, names in steps.items()}
+    found = {pattern: [*kinds, Swept] if "find" in pattern else kinds for pattern, kinds in found.items()}
+    return {**found, r"^discover\.verify$": [Tried], r"^discover\.(?!verify$)": [Published]}
+
+
+_PATTERNS = _patterns()
+
+
+def _when(pattern: str, kinds: Sequence[type[Facts]]) -> dict[str, Any]:
+    refs = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in kinds]
+    facts = refs[0] if len(refs) == 1 else {"anyOf": refs}
+    return {"if": {"properties": {"name": {"pattern": pattern}}}, "then": {"properties": {"facts": facts}}}
+
+
+def _of(hint: Any) -> dict[str, Any]:
+    """The schema of one type: plain values, lists, mappings, TypedDicts, and unions of them."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any or hint is object:
+        return {}
+    if origin in (Union, types.UnionType):
+        return _union([_of(one) for one in inner])
+    if is_typeddict(hint):
+        return {"type": "object", "properties": {key: _of(value) for key, value in get_type_hints(hint).items()}}
+    if origin in (Mapping, dict) or hint in (Mapping, dict):
+        return {"type": "object", **({"additionalProperties": _of(inner[1])} if inner else {})}
+    if origin in (Sequence, list, tuple):
+        return {"type": "array", "items": _of(inner[0])}
+    return {"type": _PLAIN[hint]}
+
+
+def _union(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """One schema that lists all types: at most one of them has anything inside."""
+    merged: dict[str, Any] = {}
+    for part in parts:
+        merged |= part
+    return {**merged, "type": [part["type"] for part in parts]}
