@@ -47,7 +47,8 @@ _PATTERNS = _patterns()
 
 def _when(pattern: str, kinds: Sequence[type[Facts]]) -> dict[str, Any]:
     refs = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in kinds]
-    facts = refs[0] if len(refs) == 1 else {"anyOf": refs}
+    # A sweep's find is known by its keys, as kind_of knows it.
+    facts = refs[0] if len(refs) == 1 else {"if": {"required": ["foreign"]}, "then": refs[1], "else": refs[0]}
     return {"if": {"properties": {"name": {"pattern": pattern}}}, "then": {"properties": {"facts": facts}}}
 
 
