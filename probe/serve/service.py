@@ -78,10 +78,11 @@ class Service:
         """Read the profiles and the web-config file again. On a mistake all stays as it was; the mistake is returned, and shown."""
         try:
             targets, web = load_targets(self.settings.profiles, self.settings.overlays), self._read_web()
+            webconfig.refuse_change(self.web, web)
         except (ProfileError, webconfig.WebConfigError) as error:
             self.failure = str(error)
             self.board.metrics.reloaded.set(0)
-            print(f"probe: reload failed, the profiles from before are kept:\n{safe_lines(self.failure)}", file=sys.stderr)
+            print(f"probe: reload failed, everything stays as it was:\n{safe_lines(self.failure)}", file=sys.stderr)
             return self.failure
         self.web = web
         self._take(targets)

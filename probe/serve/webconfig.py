@@ -5,6 +5,7 @@ exporter needs; an unknown one is an error, since a misspelt `basic_auth_users` 
 """
 
 import os
+import re
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ _KEYS: Mapping[str, Sequence[str]] = {
     "tls_server_config": ("cert_file", "key_file", "client_ca_file", "client_auth_type", "min_version"),
     "http_server_config": ("headers",),
 }
+# Version, cost (4 to 31), 22 characters of salt and 31 of hash in bcrypt's own base64; another one raises only at a login.
+_HASH = re.compile(r"\$2[aby]\$(?:0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
 _HEADERS = ("Strict-Transport-Security", "X-Frame-Options", "X-Content-Type-Options", "X-XSS-Protection", "Content-Security-Policy")
 
 
@@ -42,6 +45,18 @@ class WebConfig:
     def guarded(self) -> bool:
         """Whether everybody has to say who they are: by a password, or by a client's certificate."""
         return bool(self.users) or (self.context is not None and self.context.verify_mode == ssl.CERT_REQUIRED)
+
+
+def refuse_change(before: WebConfig, after: WebConfig) -> None:
+    """What a running server cannot change: TLS on or off, its lowest version, and whether a client needs a certificate. OpenSSL
+    takes them from the context that a connection began with. Raises WebConfigError: taken all the same, the door would stand open.
+    """
+    old, new = before.context, after.context
+    if (old is None) != (new is None):
+        raise WebConfigError(f"tls_server_config: TLS is turned {'off' if new is None else 'on'}: restart for that")
+    for key, name in (("client_auth_type", "verify_mode"), ("min_version", "minimum_version")):
+        if getattr(old, name, None) != getattr(new, name, None):
+            raise WebConfigError(f"tls_server_config.{key} differs: restart for that")
 
 
 def read(path: Path | None) -> WebConfig:
@@ -124,7 +139,7 @@ def _users(path: Path, value: Any) -> Mapping[str, bytes]:
         raise WebConfigError(f"{path}: basic_auth_users: expected user names with bcrypt hashes (htpasswd -nBC 10 NAME)")
     users = {}
     for name, mark in (value or {}).items():
-        if not isinstance(mark, str) or not mark.startswith(("$2a$", "$2b$", "$2y$")) or len(mark) != 60:
+        if not isinstance(mark, str) or not _HASH.fullmatch(mark):
             raise WebConfigError(f"{path}: basic_auth_users.{name}: expected a bcrypt hash (htpasswd -nBC 10 NAME)")
         users[str(name)] = mark.encode()
     return users

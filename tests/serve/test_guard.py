@@ -188,6 +188,73 @@ async def test_off_loopback_somebody_has_to_say_who_may_come_in(tmp_path: Path) 
             assert (await serving.get("/metrics", headers={"Host": "rebound.example"})).status_code == 421
 
 
+TRANSITIONS = {
+    # from, to: whether a reload may take it
+    ("plain", "tls"): False,
+    ("tls", "plain"): False,
+    ("tls", "certificate"): False,
+    ("certificate", "tls"): False,
+    ("certificate and users", "users over tls"): False,
+    ("tls", "tls 1.3"): False,
+    ("users", "certificate"): False,
+    ("users", "other users"): True,
+    ("users over tls", "tls"): True,
+}
+
+
+def _web_configs(authority: Authority) -> dict[str, str]:
+    leaf = authority.leaf("localhost")
+    tls = f"tls_server_config:\n  cert_file: {leaf.cert_file}\n  key_file: {leaf.key_file}\n"
+    certificate = f"{tls}  client_ca_file: {authority.ca_file}\n  client_auth_type: RequireAndVerifyClientCert\n"
+    users = "basic_auth_users:\n  a: $2b$10$abcdefghijklmnopqrstuuJlS7nLJuF0kEoyr2E7sUCyvhSfxCFo2\n"
+    return {
+        "plain": "{}\n", "tls": tls, "tls 1.3": f"{tls}  min_version: TLS13\n", "certificate": certificate, "users": users,
+        "certificate and users": certificate + users, "users over tls": tls + users, "other users": users.replace("  a:", "  b:"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after"), TRANSITIONS)
+def test_a_reload_takes_nothing_that_would_leave_the_door_open(
+    before: str, after: str, tmp_path: Path, authority: Authority
+) -> None:
+    from probe.serve.webconfig import WebConfigError, read, refuse_change
+
+    made = {}
+    for name, text in _web_configs(authority).items():
+        (tmp_path / f"{name}.yml").write_text(text)
+        made[name] = read(tmp_path / f"{name}.yml")
+    if TRANSITIONS[before, after]:
+        refuse_change(made[before], made[after])
+        return
+    with pytest.raises(WebConfigError, match="restart"):
+        refuse_change(made[before], made[after])
+
+
+async def test_a_reload_to_client_certificates_leaves_the_users_in_force(tmp_path: Path, authority: Authority) -> None:
+    """The certificate cannot be asked for without a restart; taken, the file would have opened the exporter to everybody."""
+    configs = _web_configs(authority)
+    config = tmp_path / "web.yml"
+    config.write_text(configs["users over tls"])
+    async with Sandbox() as sandbox:
+        arguments = (profile(tmp_path, sandbox), "--interval", "none", "--web-config", str(config))
+        async with Serving(tmp_path, *arguments) as serving:
+            config.write_text(configs["certificate"])
+            serving.process.send_signal(1)
+            await serving.until(lambda: "reload failed" in serving.said)
+            assert "client_auth_type differs: restart" in serving.said
+            assert (await serving.get("/metrics")).status_code == 401
+
+
+def test_a_hash_that_only_looks_like_one_is_refused(tmp_path: Path) -> None:
+    from probe.serve.webconfig import WebConfigError, read
+
+    config = tmp_path / "web.yml"
+    for mark in ("$2b$99$" + "a" * 53, "$2b$10$" + "!" * 53, "$2b$1$" + "a" * 54, "$2b$10$" + "a" * 52 + "é"):
+        config.write_text(f"basic_auth_users:\n  a: '{mark}'\n", encoding="utf-8")
+        with pytest.raises(WebConfigError, match="expected a bcrypt hash"):
+            read(config)
+
+
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path, authority: Authority) -> None:
     leaf = authority.leaf("localhost")
     key = tmp_path / "key.pem"
