@@ -5,19 +5,16 @@ requests-oauthlib. HTTPS only, one try, no redirects, bounded in time and memory
 (https.py). No error text here holds a token or a client secret.
 """
 
-import os
-import secrets
-import stat
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic import ConfigDict, model_validator
 
 from probe import textfile
 from probe.profile.bounded import MOST_BYTES, TooMuch, within
-from probe.profile.private import others, problem
+from probe.profile.private import problem
 from probe.profile.problem import Problem, ProfileError
 from probe.profile.secret import KINDS, SecretSource, resolve_secret
 from probe.profile.table import Table, contradiction
@@ -98,10 +95,18 @@ class TokenSource(SecretSource):
         return super().asks or (self.oauth is not None and self.oauth.flow == "device-code")
 
 
+class TokenCache(Protocol):
+    """Where a sign-in is stored (state/tokens.py)."""
+
+    def read(self, whose: str) -> str | None: ...
+
+    def write(self, whose: str, text: str) -> None: ...
+
+
 def resolve_token(
-    source: TokenSource, base: Path | None, cache: Path, *, key: str, username: str | None, seconds: float = SECONDS
+    source: TokenSource, base: Path | None, cache: TokenCache, *, key: str, username: str | None, seconds: float = SECONDS
 ) -> str:
-    """The access token. `cache` is the folder that a device-code sign-in is kept in (0600).
+    """The access token. `cache` is where a device-code sign-in is stored.
 
     Blocks while it is fetched: for `seconds`, 10 at most, and for a sign-in at a terminal 15 minutes. Raises ProfileError.
     """
@@ -122,7 +127,7 @@ def resolve_token(
     raise ProfileError(Problem(None, None, where, f"no token: {_plain(wrong)}"))
 
 
-def _in_time(oauth: OAuth, secret: str | None, cache: Path, seconds: float) -> tuple[str, str]:
+def _in_time(oauth: OAuth, secret: str | None, cache: TokenCache, seconds: float) -> tuple[str, str]:
     """(what is wrong or "", token): values, so that no traceback carries a secret."""
     try:
         from probe.profile.https import Client
@@ -138,7 +143,7 @@ def _in_time(oauth: OAuth, secret: str | None, cache: Path, seconds: float) -> t
         client.close()
 
 
-def _fetch(oauth: OAuth, secret: str | None, cache: Path, client: "Client") -> tuple[str, str]:
+def _fetch(oauth: OAuth, secret: str | None, cache: TokenCache, client: "Client") -> tuple[str, str]:
     import requests
 
     try:
@@ -201,11 +206,13 @@ def _application(oauth: OAuth, secret: str | None, client: "Client") -> tuple[st
     return _told(app.acquire_token_for_client(scopes=_scopes(oauth)))
 
 
-def _device(oauth: OAuth, cache: Path, client: "Client") -> tuple[str, str]:
+def _device(oauth: OAuth, cache: TokenCache, client: "Client") -> tuple[str, str]:
     import msal
 
-    kept = _Kept(cache, f"{_authority(oauth)} {oauth.client_id}")
-    app = msal.PublicClientApplication(oauth.client_id, token_cache=kept.cache, **_settings(oauth, client))
+    whose, tokens = f"{_authority(oauth)} {oauth.client_id}", msal.SerializableTokenCache()
+    if stored := cache.read(whose):
+        tokens.deserialize(stored)
+    app = msal.PublicClientApplication(oauth.client_id, token_cache=tokens, **_settings(oauth, client))
     found = next((app.acquire_token_silent(_scopes(oauth), account=account) for account in app.get_accounts()), None)
     if not found or "access_token" not in found:
         if not (sys.stdin and sys.stdin.isatty()):
@@ -215,41 +222,9 @@ def _device(oauth: OAuth, cache: Path, client: "Client") -> tuple[str, str]:
             return _told(flow)
         print(_plain(flow["message"]), file=sys.stderr, flush=True)
         found = app.acquire_token_by_device_flow(flow)
-    kept.save()
+    if tokens.has_state_changed:
+        cache.write(whose, tokens.serialize())
     return _told(found)
-
-
-class _Kept:
-    """msal's token cache in a file that only we may read."""
-
-    def __init__(self, folder: Path, whose: str) -> None:
-        import hashlib
-
-        import msal
-
-        self.cache = msal.SerializableTokenCache()
-        self._path = folder / f"oauth-{hashlib.sha256(whose.encode()).hexdigest()[:16]}.json"
-        try:
-            status = self._path.lstat()
-        except OSError:
-            return
-        # Somebody else's tokens, or a way to where ours would be written, are not taken; the next sign-in replaces them.
-        if stat.S_ISREG(status.st_mode) and (os.name != "posix" or (status.st_uid == os.geteuid() and not others(status))):
-            self.cache.deserialize(self._path.read_text(encoding="utf-8"))
-
-    def save(self) -> None:
-        if not self.cache.has_state_changed:
-            return
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A name that nobody can guess and that must not be there yet: no link is followed, 0600 holds from the first octet.
-        fresh = self._path.with_name(f".{self._path.name}.{secrets.token_hex(6)}")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(self.cache.serialize())
-            fresh.replace(self._path)
-        finally:
-            fresh.unlink(missing_ok=True)
 
 
 def _told(answer: dict[str, Any] | None) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from typing import Protocol
 from probe.state import outbox, refusals
 from probe.state.directory import installation_key, state_directory
 from probe.state.lease import lease
+from probe.state.tokens import Tokens
 
 
 class Place(Protocol):
@@ -53,6 +54,10 @@ class Place(Protocol):
         """A logon succeeded. Raises OSError."""
         ...
 
+    def tokens(self) -> Tokens:
+        """The cache of device-code sign-ins."""
+        ...
+
 
 class Files:
     """The state directory."""
@@ -86,6 +91,9 @@ class Files:
 
     def forget_refused(self, whose: str, username: str) -> None:
         refusals.forget(self._directory, whose, username)
+
+    def tokens(self) -> Tokens:
+        return Tokens(self._directory)
 
 
 def files(environ: Mapping[str, str] | None = None) -> Files:

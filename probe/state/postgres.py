@@ -18,10 +18,12 @@ import psycopg
 
 from probe.redact import Redactor
 from probe.report import Report
+from probe.state.directory import state_directory
 from probe.state.history import packed
 from probe.state.lease import Held
 from probe.state.outbox import MOST_ENTRIES, Entry
 from probe.state.refusals import Refusal, once_more, still_suspended, without_digest
+from probe.state.tokens import Tokens
 
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 5
@@ -200,6 +202,10 @@ class Postgres:
 
     def forget_refused(self, whose: str, username: str) -> None:
         self.execute("delete from submission_probe_refusal where whose = %s and username = %s", _account(whose, username))
+
+    def tokens(self) -> Tokens:
+        """On this machine: a refresh token is a secret, and whoever reads the database would have it."""
+        return Tokens(state_directory())
 
     def add_runs(self, reports: Sequence[Report], vantage: str, keep_days: int) -> None:
         """Keep the runs, forget old ones. Raises Unreachable."""

@@ -21,7 +21,7 @@ from probe.observe.sasl import Credentials, Need
 from probe.profile import Account, Problem, Profile, ProfileError, Tls, resolve_secret, resolve_token
 from probe.profile.private import problem
 from probe.record import SUBMISSION_STAGES, Target
-from probe.state.directory import state_directory
+from probe.state.place import files
 
 # A leg that is not a reader: it has no Settings of its own.
 _SUBMISSION = "submission"
@@ -247,7 +247,7 @@ def _secret(account: Account, profile: Profile, where: str, fetching: _Fetching)
 def _asked(account: Account, profile: Profile, where: str, seconds: float) -> str:
     if account.token is not None:
         return resolve_token(
-            account.token, profile.base, state_directory(), key=f"{where}.token", username=account.username, seconds=seconds
+            account.token, profile.base, files().tokens(), key=f"{where}.token", username=account.username, seconds=seconds
         )
     assert account.password is not None
     return resolve_secret(account.password, profile.base, key=f"{where}.password", username=account.username, seconds=seconds)

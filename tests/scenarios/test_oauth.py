@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from probe.profile import ProfileError, TokenSource, resolve_token
+from probe.state.tokens import Tokens
 from tests.servers.pki import Authority
 
 SECRET = "client-Horse7battery"
@@ -84,7 +85,7 @@ def provider(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 def fetch(tmp_path: Path, **oauth: Any) -> str:
     source = TokenSource.model_validate({"oauth": {"client_id": "probe-app", **oauth}})
-    return resolve_token(source, tmp_path, tmp_path / "state", key="account.token", username="probe@contoso.com")
+    return resolve_token(source, tmp_path, Tokens(tmp_path / "state"), key="account.token", username="probe@contoso.com")
 
 
 def refusal(tmp_path: Path, **oauth: Any) -> str:
@@ -232,16 +233,13 @@ def test_a_device_code_needs_a_terminal_once(provider: Provider, tmp_path: Path,
 
 @pytest.mark.not_on_windows("links and owners of POSIX")
 def test_a_planted_cache_is_not_used_and_not_written_through(provider: Provider, tmp_path: Path) -> None:
-    from probe.profile.oauth import _Kept
-
     elsewhere, state = tmp_path / "elsewhere", tmp_path / "state"
     state.mkdir()
     elsewhere.write_text('{"AccessToken": {"planted": {"secret": "x"}}}')
-    path = _Kept(state, "whose")._path
+    path = Tokens(state).path("whose")
     path.symlink_to(elsewhere)
-    kept = _Kept(state, "whose")
-    assert "planted" not in kept.cache.serialize()
-    kept.cache.has_state_changed = True
-    kept.save()
+    assert Tokens(state).read("whose") is None
+    Tokens(state).write("whose", "ours")
+    assert Tokens(state).read("whose") == "ours"
     assert "planted" in elsewhere.read_text() and not path.is_symlink() and path.stat().st_mode & 0o077 == 0
     assert [file.name for file in state.iterdir()] == [path.name]
