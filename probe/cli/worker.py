@@ -11,6 +11,7 @@ import typer
 
 from probe.cli import _options as option
 from probe.cli.serve import AllowAnyone, AllowHost
+from probe.profile.bounded import hide_from_commands
 
 if TYPE_CHECKING:
     from probe.serve.queue import Settings
@@ -96,6 +97,7 @@ def _conninfo(variable: str | None) -> str:
         return ""
     if not os.environ.get(variable):
         raise typer.BadParameter(f"--database-env: the environment has no {variable}")
+    hide_from_commands(variable)
     return os.environ[variable]
 
 

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 MOST_BYTES = 65536
 # What commands are never given, whoever names it as a source; with SUBMISSION_PROBE_*, which may say where secrets are.
-_ALWAYS_HIDDEN = {"PROBE_PASSWORD"}
+# libpq's password reaches `worker` and `history` by it.
+_ALWAYS_HIDDEN = {"PROBE_PASSWORD", "PGPASSWORD"}
 _PREFIX = "SUBMISSION_PROBE_"
 
 T = TypeVar("T")

@@ -1,7 +1,9 @@
 """The state directory, and the key in it by which this installation knows its own messages."""
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,11 +41,14 @@ def installation_key(directory: Path) -> tuple[bytes, str | None]:
 def _read(path: Path) -> bytes | None:
     """The key, or None when there is none that is ours alone and whole."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        # A pipe to which nobody writes would block the opening.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
         return None
     with os.fdopen(descriptor, "rb") as stream:
         status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file; remove it")
         if os.name == "posix" and (status.st_mode & 0o077 or status.st_uid != os.geteuid()):
             raise PermissionError(1, "others can read it, or it is not ours; remove it")
         key = stream.read(KEY_OCTETS + 1)

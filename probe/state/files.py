@@ -34,8 +34,13 @@ def own_folder(path: Path) -> None:
     they like. (Not on Windows, where the place decides. Volumes of containers are root's, and often open to a group: what lies
     in them is looked at file by file.)"""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if os.name == "posix" and path.stat().st_uid not in (os.geteuid(), 0):
+    if os.name != "posix":
+        return
+    status = path.stat()
+    if status.st_uid not in (os.geteuid(), 0):
         raise PermissionError(1, f"the folder {path} belongs to another user")
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        raise PermissionError(1, f"everybody can write to the folder {path}; run: chmod o-w {path}")
 
 
 def foreign(path: Path) -> str:

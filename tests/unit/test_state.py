@@ -1,6 +1,7 @@
 """The installation's key and files that are whole or not there, on bad days too."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,29 @@ def test_a_planted_history_or_refusal_is_not_used(tmp_path: Path, plant: str) ->
     with pytest.raises(Unusable, match="other user"):
         rows(history)
     assert suspended_until(tmp_path, "h", "u", "mark") is None
+
+
+@pytest.mark.not_on_windows("pipes and modes of POSIX")
+@pytest.mark.parametrize("make", [os.mkfifo if hasattr(os, "mkfifo") else os.mkdir, os.mkdir])
+def test_a_key_that_is_no_file_is_refused_at_once(make: Callable[[Path], None], tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(0o700)
+    make(tmp_path / "state" / "key")
+    key, remark = installation_key(tmp_path / "state")
+    assert len(key) == KEY_OCTETS and remark is not None and ("no regular file" in remark or "Is a directory" in remark)
+
+
+@pytest.mark.not_on_windows("modes of POSIX")
+def test_a_folder_that_everybody_can_write_to_is_refused(tmp_path: Path) -> None:
+    for mode, refused in ((0o777, True), (0o1777, False), (0o770, False)):
+        folder = tmp_path / f"{mode:o}"
+        folder.mkdir()
+        folder.chmod(mode)
+        _, remark = installation_key(folder)
+        assert (remark is not None) == refused and (not refused or "chmod o-w" in str(remark)), (oct(mode), remark)
+
+
+def test_no_command_is_given_the_databases_password() -> None:
+    from probe.profile.bounded import environment, hide_from_commands
+
+    hide_from_commands("CONNINFO_HERE")
+    assert environment({"PGPASSWORD": "x", "CONNINFO_HERE": "y", "PATH": "/bin"}) == {"PATH": "/bin"}
