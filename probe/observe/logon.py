@@ -1,5 +1,6 @@
 """The steps of a logon that every leg shares: choose the mechanism, pass the gate, answer challenges, read the outcome."""
 
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -113,10 +114,14 @@ def masked(octets: bytes, journal: Journal, username: str) -> str:
         return text
     journal.mask(text)
     if octets.isascii() and len(octets) >= 16:
-        journal.mask(octets.decode())
+        whole = octets.decode()
+        for part in (whole, *_PROOFS.findall(whole)):
+            journal.mask(part)
     return text
 
 
+# What a server may say again without the rest: CRAM-MD5's and DIGEST-MD5's digests, SCRAM's proof and nonce.
+_PROOFS = re.compile(r"\b[0-9a-f]{32,}\b|(?<=\bp=)[A-Za-z0-9+/=]{16,}|(?<=\br=)[^,]{16,}")
 # Shorter parts of a challenge (`i=4096`, a realm) identify nothing, and masking them would spoil the report.
 _TELLING = 12
 

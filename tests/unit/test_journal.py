@@ -6,6 +6,7 @@ import pytest
 
 from probe.facts import Connected, Found, LoggedOn
 from probe.observe.journal import QUOTED, TRANSCRIPT_CHARACTERS, TRANSCRIPT_LINES, Journal
+from probe.observe.logon import masked
 from probe.observe.trouble import Stopped, stop
 from probe.redact import MASK, Redactor
 
@@ -82,3 +83,18 @@ async def test_no_part_of_a_secret_is_left_where_a_servers_text_is_quoted(at: in
             raise stop("protocol.malformed", f"AUTH: {record.brief(said, QUOTED)!r}", "." * (2000 - 200) + said)
     left = repr(record.stages(["smtp.auth"])) + repr(record.lines)
     assert "Kx7" not in left and "Wn8*" not in left and "#Qm2" not in left
+
+
+@pytest.mark.parametrize(
+    ("response", "part"),
+    [
+        ("probe 0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef"),
+        ('username="probe",realm="mail.contoso.com",response=0123456789abcdef0123456789abcdef', "0123456789abcdef0123456789abcdef"),
+        ("c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfc,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=", "v0X8v3Bz2T0CJGbJQyF0X+HI4Ts="),
+    ],
+)
+def test_a_proof_alone_is_masked_and_a_host_name_stays(response: str, part: str) -> None:
+    record = journal()
+    masked(response.encode(), record, "probe")
+    record.line("smtp", "<", f"535 mail.contoso.com does not take {part}")
+    assert record.lines[0].text == f"535 mail.contoso.com does not take {MASK}"
