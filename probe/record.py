@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 from probe.facts import F, Facts, from_json, to_json
 
+# The reason of a stage that should have come, and for no known reason did not.
+NOT_REACHED = "not reached"
+
 StageStatus = Literal["ok", "failed", "skipped"]
 
 SUBMISSION_STAGES = (

@@ -117,15 +117,9 @@ def _within(reports: "list[Report]", wish: Wish) -> "list[Report]":
     """The reports, judged by the ranges of -w and -c too."""
     if not wish.ranges:
         return reports
-    from probe.judge._ranges import judged
-    from probe.output._words import least_certificate_days
+    from probe.judge._verdict import judge_ranges
 
-    def values(report: "Report") -> dict[str, float]:
-        days = least_certificate_days(report)
-        known = {"delivery": report.delivery_seconds, "total": report.seconds, "certificate": days}
-        return {name: value for name, value in known.items() if value is not None}
-
-    return [judged(report, wish.ranges, values(report)) for report in reports]
+    return [judge_ranges(report, wish.ranges) for report in reports]
 
 
 def _ping(wish: Wish, end: str) -> None:
@@ -221,8 +215,9 @@ async def _collected(plan: "Plan", profile: "Profile", wish: Wish, interrupt: as
     """What came of earlier messages; then, with --send-only, the next one."""
     from dataclasses import replace
 
+    from probe.judge._verdict import judge
     from probe.tasks.collect import collect
-    from probe.tasks.run import judge, observe
+    from probe.tasks.run import observe
 
     reports = [await collect(plan, profile)]
     if wish.send_only:

@@ -5,11 +5,10 @@ https://www.monitoring-plugins.org/doc/guidelines.html#THRESHOLDFORMAT: `10` ale
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 
-from probe.report import Finding, Report, Severity, Verdict, worst_verdict
+from probe.report import Severity
 
 METRICS = ("delivery", "total", "certificate")
 _NUMBER = r"-?(?:\d+\.?\d*|\.\d+)"
@@ -39,6 +38,11 @@ class Limits:
 
     warning: Range | None = None
     critical: Range | None = None
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        """Both as they were given, empty where none was."""
+        return self.warning.text if self.warning else "", self.critical.text if self.critical else ""
 
 
 def parse(text: str) -> Range:
@@ -70,31 +74,8 @@ def _named(text: str | None) -> dict[str, Range]:
     return found
 
 
-def judged(report: Report, wanted: Mapping[str, Limits], values: Mapping[str, float]) -> Report:
-    """The report with a finding for each value on which its range alerts. `values` by metric: seconds; days of the certificate."""
-    found = list(report.findings)
-    verdicts: list[Verdict] = [report.verdict]
-    for name, limit in wanted.items():
-        value = values.get(name)
-        severity = None if value is None else _severity(limit, value)
-        if severity is not None:
-            words = limit.critical if severity == "critical" else limit.warning
-            assert words is not None
-            text = f"{name} is {value:.2f}, on which the {severity} range {words.text} alerts"
-            found.append(Finding("threshold.exceeded", severity, _STAGES[name], text))
-            verdicts.append("critical" if severity == "critical" else "warning")
-    told = {name: (_text(limit.warning), _text(limit.critical)) for name, limit in wanted.items()}
-    return replace(report, findings=tuple(found), verdict=worst_verdict(verdicts), ranges=told)
-
-
-_STAGES = {"delivery": "imap.find", "total": "smtp.submit", "certificate": "smtp.certificate"}
-
-
-def _severity(limit: Limits, value: float) -> Severity | None:
+def severity(limit: Limits, value: float) -> Severity | None:
+    """How bad the value is; None where neither range alerts."""
     if limit.critical is not None and limit.critical.alerts(value):
         return "critical"
     return "warning" if limit.warning is not None and limit.warning.alerts(value) else None
-
-
-def _text(given: Range | None) -> str:
-    return "" if given is None else given.text

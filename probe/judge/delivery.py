@@ -9,11 +9,11 @@ from probe.record import Record, StageRecord
 from probe.report import Finding, Kind, Severity
 
 FINDINGS = {
-    # Raised by judge/_ranges.py, for monitoring plugins' -w and -c.
+    # Raised by judge/_verdict.py, for monitoring plugins' -w and -c.
     "threshold.exceeded": Kind(
         "a value is one on which the range of -w or -c alerts",
         "The server is slower than the check allows, or its certificate ends sooner; or the range is too narrow.",
-        ("Compare with earlier runs: probe history; then mend the server, or widen the range.",),
+        ("Compare with earlier runs: probe history; then fix what is slow or ends soon, or widen the range",),
     ),
     "delivery.missing": Kind(
         "the message was accepted, but did not arrive",

@@ -8,11 +8,10 @@ from typing import Any, Generic, Literal
 
 from probe.facts import F, Facts, LoggedOn, rebuilt, to_json
 from probe.observe.trouble import Stopped, trouble_of
-from probe.record import Line, StageRecord, Trouble
+from probe.record import NOT_REACHED, Line, StageRecord, Trouble
 from probe.redact import MASK, Redactor
 
 TRANSCRIPT_LINES = 2_000
-NOT_REACHED = "not reached"
 TRANSCRIPT_CHARACTERS = 2_000
 # How much of a server's text is quoted in the midst of a sentence.
 QUOTED = 200

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from probe.facts import Swept
+from probe.judge._verdict import judge
 from probe.observe.leftovers import sweep
 from probe.profile import Problem, Profile, ProfileError
 from probe.record import Record, StageRecord
@@ -15,7 +16,7 @@ from probe.report import Report
 from probe.state import outbox
 from probe.state.place import Place, files
 from probe.tasks.plan import Plan
-from probe.tasks.run import judge, open_desk
+from probe.tasks.run import open_desk
 
 
 async def collect(plan: Plan, profile: Profile, *, older_than: timedelta = timedelta(0), place: Place | None = None) -> Report:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from probe.facts import Published, Tried
+from probe.judge._verdict import judge
 from probe.observe.connection import Trust, context_for
 from probe.observe.discover import autoconfig, autodiscover, srv
 from probe.observe.discover.published import Answer, Told
@@ -22,7 +23,6 @@ from probe.record import Record, Target
 from probe.redact import Redactor
 from probe.report import Report
 from probe.tasks.plan import own_name
-from probe.tasks.run import judge
 from probe.textfile import NoCertificate
 
 STAGES = ("discover.srv", "discover.autoconfig", "discover.autodiscover", "discover.verify")

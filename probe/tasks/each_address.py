@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from probe.facts import Certified, Connected, Ehlo, Node, Nodes, Secured
+from probe.judge._verdict import judge
 from probe.observe import reach
 from probe.observe.connection import Pace
 from probe.observe.connection.resolve import Address
@@ -22,7 +23,7 @@ from probe.record import Record, StageRecord
 from probe.report import Report
 from probe.state.place import Place
 from probe.tasks.plan import Plan
-from probe.tasks.run import judge, observe, open_desk
+from probe.tasks.run import observe, open_desk
 
 # Exchange takes 20 connections from one source (MaxInboundConnectionPerSource); a run opens three.
 AT_A_TIME = 5

@@ -15,22 +15,22 @@ from importlib import import_module
 from os import PathLike
 from typing import Any
 
-from probe.facts import Connected, Found, Greeted, LoggedOn, Submitted
-from probe.judge import findings
+from probe.facts import Connected, Greeted, LoggedOn, Submitted
+from probe.judge._verdict import judge
 from probe.message import Draft, Sent, compose, new_marker
 from probe.observe import leftovers
 from probe.observe.aside import beside
 from probe.observe.connection import Deadline, Pace
 from probe.observe.connection.ourselves import machine_name
 from probe.observe.job import Job, Milestone, Side
-from probe.observe.journal import NOT_REACHED, Journal, Watch
+from probe.observe.journal import Journal, Watch
 from probe.observe.legs import submission
 from probe.observe.trouble import Stopped, stop
 from probe.profile import Profile, load, load_mapping
 from probe.profile.options import overlays
 from probe.record import Record, StageRecord
 from probe.redact import Redactor
-from probe.report import Finding, Report, Stage, Status, Threshold, Verdict, worst_severity
+from probe.report import Report
 from probe.state import outbox
 from probe.state.lease import Held
 from probe.state.place import Place, files
@@ -323,65 +323,3 @@ def _node(stages: tuple[StageRecord, ...]) -> str | None:
     """The node that answered: what the final 250 says (Exchange), else the name in the greeting."""
     named = {stage.name: stage.seen(Submitted).hostname or stage.seen(Greeted).name for stage in stages}
     return named.get("smtp.submit") or named.get("smtp.greeting")
-
-
-def judge(record: Record, profile: Profile) -> Report:
-    """Judge a record: findings, each stage's status, the verdict."""
-    found = findings(record, profile)
-    stages = tuple(Stage(stage, _status(stage, found)) for stage in record.stages)
-    failed = next((stage.name for stage in stages if stage.status == "failed"), None)
-    return Report(
-        id=record.id,
-        profile=record.profile,
-        target=record.target,
-        started=record.started,
-        seconds=record.seconds,
-        verdict=_verdict(record, stages, found, profile.blame),
-        failed_stage=failed,
-        delivery_seconds=_delivery_seconds(record),
-        stages=stages,
-        findings=found,
-        transcript=record.transcript,
-        error=record.error,
-        interrupted=record.interrupted,
-        thresholds=_thresholds(profile),
-    )
-
-
-def _thresholds(profile: Profile) -> dict[str, Threshold]:
-    limits, tls = profile.limits, profile.tls
-    return {
-        "delivery_seconds": Threshold(limits.delivery_warning, limits.delivery_critical),
-        "certificate_days": Threshold(tls.expires_warning / 86400, tls.expires_critical / 86400),
-    }
-
-
-def _status(stage: StageRecord, found: tuple[Finding, ...]) -> Status:
-    """How the stage ended, and the worst finding that names it."""
-    worst = worst_severity(finding.severity for finding in found if finding.stage == stage.name)
-    if stage.status == "skipped":
-        return "skipped"
-    if worst == "critical" or (stage.status == "failed" and worst != "warning"):
-        return "failed"
-    return "warning" if worst == "warning" else "ok"
-
-
-def _verdict(record: Record, stages: tuple[Stage, ...], found: tuple[Finding, ...], blame: str) -> Verdict:
-    failed = [stage for stage in stages if stage.status == "failed"]
-    if failed and blame != "all" and not any(stage.name.startswith("smtp.") == (blame == "send") for stage in failed):
-        # The other leg's failure: it hides what this one would have shown, and proves nothing of it.
-        return "unknown"
-    if failed:
-        # A mailbox that another run of ours holds, or what a bug of ours cut short, says nothing of the server.
-        ours = all(stage.record.trouble and stage.record.trouble.id in ("lease.held", "run.cancelled") for stage in failed)
-        return "unknown" if ours else "critical"
-    if record.error is not None or any(stage.record.reason == NOT_REACHED for stage in stages):
-        # A stage that neither took place nor says why proves nothing: never call that ok.
-        return "unknown"
-    return "warning" if any(finding.severity == "warning" for finding in found) else "ok"
-
-
-def _delivery_seconds(record: Record) -> float | None:
-    """From the final 250 until a reader first saw the message."""
-    seen = [stage.seen(Found).seconds for stage in record.stages]
-    return min((seconds for seconds in seen if seconds is not None), default=None)

@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from probe.judge._verdict import judge
 from probe.observe.leftovers import Leftovers
 from probe.observe.leftovers import sweep as sweep_mailbox
 from probe.profile import Problem, Profile, ProfileError
@@ -13,7 +14,7 @@ from probe.state import outbox
 from probe.state.place import Place, files
 from probe.tasks.backoff import with_backoff
 from probe.tasks.plan import make_plan, with_credentials
-from probe.tasks.run import judge, open_desk
+from probe.tasks.run import open_desk
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,148 @@
+"""A record and what the checks say of it → the report: each stage's status, the first that failed, the verdict.
+
+Nothing outside of this file decides any of them.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from probe.facts import Certified, Found
+from probe.judge import findings, kinds
+from probe.judge._ranges import Limits, severity
+from probe.profile import Profile
+from probe.record import NOT_REACHED, Record, StageRecord
+from probe.report import Finding, Report, Stage, Status, Threshold, Verdict, worst_severity, worst_verdict
+
+_RANGES = "threshold.exceeded"
+_DAY = 86400
+
+
+def judge(record: Record, profile: Profile) -> Report:
+    """Judge a record: findings, each stage's status, the verdict."""
+    found = findings(record, profile)
+    stages = _stages(record.stages, found)
+    return Report(
+        id=record.id,
+        profile=record.profile,
+        target=record.target,
+        started=record.started,
+        seconds=record.seconds,
+        verdict=_verdict(record, stages, found, profile.blame),
+        failed_stage=_first_failed(stages),
+        delivery_seconds=_delivery_seconds(record.stages),
+        stages=stages,
+        findings=found,
+        transcript=record.transcript,
+        error=record.error,
+        interrupted=record.interrupted,
+        thresholds=_thresholds(profile),
+    )
+
+
+def judge_ranges(report: Report, wanted: Mapping[str, Limits]) -> Report:
+    """The report, judged by a monitoring plugin's ranges (-w, -c) too: a finding for each value on which one alerts."""
+    records = tuple(stage.record for stage in report.stages)
+    alerts = tuple(_alerts(report, records, wanted))
+    found = (*report.findings, *alerts)
+    stages = _stages(records, found)
+    worse: list[Verdict] = ["critical" if alert.severity == "critical" else "warning" for alert in alerts]
+    return replace(
+        report,
+        findings=found,
+        stages=stages,
+        failed_stage=_first_failed(stages),
+        verdict=worst_verdict([report.verdict, *worse]),
+        ranges={name: limit.texts for name, limit in wanted.items()},
+    )
+
+
+def _alerts(report: Report, records: tuple[StageRecord, ...], wanted: Mapping[str, Limits]) -> Iterator[Finding]:
+    kind = kinds()[_RANGES]
+    for name, limit in wanted.items():
+        measured = _MEASURED[name](report, records)
+        level = severity(limit, measured[0]) if measured else None
+        if measured is None or level is None:
+            continue
+        value, stage = measured
+        words = limit.texts[1 if level == "critical" else 0]
+        text = f"{name} is {value:.2f}, on which the {level} range {words} alerts"
+        yield Finding(_RANGES, level, stage, text, f"{value:.6f}", kind.cause, kind.remedy)
+
+
+def _delivery(report: Report, records: tuple[StageRecord, ...]) -> tuple[float, str] | None:
+    """Seconds, and the stage that saw the message first."""
+    seen = [(seconds, record.name) for record in records if (seconds := record.seen(Found).seconds) is not None]
+    return min(seen, key=_value, default=None)
+
+
+def _total(report: Report, records: tuple[StageRecord, ...]) -> tuple[float, str] | None:
+    """Seconds of the run, and the stage that took most of them."""
+    slowest = max(records, key=lambda record: record.seconds, default=None)
+    return (report.seconds, slowest.name) if slowest else None
+
+
+def _certificate(report: Report, records: tuple[StageRecord, ...]) -> tuple[float, str] | None:
+    """Days, and the stage whose certificate ends first."""
+    ends = [(left, record.name) for record in records if (left := _days_left(record)) is not None]
+    return min(ends, key=_value, default=None)
+
+
+def _value(measured: tuple[float, str]) -> float:
+    return measured[0]
+
+
+def _days_left(record: StageRecord) -> float | None:
+    seen = record.seen(Certified)
+    if seen.not_after is None or seen.checked_at is None:
+        return None
+    return (datetime.fromisoformat(seen.not_after) - datetime.fromisoformat(seen.checked_at)).total_seconds() / _DAY
+
+
+_MEASURED = {"delivery": _delivery, "total": _total, "certificate": _certificate}
+
+
+def _stages(records: tuple[StageRecord, ...], found: tuple[Finding, ...]) -> tuple[Stage, ...]:
+    return tuple(Stage(record, _status(record, found)) for record in records)
+
+
+def _status(stage: StageRecord, found: tuple[Finding, ...]) -> Status:
+    """How the stage ended, and the worst finding that names it."""
+    if stage.status == "skipped":
+        return "skipped"
+    worst = worst_severity(finding.severity for finding in found if finding.stage == stage.name)
+    if worst == "critical" or (stage.status == "failed" and worst != "warning"):
+        return "failed"
+    return "warning" if worst == "warning" else "ok"
+
+
+def _first_failed(stages: tuple[Stage, ...]) -> str | None:
+    return next((stage.name for stage in stages if stage.status == "failed"), None)
+
+
+def _verdict(record: Record, stages: tuple[Stage, ...], found: tuple[Finding, ...], blame: str) -> Verdict:
+    failed = [stage for stage in stages if stage.status == "failed"]
+    if failed and blame != "all" and not any(stage.name.startswith("smtp.") == (blame == "send") for stage in failed):
+        # The other leg's failure: it hides what this one would have shown, and proves nothing of it.
+        return "unknown"
+    if failed:
+        # A mailbox that another run of ours holds, or what a bug of ours cut short, says nothing of the server.
+        ours = all(stage.record.trouble and stage.record.trouble.id in ("lease.held", "run.cancelled") for stage in failed)
+        return "unknown" if ours else "critical"
+    if record.error is not None or any(stage.record.reason == NOT_REACHED for stage in stages):
+        # A stage that neither took place nor says why proves nothing: never call that ok.
+        return "unknown"
+    return "warning" if any(finding.severity == "warning" for finding in found) else "ok"
+
+
+def _thresholds(profile: Profile) -> dict[str, Threshold]:
+    limits, tls = profile.limits, profile.tls
+    return {
+        "delivery_seconds": Threshold(limits.delivery_warning, limits.delivery_critical),
+        "certificate_days": Threshold(tls.expires_warning / _DAY, tls.expires_critical / _DAY),
+    }
+
+
+def _delivery_seconds(records: tuple[StageRecord, ...]) -> float | None:
+    """From the final 250 until a reader first saw the message."""
+    return min((seconds for record in records if (seconds := record.seen(Found).seconds) is not None), default=None)
