@@ -13,17 +13,17 @@ ROOT = Path(__file__).parent.parent
 PROBE = ROOT / "probe"
 
 # Who may import whom, room by room; a room may always import itself. Ground: record, report, certificate, message, profile.
-GROUND = {"redact", "record", "facts", "report", "certificate", "message", "profile", "version", "textfile"}
+GROUND = {"redact", "record", "facts", "report", "certificate", "message", "profile", "version", "sasl"}
 ALLOWED = {
     "redact": set(),
-    "textfile": set(),
+    "sasl": set(),
     "facts": set(),
     "record": {"facts"},
     "version": set(),
     "report": {"record", "facts", "version"},
     "certificate": set(),
     "message": set(),
-    "profile": {"textfile", "redact"},
+    "profile": {"redact", "sasl"},
     "observe": GROUND - {"report"},
     "judge": GROUND,
     "output": GROUND,
@@ -48,9 +48,8 @@ PURE = [
     "runs/saved",
     "certificate",
     "message",
-    "textfile",
     "observe/protocol",
-    "observe/sasl",
+    "sasl",
 ]
 IMPURE_MODULES = {"socket", "ssl", "asyncio", "subprocess", "time", "random", "os", "secrets", "threading"}
 
@@ -146,8 +145,8 @@ def test_sandbox_shares_nothing_with_the_client() -> None:
 
 def test_plug_ins_have_their_form() -> None:
     from probe.judge import checks
-    from probe.observe.sasl import mechanisms
     from probe.output import formats, output
+    from probe.sasl import mechanisms
     from probe.tasks.plan import readers
 
     for check in checks():

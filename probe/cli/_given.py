@@ -6,13 +6,13 @@ from pathlib import Path
 
 import typer
 
-from probe import textfile
+from probe.profile import textfile
 
 _PATTERN = frozenset("*?[")
 
 
 def text_of(file: Path | None) -> str:
-    """The text of a file, or of stdin for None and `-`. Raises OSError, probe.textfile.NotText."""
+    """The text of a file, or of stdin for None and `-`. Raises OSError, probe.profile.textfile.NotText."""
     if file is not None and str(file) != "-":
         return textfile.read(file)
     if sys.stdin is None:

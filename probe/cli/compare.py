@@ -8,7 +8,7 @@ import typer
 
 from probe.cli import _options as option
 from probe.cli._given import one_path, text_of
-from probe.textfile import NotText
+from probe.profile.textfile import NotText
 
 
 def register(app: typer.Typer) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from probe import textfile
 from probe.cli import _out
 from probe.cli._given import one_path, paths
+from probe.profile import textfile
 
 if TYPE_CHECKING:
     from probe.runs.correlate import Correlation

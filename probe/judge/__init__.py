@@ -1,7 +1,7 @@
 """One file a check: (Record, Profile) → Findings, pure, with cause and remedy in the same file. The folder is the list.
 
-A check file declares `FINDINGS`, id → Kind, and `judge(record, profile)`. What servers say in their replies is one file of data,
-_replies.toml: it makes the causes of findings more exact here, where all of them come together.
+A check file declares `FINDINGS`, id → Kind, and `judge(record, profile)`. What servers say in their replies is data,
+replies/: it makes the causes of findings more exact here, where all of them come together.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,10 @@
-"""What servers say when they refuse: a reply's likely cause and the commands, from _replies.toml.
+"""What servers say when they refuse: a reply's likely cause and the commands, from replies/, one file a family of servers.
+
+An entry holds when all its keys hold: `stages` (a stage, or a protocol before a dot and a star), `families` (of the server, by its
+greeting; without the key, any), `code` (of the reply, basic and enhanced), `text` (a pattern in the reply, case aside), `findings`
+(the id the refusal already has) and `port`. The first entry that holds is taken, so the special stand before the general; files are
+tried in the order of their `order` (50 where there is none), general.toml last. The cause always says how sure it is. `look` only
+reads; `mend` changes something.
 
 The other checks know that a logon was refused; here the server's own words tell why. A finding whose reply is known keeps its
 id, severity and evidence, and gets the entry's cause and commands instead of the general ones. The file is read when a stage has
@@ -16,7 +22,8 @@ from probe.facts import greetings
 from probe.record import Record
 from probe.report import Finding
 
-_FILE = Path(__file__).with_name("_replies.toml")
+# One file a family of servers.
+_FOLDER = Path(__file__).with_name("replies")
 # Patterns are compiled when they are needed, for the same reason.
 _CODE = r"(?<!\S)([245]\d\d)[ -](?:([245]\.\d{1,3}\.\d{1,3})\b)?"
 # Long texts are no replies; a pattern never runs over more.
@@ -72,7 +79,9 @@ def entries() -> tuple[Entry, ...]:
     """Every entry, in the order in which they are tried."""
     import tomllib  # a run that goes well needs neither the file nor what reads it
 
-    return tuple(_entry(row) for row in tomllib.loads(_FILE.read_text(encoding="utf-8"))["reply"])
+    files = [tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(_FOLDER.glob("[!_]*.toml"))]
+    files.sort(key=lambda file: int(file.get("order", 50)))
+    return tuple(_entry(row) for file in files for row in file["reply"])
 
 
 def _entry(row: dict[str, Any]) -> Entry:

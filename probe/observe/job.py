@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from probe.message import Draft, Sent
 from probe.observe.connection import Connection, Deadline, Pace, Resolution
 from probe.observe.gate import Policy
-from probe.observe.sasl import Credentials
+from probe.sasl import Credentials
 
 T = TypeVar("T")
 

@@ -13,9 +13,9 @@ from probe.observe.binding import end_point
 from probe.observe.connection import Connection
 from probe.observe.job import Job, Side
 from probe.observe.journal import Journal, Stage
-from probe.observe.sasl import Answers, ChallengeError, Credentials, Mechanism, Service, choose, decoded, encoded, usable
 from probe.observe.token import claims
 from probe.observe.trouble import Stopped, stop
+from probe.sasl import Answers, ChallengeError, Credentials, Mechanism, Service, choose, decoded, encoded, usable
 
 # GSSAPI service names (IANA registry): POP3's is "pop".
 _SERVICES = {"smtp": "smtp", "imap": "imap", "pop3": "pop"}

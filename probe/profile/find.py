@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from probe import textfile
+import probe.profile.textfile as textfile
 from probe.profile.problem import Problem, ProfileError
 from probe.profile.values import shown
 

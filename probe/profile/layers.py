@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from probe import textfile
+import probe.profile.textfile as textfile
 from probe.profile.find import find
 from probe.profile.lines import key_lines
 from probe.profile.problem import Problem, ProfileError

@@ -16,9 +16,9 @@ from probe.profile.model import Plugins, Profile
 from probe.profile.problem import Problem, ProfileError
 from probe.profile.table import Table
 
-KINDS = ("readback", "checks", "audit")
+KINDS = ("readback",)
 Settings = Mapping[str, Mapping[str, type[BaseModel]]]
-"""The plug-ins' settings: kind (readback, checks, audit) → name → model."""
+"""The plug-ins' settings: kind (readback) → name → model."""
 
 
 @dataclass(frozen=True)

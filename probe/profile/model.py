@@ -29,17 +29,12 @@ from probe.profile.values import (
     up_to,
     wanted,
 )
+from probe.sasl import mechanisms
 
 Security = Literal["starttls", "tls", "plaintext"]
 Family = Literal["any", "ipv4", "ipv6"]
-# Mechanism → what it takes. APOP is POP3's own command, named like a mechanism.
-NEEDS: Mapping[str, str] = {
-    **dict.fromkeys(("LOGIN", "PLAIN", "CRAM-MD5", "DIGEST-MD5", "APOP", "NTLM"), "password"),
-    **dict.fromkeys(("SCRAM-SHA-1", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"), "password"),
-    **dict.fromkeys(("XOAUTH2", "OAUTHBEARER"), "token"),
-    "GSSAPI": "ticket",
-    "EXTERNAL": "certificate",
-}
+# Mechanism → what it takes, as each family's file says. APOP is POP3's own command, named like a mechanism.
+NEEDS: Mapping[str, str] = {name: mechanism.needs[0] for name, mechanism in sorted(mechanisms().items())} | {"APOP": "password"}
 KNOWN_MECHANISMS = tuple(NEEDS)
 # Windows (SSPI) can log on as the user that the process runs as: then NTLM takes no password.
 LOGGED_ON_USER = sys.platform == "win32"
@@ -301,8 +296,6 @@ class Profile(Table):
     tls: Tls = _whole(Tls)
     expect: Expect = _whole(Expect)
     limits: Limits = _whole(Limits)
-    checks: Plugins = _whole(Plugins)
-    audit: Plugins = _whole(Plugins)
 
     @property
     def base(self) -> Path | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic import ConfigDict, model_validator
 
-from probe import textfile
+import probe.profile.textfile as textfile
 from probe.profile.bounded import MOST_BYTES, TooMuch, within
 from probe.profile.private import problem
 from probe.profile.problem import Problem, ProfileError

@@ -1,7 +1,7 @@
 """Options of `probe run` and of `probe.run`, as overlays on a profile: one list for the command line and the library."""
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from probe.profile import REMOVE, Overlay, Problem, ProfileError
@@ -17,10 +17,10 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "connect": ("submission", "connect"),
     "blame": ("blame",),
 }
-_READERS = {"imap": ("imap",), "pop3": ("pop3",), "both": ("imap", "pop3"), "none": ()}
+_READERS = {"both": ("imap", "pop3"), "none": ()}
 
 
-def overlays(options: Mapping[str, Any]) -> list[Overlay]:
+def overlays(options: Mapping[str, Any], readers: Sequence[str] = ("imap", "pop3")) -> list[Overlay]:
     """Turn options (`None` = not given) into overlays, in the order in which later ones win.
 
     Knows: host, port, security, user, timeout, ca_file, connect, blame, password_env, password_file, readback,
@@ -37,7 +37,7 @@ def overlays(options: Mapping[str, Any]) -> list[Overlay]:
     if options.get("every_address"):
         made.append(Overlay("--every-address", ("submission", "every_address"), "logon"))
     if options.get("readback") is not None:
-        made += _readback(options["readback"])
+        made += _readback(options["readback"], readers)
     return made + [_set(text) for text in options.get("set") or ()]
 
 
@@ -45,12 +45,13 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _readback(choice: str) -> Iterable[Overlay]:
-    if choice not in _READERS:
-        text = f"expected imap, pop3, both or none, got {choice!r}"
+def _readback(choice: str, readers: Sequence[str]) -> Iterable[Overlay]:
+    """`choice`: one reader, `both` (imap and pop3) or `none`; `readers`: all there are."""
+    if choice not in (*readers, *_READERS):
+        text = f"expected {', '.join(readers)}, both or none, got {choice!r}"
         raise ProfileError(Problem(None, None, "--readback", text))
-    for name in ("imap", "pop3"):
-        if name in _READERS[choice]:
+    for name in readers:
+        if name in _READERS.get(choice, (choice,)):
             yield Overlay("--readback", ("readback", name), {})
         else:
             yield Overlay("--readback", ("readback", name), REMOVE)

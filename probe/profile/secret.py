@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, ConfigDict, ModelWrapValidatorHandler, StrictBool, model_validator
 
-from probe import textfile
+import probe.profile.textfile as textfile
 from probe.profile.bounded import MOST_BYTES, TooMuch, hide_from_commands, printed, within
 from probe.profile.private import read
 from probe.profile.problem import Problem, ProfileError

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 
-from probe import textfile
+import probe.profile.textfile as textfile
 
 DURATION = 'a duration such as "50s", "1m30s", "500ms", "2h" or "21d", or a number of seconds'
 BACKSLASHES = r"a path with backslashes goes in single quotes: 'C:\Folder\file' (or \"C:/Folder/file\")"

@@ -16,6 +16,7 @@ from probe.observe.discover.verify import told_by, verify
 from probe.observe.discover.web import Login, Way, Web
 from probe.observe.journal import Journal
 from probe.profile import load_mapping
+from probe.profile.textfile import NoCertificate
 from probe.profile.values import address as mail_address
 from probe.profile.values import endpoint
 from probe.profile.values import host as host_name
@@ -23,7 +24,6 @@ from probe.record import Record, Target
 from probe.redact import Redactor
 from probe.report import Report
 from probe.tasks.plan import own_name
-from probe.textfile import NoCertificate
 
 STAGES = ("discover.srv", "discover.autoconfig", "discover.autodiscover", "discover.verify")
 

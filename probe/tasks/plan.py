@@ -17,10 +17,10 @@ from pydantic import BaseModel
 from probe.observe.connection.ourselves import full_name
 from probe.observe.gate import Policy
 from probe.observe.job import Side
-from probe.observe.sasl import Credentials, Need
 from probe.profile import Account, Problem, Profile, ProfileError, Tls, resolve_secret, resolve_token
 from probe.profile.private import problem
 from probe.record import SUBMISSION_STAGES, Target
+from probe.sasl import Credentials, Need
 from probe.state.place import files
 
 # A leg that is not a reader: it has no Settings of its own.

@@ -35,7 +35,7 @@ from probe.state import outbox
 from probe.state.lease import Held
 from probe.state.place import Place, files
 from probe.tasks import backoff
-from probe.tasks.plan import Plan, ReaderPlan, further_stage, is_slow, make_plan, plugins, with_credentials
+from probe.tasks.plan import Plan, ReaderPlan, further_stage, is_slow, make_plan, plugins, readers, with_credentials
 
 # How long clean-up may take after an interrupt: schedulers often kill soon after they ask.
 INTERRUPT_SECONDS = 3.0
@@ -94,8 +94,8 @@ def load_profile(profile: Profile | str | PathLike[str] | Mapping[str, Any], opt
             raise TypeError("options go with a profile's name, path or mapping, not with a loaded Profile")
         return profile
     if isinstance(profile, Mapping):
-        return load_mapping(profile, overlays(options), plugins=plugins())
-    return load(profile, overlays(options), plugins=plugins())
+        return load_mapping(profile, overlays(options, tuple(readers())), plugins=plugins())
+    return load(profile, overlays(options, tuple(readers())), plugins=plugins())
 
 
 async def observe(

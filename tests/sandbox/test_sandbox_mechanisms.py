@@ -141,9 +141,7 @@ async def test_a_list_ends_with_a_server_that_does_not_prove_itself(
     """Whoever cannot prove to know the password is not given it in clear by the next mechanism."""
     async with Sandbox(mechanisms=["SCRAM-SHA-256", "PLAIN"]) as sandbox:
         if proof is None:
-            monkeypatch.setattr(
-                "probe.observe.sasl.Answers.server_is_proven", property(lambda self: self.mechanism.name == "PLAIN")
-            )
+            monkeypatch.setattr("probe.sasl.Answers.server_is_proven", property(lambda self: self.mechanism.name == "PLAIN"))
         else:
             monkeypatch.setattr("scramp.core.ScramServer.get_server_final", lambda _: proof)
         data = profile(sandbox, monkeypatch, tmp_path, password={"env": "PW"}, mechanism=["SCRAM-SHA-256", "PLAIN"])

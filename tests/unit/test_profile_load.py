@@ -27,11 +27,15 @@ class Pop3(Reader):
     plain_port: ClassVar[int] = 110
 
 
-class Relay(BaseModel):
-    domain: str = "example.net"
+class Jmap(BaseModel):
+    """Lax, and no Reader: what somebody's own reader may declare."""
+
+    path: str = "/jmap"
+    account: ClassVar[None] = None
+    tls: ClassVar[None] = None
 
 
-PLUGINS = {"readback": {"imap": Imap, "pop3": Pop3}, "audit": {"relay": Relay}}
+PLUGINS = {"readback": {"imap": Imap, "pop3": Pop3, "jmap": Jmap}}
 MINE = [
     Overlay("--host", ("submission", "host"), "mail.contoso.com"),
     Overlay("--user", ("account", "username"), "probe@contoso.com"),
@@ -131,9 +135,9 @@ def test_a_reader_sets_only_what_differs_from_the_profiles_account_and_tls():
 
 
 def test_a_plug_in_that_is_lax_is_made_strict():
-    with pytest.raises(ProfileError, match=r"audit\.relay\.domian: unknown key 'domian'; did you mean 'domain'\?"):
-        load_mapping(GOOD | {"audit": {"relay": {"domian": "x"}}}, plugins=PLUGINS)
-    assert load_mapping(GOOD | {"audit": {"relay": {"domain": "x"}}}, plugins=PLUGINS).audit.relay.domain == "x"
+    with pytest.raises(ProfileError, match=r"readback\.jmap\.pathe: unknown key 'pathe'; did you mean 'path'\?"):
+        load_mapping(GOOD | {"readback": {"jmap": {"pathe": "x"}}}, plugins=PLUGINS)
+    assert load_mapping(GOOD | {"readback": {"jmap": {"path": "x"}}}, plugins=PLUGINS).readback.jmap.path == "x"
 
 
 def test_an_unknown_name_lists_the_nearest_and_all():
@@ -157,14 +161,14 @@ def test_the_effective_settings_show_sources_and_no_arguments():
     rows = {key: value for key, value, _ in effective("generic", [*MINE, password], plugins=PLUGINS, environ={})}
     assert rows["account.password"] == "command pass …"
     assert (rows["limits.timeout"], rows["readback.imap.folders"]) == ('"50s"', '["INBOX", "Junk"]')
-    assert rows["audit.relay"] == "off"
+    assert rows["readback.jmap"] == "off"
 
 
 def test_the_schema_has_a_table_for_each_plug_in():
     schema = json_schema(PLUGINS)
     tables = schema["$defs"]["Readback"]["properties"]
     assert schema["$schema"].endswith("2020-12/schema")
-    assert {"imap", "pop3"} == set(tables)
+    assert {"imap", "pop3", "jmap"} == set(tables)
     assert "folders" in schema["$defs"][tables["imap"]["$ref"].rsplit("/", 1)[1]]["properties"]
     assert schema["$defs"]["SecretSource"]["oneOf"] == [{"required": [kind]} for kind in KINDS]
     assert {"required": ["oauth"]} in schema["$defs"]["TokenSource"]["oneOf"]

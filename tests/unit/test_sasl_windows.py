@@ -6,8 +6,8 @@ import pytest
 import spnego
 from spnego.exceptions import InvalidTokenError, NoCredentialError
 
-from probe.observe.sasl import Answers, ChallengeError, Credentials, Service, choose, encoded, mechanisms, usable
 from probe.profile import Account, ProfileError, load_mapping, model
+from probe.sasl import Answers, ChallengeError, Credentials, Service, choose, encoded, mechanisms, usable
 
 SERVICE = Service("smtp", "mail.contoso.com", 587)
 WITH = Credentials("probe", "hunter2")

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from probe.textfile import NoCertificate, NotText, certificates, decoded
+from probe.profile.textfile import NoCertificate, NotText, certificates, decoded
 
 TEXT = "größer → Straße\r\nzwei\r\n"
 WRITTEN = {

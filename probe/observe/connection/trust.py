@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from probe.textfile import certificates
+from probe.profile.textfile import certificates
 
 _VERSIONS = {
     "TLSv1": ssl.TLSVersion.TLSv1,
@@ -40,7 +40,7 @@ def context_for(trust: Trust) -> ssl.SSLContext:
 
     Verification flags and security level are set explicitly, so that CPython 3.11 and 3.13, and OpenSSL as Debian
     or others build it, give the same verdict. CN is never a name (RFC 9525 section 6.2).
-    Raises OSError, ssl.SSLError or probe.textfile.NoCertificate when `ca_file` cannot be read.
+    Raises OSError, ssl.SSLError or probe.profile.textfile.NoCertificate when `ca_file` cannot be read.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_flags = ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST

@@ -17,11 +17,11 @@ from probe.observe.journal import Journal, Stage
 from probe.observe.protocol import exchange, imap
 from probe.observe.protocol.imap import Answer, Untagged
 from probe.observe.protocol.imap_conversation import ImapTalk
-from probe.observe.sasl import Answers, Credentials
 from probe.observe.trouble import Stopped, stop
 from probe.profile import Reader
 from probe.profile.values import Text
 from probe.record import reader_stages
+from probe.sasl import Answers, Credentials
 
 NAME = "imap"
 STAGES = reader_stages(NAME)

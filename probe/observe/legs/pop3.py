@@ -19,10 +19,10 @@ from probe.observe.journal import Journal, Stage
 from probe.observe.protocol import exchange, pop3
 from probe.observe.protocol.pop3 import Response
 from probe.observe.protocol.pop3_conversation import Pop3Talk
-from probe.observe.sasl import Answers, Credentials
 from probe.observe.trouble import Stopped, stop
 from probe.profile import Reader
 from probe.record import reader_stages
+from probe.sasl import Answers, Credentials
 
 NAME = "pop3"
 STAGES = reader_stages(NAME)

@@ -17,8 +17,8 @@ from probe.observe.journal import Journal, Stage
 from probe.observe.protocol import smtp
 from probe.observe.protocol.smtp import Reply
 from probe.observe.protocol.smtp_conversation import Answered, SmtpTalk
-from probe.observe.sasl import Answers, Credentials
 from probe.observe.trouble import Stopped, stop
+from probe.sasl import Answers, Credentials
 
 
 async def submit(job: Job, journal: Journal) -> None:

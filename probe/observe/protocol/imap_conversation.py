@@ -9,8 +9,8 @@ from probe.observe.connection import Connection
 from probe.observe.job import Job
 from probe.observe.journal import QUOTED, Journal
 from probe.observe.protocol.imap import Answer, Malformed, Part, Untagged, literal_octets, tagged, text_of, untagged
-from probe.observe.sasl import Answers, Credentials, hidden
 from probe.observe.trouble import Stopped, stop
+from probe.sasl import Answers, Credentials, hidden
 
 # Untagged responses to one command: one for each of 20 000 messages, should a server send them all.
 MOST_UNTAGGED = 20_000

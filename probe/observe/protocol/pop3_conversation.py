@@ -11,8 +11,8 @@ from probe.observe.connection import Connection
 from probe.observe.job import Job
 from probe.observe.journal import QUOTED, Journal
 from probe.observe.protocol.pop3 import Malformed, Response, response, unstuffed
-from probe.observe.sasl import Answers, Credentials, hidden
 from probe.observe.trouble import Stopped, stop
+from probe.sasl import Answers, Credentials, hidden
 
 # RFC 2449 section 4: a command line has 255 octets at most, its CRLF included.
 COMMAND_OCTETS = 253

@@ -14,8 +14,8 @@ from probe.observe.connection.bridge import Bridge
 from probe.observe.job import Job
 from probe.observe.journal import QUOTED, Journal
 from probe.observe.protocol.smtp import Malformed, Reply, ReplyReader, TooLong, dot_stuffed
-from probe.observe.sasl import Answers, hidden
 from probe.observe.trouble import stop
+from probe.sasl import Answers, hidden
 
 
 @dataclass(frozen=True, slots=True)

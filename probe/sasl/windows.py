@@ -10,7 +10,7 @@ nothing else that a password can be used with.
 import sys
 from typing import Any
 
-from probe.observe.sasl import ChallengeError, Credentials, Mechanism, Responses, Service
+from probe.sasl import ChallengeError, Credentials, Mechanism, Responses, Service
 
 if sys.platform == "win32":
     _EXTRA = "it is a part of Windows (SSPI): pip install --upgrade pyspnego sspilib"

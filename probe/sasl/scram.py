@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from probe.observe.sasl import ChallengeError, Credentials, Mechanism, Responses, Service
+from probe.sasl import ChallengeError, Credentials, Mechanism, Responses, Service
 
 # A server may ask for work; this much takes a good part of a second, and no server in the field asks for as much.
 MOST_ITERATIONS = 1_000_000

@@ -2,7 +2,7 @@
 
 import hmac
 
-from probe.observe.sasl import ChallengeError, Credentials, Mechanism, Responses, Service
+from probe.sasl import ChallengeError, Credentials, Mechanism, Responses, Service
 
 
 def cram_md5(credentials: Credentials, _: Service) -> Responses:

@@ -1,6 +1,6 @@
 """OAuth 2.0 bearer tokens: OAUTHBEARER (RFC 7628) and XOAUTH2 (Google's and Microsoft's own, older form)."""
 
-from probe.observe.sasl import Credentials, Mechanism, Responses, Service
+from probe.sasl import Credentials, Mechanism, Responses, Service
 
 
 def oauthbearer(credentials: Credentials, service: Service) -> Responses:

@@ -1,6 +1,6 @@
 """PLAIN (RFC 4616) and LOGIN (draft-murchison-sasl-login; what Exchange offers): the password itself, under TLS."""
 
-from probe.observe.sasl import Credentials, Mechanism, Responses, Service
+from probe.sasl import Credentials, Mechanism, Responses, Service
 
 
 def plain(credentials: Credentials, _: Service) -> Responses:

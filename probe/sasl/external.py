@@ -1,6 +1,6 @@
 """EXTERNAL (RFC 4422 appendix A): the TLS client certificate says who we are; the response only names the user."""
 
-from probe.observe.sasl import Credentials, Mechanism, Responses, Service
+from probe.sasl import Credentials, Mechanism, Responses, Service
 
 
 def external(credentials: Credentials, _: Service) -> Responses:

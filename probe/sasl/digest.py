@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import re
 
-from probe.observe.sasl import ChallengeError, Credentials, Mechanism, Responses, Service
+from probe.sasl import ChallengeError, Credentials, Mechanism, Responses, Service
 
 _DIRECTIVE = re.compile(rb'\s*([A-Za-z-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^",\s]*))\s*(?:,|$)')
 
