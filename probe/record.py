@@ -4,8 +4,8 @@ A Record is complete: every stage that the plan expected is in it, and one that 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, fields
+from typing import Annotated, Any, Literal
 
 from probe.facts import F, Facts, from_json, to_json
 
@@ -13,6 +13,14 @@ from probe.facts import F, Facts, from_json, to_json
 NOT_REACHED = "not reached"
 
 StageStatus = Literal["ok", "failed", "skipped"]
+# What a record is of: a run of its own, one node of several, one of several runs in a row, or the collection of earlier messages.
+RunKind = Literal["run", "node", "repetition", "collection"]
+
+# Seconds, and RFC 3339 UTC: the JSON Schema of a run says what each may hold.
+Seconds = Annotated[float, "seconds"]
+Instant = Annotated[str, "instant"]
+# Of a field: runs that an earlier version saved do not have it; it has no key in the JSON of a run.
+LATER, HIDDEN = {"json": "later"}, {"json": "hidden"}
 
 SUBMISSION_STAGES = (
     "smtp.resolve",
@@ -49,7 +57,7 @@ class Trouble:
 class Line:
     """One line of the transcript. `at` is seconds since the run began; direction `>` sent, `<` received, `*` a note."""
 
-    at: float
+    at: Seconds
     connection: str
     direction: Literal[">", "<", "*"]
     text: str
@@ -61,11 +69,11 @@ class StageRecord:
 
     name: str
     status: StageStatus
-    at: float = 0.0
-    seconds: float = 0.0
+    at: Seconds = 0.0
+    seconds: Seconds = 0.0
     reason: str | None = None
-    trouble: Trouble | None = None
-    facts: Facts | None = None
+    trouble: Trouble | None = field(default=None, metadata=HIDDEN)
+    facts: Facts | None = field(default=None, metadata=HIDDEN)
 
     def seen(self, kind: type[F]) -> F:
         """Its facts, where they are of that kind; else such facts with nothing seen."""
@@ -79,8 +87,8 @@ class Target:
     host: str
     port: int
     security: str
-    address: str | None = None
-    node: str | None = None
+    address: str | None = field(default=None, metadata=LATER)
+    node: str | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +104,7 @@ class Record:
     transcript: tuple[Line, ...] = ()
     error: str | None = None
     interrupted: bool = False
+    kind: RunKind = "run"
 
     def stage(self, name: str) -> StageRecord | None:
         """The stage of that name, or None when the plan had no such stage."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from probe.observe.connection import Pace
     from probe.profile import Profile, ProfileError
-    from probe.report import Comparison, Report
+    from probe.report import Report
+    from probe.report.comparison import Comparison
     from probe.tasks.plan import Plan
 
 PING_SECONDS = 5.0
@@ -142,7 +143,7 @@ def _compared(reports: "Sequence[Report]", started: datetime, seconds: float, wi
     if wish.against is None:
         return None
     from probe.cli.compare import comparison
-    from probe.report import to_json
+    from probe.report.as_json import to_json
 
     after = to_json(reports, started=started.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), seconds=seconds)
     return comparison(wish.against, after, wish.expected)  # type: ignore[no-any-return]

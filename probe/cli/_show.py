@@ -16,7 +16,8 @@ from probe.output import Context, formats, output
 from probe.output._changes import NATIVE, as_report
 
 if TYPE_CHECKING:
-    from probe.report import Comparison, Report
+    from probe.report import Report
+    from probe.report.comparison import Comparison
     from probe.tasks.plan import Plan
 
 

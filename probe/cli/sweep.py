@@ -54,7 +54,7 @@ def sweep(
 def _json(swept: "task.Swept") -> str:
     from dataclasses import asdict
 
-    from probe.report import report_to_json
+    from probe.report.as_json import report_to_json
 
     return json.dumps(
         {

@@ -37,6 +37,7 @@ def judge(record: Record, profile: Profile) -> Report:
         error=record.error,
         interrupted=record.interrupted,
         thresholds=_thresholds(profile),
+        kind=record.kind,
     )
 
 

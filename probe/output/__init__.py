@@ -7,7 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from probe.report import Comparison, Report
+from probe.report import Report
+from probe.report.comparison import Comparison
 from probe.version import __version__
 
 

@@ -1,7 +1,8 @@
 """A comparison for the outputs that know reports only: each change as a finding of a report of its own."""
 
 from probe.record import StageRecord, Target
-from probe.report import Change, Comparison, Finding, Report, Stage, Status
+from probe.report import Finding, Report, Stage, Status
+from probe.report.comparison import Change, Comparison
 
 # text, json and html show a comparison in their own way; a protocol has no place for one, and Exchange's table no row.
 NATIVE = ("text", "json", "html", "exchange", "protocol-log")

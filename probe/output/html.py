@@ -17,7 +17,9 @@ from probe.output._changes import as_report
 from probe.output._history import plot
 from probe.output._page import UNITS, matrix, view
 from probe.output._words import safe
-from probe.report import Change, Comparison, Report, exit_code, to_json, worst_verdict
+from probe.report import Report, exit_code, worst_verdict
+from probe.report.as_json import to_json
+from probe.report.comparison import Change, Comparison
 
 if TYPE_CHECKING:
     from jinja2 import Environment

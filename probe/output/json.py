@@ -4,7 +4,9 @@ import json
 from collections.abc import Sequence
 
 from probe.output import Context
-from probe.report import Report, comparison_to_json, to_json
+from probe.report import Report
+from probe.report.as_json import to_json
+from probe.report.comparison import comparison_to_json
 
 
 def tell(reports: Sequence[Report], context: Context) -> str:

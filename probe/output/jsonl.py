@@ -7,7 +7,8 @@ import json
 from collections.abc import Sequence
 
 from probe.output import Context
-from probe.report import Report, report_to_json
+from probe.report import Report
+from probe.report.as_json import report_to_json
 
 
 def tell(reports: Sequence[Report], context: Context) -> str:

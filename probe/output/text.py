@@ -10,7 +10,9 @@ from probe.certificate import assignment
 from probe.facts import Certified, Connected, Ehlo, Found, Greeted, LoggedOn, Resolved, Secured, Submitted, Verified
 from probe.output import Context
 from probe.output._words import outcome, safe
-from probe.report import Comparison, Finding, Report, Stage, Verdict, repeated, statistics
+from probe.report import Finding, Report, Stage, Verdict
+from probe.report.comparison import Comparison
+from probe.report.statistics import repeated, statistics
 
 __all__ = ["detail", "headline", "safe", "tell"]
 
@@ -118,7 +120,7 @@ def headline(report: Report, color: bool = False) -> str:
 
 
 def _is_one_of_several(report: Report) -> bool:
-    return any(stage.name == "smtp.connect" and stage.record.seen(Connected).nodes for stage in report.stages)
+    return report.kind == "node"
 
 
 def _word(report: Report) -> str:

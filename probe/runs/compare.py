@@ -10,7 +10,8 @@ from statistics import median
 from typing import Any
 
 from probe.facts import Certified, Connected, Ehlo, Found, Greeted, LoggedOn, Resolved, Secured, from_json, rebuilt
-from probe.report import Change, Comparison, Severity
+from probe.report import Severity
+from probe.report.comparison import Change, Comparison
 
 # 99.9 %: some thirty latencies are looked at in one comparison, and an unchanged server shall compare clean.
 Z = 3.29
@@ -53,7 +54,7 @@ def _by_target(reports: Sequence[Json]) -> dict[str, list[Json]]:
     for report in reports:
         target = report["target"]
         name = f"{report['profile']} {target['host']}:{target['port']}"
-        if _connected(report).nodes:
+        if report.get("kind") == "node" or _connected(report).nodes:
             name += f" at {target['address']}"
         found.setdefault(name, []).append(report)
     return found

@@ -6,30 +6,21 @@ know are passed over.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
-from probe.facts import Other, from_json, kind_of
-from probe.record import Line, StageRecord, StageStatus, Target
-from probe.report import Finding, Report, Stage, Status, Threshold
-from probe.runs.facts_schema import definitions, facts_schema, stage_schema
+from probe.facts import Connected, Other, from_json, kind_of
+from probe.record import HIDDEN, Line, StageRecord, StageStatus, Target
+from probe.report import EXIT_CODES, EXIT_INTERRUPTED, Finding, Report, Stage, Status, Threshold
+from probe.runs.described import INSTANT, SECONDS, definitions, facts_schema, report_schema, stage_schema
 
 RUN = "submission-probe/run/1"
 REPORT = "submission-probe/report/1"
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TEXT: dict[str, Any] = {"type": "string"}
-_TEXT_OR_NULL: dict[str, Any] = {"type": ["string", "null"]}
-# Thirty years, and instants that such a time can be added to: more is no run, and no calendar or float holds it.
-_MOST_SECONDS = 1e9
-_SPAN = {"minimum": -_MOST_SECONDS, "maximum": _MOST_SECONDS}
 _MOST_NUMBER = 1e15
-_SECONDS: dict[str, Any] = {"type": "number", **_SPAN}
-_SECONDS_OR_NULL: dict[str, Any] = {"type": ["number", "null"], **_SPAN}
-_INSTANT: dict[str, Any] = {"type": "string", "pattern": r"^(19[7-9]\d|2\d{3})-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"}
-_BOOL: dict[str, Any] = {"type": "boolean"}
-_VERDICT: dict[str, Any] = {"enum": ["ok", "warning", "critical", "unknown"]}
-_EXIT: dict[str, Any] = {"enum": [0, 1, 2, 3, 130]}
 
 
 class NotARun(ValueError):
@@ -54,72 +45,25 @@ def _array(items: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": items}
 
 
-_TARGET = _object(
-    {"host": _TEXT, "port": {"type": "integer"}, "security": {"enum": ["starttls", "tls", "plaintext"]}},
-    {"address": _TEXT_OR_NULL, "node": _TEXT_OR_NULL},
-)
-_STAGE = _object(
-    {
-        "name": _TEXT,
-        "status": {"enum": ["ok", "warning", "failed", "skipped"]},
-        "at": _SECONDS,
-        "seconds": _SECONDS,
-        "reason": _TEXT_OR_NULL,
-        "facts": {"type": "object"},
-    }
-)
-_FINDING = _object(
-    {
-        "id": _TEXT,
-        "severity": {"enum": ["critical", "warning", "info"]},
-        "stage": _TEXT,
-        "summary": _TEXT,
-        "evidence": _TEXT,
-        "cause": _TEXT,
-        "remedy": _array(_TEXT),
-    }
-)
-_LINE = _object({"at": _SECONDS, "connection": _TEXT, "direction": {"enum": [">", "<", "*"]}, "text": _TEXT})
-_REPORT = _object(
-    {
-        "id": _TEXT,
-        "profile": _TEXT,
-        "target": _TARGET,
-        "started": _INSTANT,
-        "seconds": _SECONDS,
-        "verdict": _VERDICT,
-        "failed_stage": _TEXT_OR_NULL,
-        "delivery_seconds": _SECONDS_OR_NULL,
-        "stages": _array(_STAGE),
-        "findings": _array(_FINDING),
-        "transcript": _array(_LINE),
-    },
-    {
-        "error": _TEXT_OR_NULL,
-        "interrupted": _BOOL,
-        "thresholds": {
-            "type": "object",
-            "additionalProperties": _object({"warning": _SECONDS_OR_NULL, "critical": _SECONDS_OR_NULL}),
-        },
-    },
-)
-_RUN = _object(
-    {
-        "schema": {"const": RUN},
-        "version": _TEXT,
-        "started": _INSTANT,
-        "seconds": _SECONDS,
-        "verdict": _VERDICT,
-        "exit_code": _EXIT,
-        "reports": _array(_REPORT),
-    }
-)
+def _run_schema() -> dict[str, Any]:
+    reports = _array(report_schema())
+    return _object(
+        {
+            "schema": {"const": RUN},
+            "version": _TEXT,
+            "started": INSTANT,
+            "seconds": SECONDS,
+            "verdict": {"enum": list(EXIT_CODES)},
+            "exit_code": {"enum": [*EXIT_CODES.values(), EXIT_INTERRUPTED]},
+            "reports": reports,
+        }
+    )
 
 
 def schema() -> dict[str, Any]:
     """JSON Schema 2020-12 of the run object. Keys may be added in later versions; those that are here stay."""
     title = "A run of submission-probe: times in seconds, instants in RFC 3339 UTC"
-    run = json.loads(json.dumps(_RUN))
+    run = _run_schema()
     stages = run["properties"]["reports"]["items"]["properties"]["stages"]
     stages["items"] = stage_schema(stages["items"])
     return {"$schema": _DIALECT, "$id": f"urn:{RUN.replace('/', ':')}", "title": title, **run, "$defs": definitions()}
@@ -177,15 +121,16 @@ def _from_object(data: Any, name: str) -> Saved:
     """Check against the schema, then build: after the check nothing is missing and nothing has the wrong type."""
     kind = data.get("schema") if isinstance(data, dict) else None
     if kind == REPORT:
-        _require(data, _object({"version": _TEXT, **_REPORT["properties"]}) | {"required": ["version", *_REPORT["required"]]}, name)
+        _require(data, _object({"version": _TEXT}), name)
+        _require(data, report_schema(), name)
         _require_facts([data], name)
-        return Saved((_report(data),), data["started"], float(data["seconds"]), data["version"])
+        return Saved(_reports([data]), data["started"], float(data["seconds"]), data["version"])
     if kind != RUN:
         what = f"has the schema {_brief(kind)}" if kind is not None else "has no schema"
         raise NotARun(f"{name} {what}, not {RUN}: give the file that `probe run -o json` or `--report json=FILE` wrote")
-    _require(data, _RUN, name)
+    _require(data, _run_schema(), name)
     _require_facts(data["reports"], name)
-    return Saved(tuple(map(_report, data["reports"])), data["started"], float(data["seconds"]), data["version"])
+    return Saved(_reports(data["reports"]), data["started"], float(data["seconds"]), data["version"])
 
 
 def _require_facts(reports: Sequence[Mapping[str, Any]], name: str) -> None:
@@ -262,35 +207,64 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _report(data: Mapping[str, Any]) -> Report:
-    target = data["target"]
-    thresholds = data.get("thresholds", {})
-    return Report(
-        id=data["id"],
-        profile=data["profile"],
-        target=Target(target["host"], target["port"], target["security"], target.get("address"), target.get("node")),
-        started=data["started"],
-        seconds=float(data["seconds"]),
-        verdict=data["verdict"],
-        failed_stage=data["failed_stage"],
-        delivery_seconds=data["delivery_seconds"],
-        stages=tuple(map(_stage, data["stages"])),
-        findings=tuple(map(_finding, data["findings"])),
-        transcript=tuple(Line(line["at"], line["connection"], line["direction"], line["text"]) for line in data["transcript"]),
-        error=data.get("error"),
-        interrupted=data.get("interrupted", False),
-        thresholds={name: Threshold(line["warning"], line["critical"]) for name, line in thresholds.items()},
+def _reports(data: Sequence[Mapping[str, Any]]) -> tuple[Report, ...]:
+    """The reports; where an earlier version did not say what each is of, by the facts and the addresses."""
+    made = [_report(one) for one in data]
+    if any("kind" in one for one in data):
+        return tuple(made)
+    nodes = [report.seen("smtp.connect", Connected).nodes is not None for report in made]
+    single = [report for report, is_node in zip(made, nodes, strict=True) if not is_node]
+    # Fewer addresses than reports of a profile: it was probed more than once.
+    again = {one.profile for one in single if _is_repeated([other for other in single if other.profile == one.profile])}
+    return tuple(
+        replace(one, kind="node" if is_node else "repetition" if one.profile in again else "run")
+        for one, is_node in zip(made, nodes, strict=True)
     )
+
+
+def _is_repeated(reports: Sequence[Report]) -> bool:
+    return len(reports) > len({report.target.address for report in reports})
+
+
+def _report(data: Mapping[str, Any]) -> Report:
+    """The report, each key by the field of its name."""
+    made: dict[str, Any] = {
+        "target": partial(_built, Target),
+        "stages": partial(_each, _stage),
+        "findings": partial(_each, _finding),
+        "transcript": partial(_each, partial(_built, Line)),
+        "thresholds": _thresholds,
+        "seconds": float,
+    }
+    known = _known(Report, data)
+    return Report(**{key: made[key](value) if key in made else value for key, value in known.items()})
+
+
+def _known(kind: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that are fields; those of later versions are passed over."""
+    names = {item.name for item in fields(kind) if item.metadata != HIDDEN}
+    return {key: value for key, value in data.items() if key in names}
+
+
+def _built(kind: Any, data: Mapping[str, Any]) -> Any:
+    return kind(**_known(kind, data))
+
+
+def _each(make: Callable[[Mapping[str, Any]], Any], items: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
+    return tuple(make(item) for item in items)
+
+
+def _thresholds(data: Mapping[str, Mapping[str, Any]]) -> dict[str, Threshold]:
+    return {name: _built(Threshold, line) for name, line in data.items()}
 
 
 def _stage(data: Mapping[str, Any]) -> Stage:
     """The trouble of a failed stage is not in the run object: its words are in the reason and in the finding."""
     status: Status = data["status"]
     ended: StageStatus = "ok" if status == "warning" else status
-    seen = from_json(data["name"], data["facts"])
-    return Stage(StageRecord(data["name"], ended, data["at"], data["seconds"], data["reason"], facts=seen), status)
+    record = {**_known(StageRecord, data), "status": ended, "facts": from_json(data["name"], data["facts"])}
+    return Stage(StageRecord(**record), status)
 
 
 def _finding(data: Mapping[str, Any]) -> Finding:
-    known = ("id", "severity", "stage", "summary", "evidence", "cause")
-    return Finding(**{key: data[key] for key in known}, remedy=tuple(data["remedy"]))
+    return Finding(**{**_known(Finding, data), "remedy": tuple(data["remedy"])})

@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from probe.report import Report, Verdict, to_json, worst_verdict
+from probe.report import Report, Verdict, worst_verdict
+from probe.report.as_json import to_json
 from probe.serve.metrics import Metrics
 from probe.serve.targets import Target
 

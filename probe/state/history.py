@@ -15,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from probe.report import Report, report_to_json
+from probe.report import Report
+from probe.report.as_json import report_to_json
 from probe.state.files import foreign
 
 KEEP_DAYS = 90

@@ -40,7 +40,7 @@ async def collect(plan: Plan, profile: Profile, *, older_than: timedelta = timed
             # A lost message is said once; should it come after all, the next collection deletes it.
             place.remove(marker)
     text = started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    record = Record(secrets.token_hex(8), plan.profile, plan.target, text, journal.now, stages, journal.lines)
+    record = Record(secrets.token_hex(8), plan.profile, plan.target, text, journal.now, stages, journal.lines, kind="collection")
     return judge(record, profile)
 
 

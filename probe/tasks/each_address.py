@@ -119,4 +119,4 @@ def _with_nodes(record: Record, nodes: Nodes) -> Record:
     def add(stage: StageRecord) -> StageRecord:
         return replace(stage, facts=replace(stage.seen(Connected), nodes=nodes)) if stage.name == "smtp.connect" else stage
 
-    return replace(record, stages=tuple(map(add, record.stages)))
+    return replace(record, stages=tuple(map(add, record.stages)), kind="node")

@@ -5,6 +5,7 @@ Both end with the first refused logon: what refused a password now will refuse i
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from probe.report import Report, worst_verdict
 
@@ -19,7 +20,8 @@ async def repeat(once: Once, count: int, interval: float, interrupt: asyncio.Eve
         if number and await _interrupted(interval, interrupt):
             break
         latest = await once()
-        reports += latest
+        # A node is a target of its own, however often it is probed.
+        reports += [replace(report, kind="repetition") if report.kind == "run" else report for report in latest]
         if _is_final(latest):
             break
     return reports

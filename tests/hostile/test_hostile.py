@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import probe
-from probe.report import Report, report_to_json
+from probe.report import Report
+from probe.report.as_json import report_to_json
 from probe.sandbox import Sandbox
 from probe.sandbox.authority import make_context
 from tests.canary import leaks, told

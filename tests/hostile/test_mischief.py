@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from probe.report import report_to_json
+from probe.report.as_json import report_to_json
 from tests.hostile.story import Play
 from tests.hostile.test_hostile import NEIGHBOUR, Outcome, perform
 

@@ -15,7 +15,7 @@ from probe.facts import from_json
 from probe.output import Context
 from probe.output._page import causes, hops, merged, view, waiting, waterfall
 from probe.output.html import Panel, page
-from probe.report import to_json
+from probe.report.as_json import to_json
 from tests.output.browser import PROGRAM, Browser
 from tests.output.runs import HOSTILE, NAMES, saved, told
 

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from probe.output import formats
-from probe.report import report_to_json
+from probe.report.as_json import report_to_json
 from probe.runs.saved import NotARun, read, schema
 from tests.output.runs import FOLDER, NAMES, OURS, saved
 
@@ -39,7 +39,7 @@ def test_a_run_of_an_earlier_version_loses_nothing(name: str) -> None:
         for old, new in zip(before["stages"], after["stages"], strict=True):
             assert new["facts"].items() >= old["facts"].items()
             new["facts"] = old["facts"]
-        assert after == before
+        assert {**after, "kind": "run"} == {**before, "kind": "run"}
 
 
 @pytest.mark.parametrize(

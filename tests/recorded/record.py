@@ -17,7 +17,8 @@ import pytest
 
 import probe
 from probe.cli.demo import _profile
-from probe.report import Report, to_json
+from probe.report import Report
+from probe.report.as_json import to_json
 from probe.sandbox import Sandbox
 from tests.hostile import story
 from tests.hostile.test_hostile import perform

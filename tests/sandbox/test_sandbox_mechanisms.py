@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import probe
-from probe.report import report_to_json
+from probe.report.as_json import report_to_json
 from probe.sandbox import Sandbox
 from probe.state.place import files
 from probe.state.refusals import fingerprint

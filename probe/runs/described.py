@@ -1,12 +1,19 @@
-"""JSON Schema of the facts of each kind of stage, made from the types in probe/facts.py."""
+"""JSON Schema of a run, made from the types of its dataclasses: probe/report, probe/record.py, probe/facts.py."""
 
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from probe.facts import KINDS, Facts, Published, Swept, Tried
+from probe.record import HIDDEN, LATER, StageRecord
+from probe.report import Report, Stage, Status
 
+# Thirty years, and instants that such a time can be added to: more is no run, and no calendar or float holds it.
+MOST_SECONDS = 1e9
+SECONDS: dict[str, Any] = {"type": "number", "minimum": -MOST_SECONDS, "maximum": MOST_SECONDS}
+INSTANT: dict[str, Any] = {"type": "string", "pattern": r"^(19[7-9]\d|2\d{3})-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"}
+_MARKED: Mapping[str, dict[str, Any]] = {"seconds": SECONDS, "instant": INSTANT}
 _PLAIN: Mapping[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 
 
@@ -52,9 +59,37 @@ def _when(pattern: str, kinds: Sequence[type[Facts]]) -> dict[str, Any]:
     return {"if": {"properties": {"name": {"pattern": pattern}}}, "then": {"properties": {"facts": facts}}}
 
 
+def report_schema() -> dict[str, Any]:
+    """Of one report. A key is required, unless runs of earlier versions do not have it (`LATER`)."""
+    return _of(Report)
+
+
+def _object(kind: Any) -> dict[str, Any]:
+    """Of a dataclass: every field but those that stay out of the JSON."""
+    hints = get_type_hints(kind, include_extras=True)
+    shown = [item for item in fields(kind) if item.metadata != HIDDEN]
+    required = [item.name for item in shown if item.metadata != LATER]
+    return {"type": "object", "required": required, "properties": {item.name: _of(hints[item.name]) for item in shown}}
+
+
+def _stage() -> dict[str, Any]:
+    """A stage is its record with the status that the findings give it."""
+    record = _object(StageRecord)
+    more = {"status": _of(Status), "facts": {"type": "object"}}
+    return {**record, "required": [*record["required"], "facts"], "properties": {**record["properties"], **more}}
+
+
 def _of(hint: Any) -> dict[str, Any]:
-    """The schema of one type: plain values, lists, mappings, TypedDicts, and unions of them."""
+    """The schema of one type: plain values, lists, mappings, dataclasses, TypedDicts, and unions of them."""
     origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _MARKED[inner[1]]
+    if origin is Literal:
+        return {"enum": list(inner)}
+    if hint is Stage:
+        return _stage()
+    if is_dataclass(hint):
+        return {"type": "object"} if issubclass(hint, Facts) else _object(hint)  # type: ignore[arg-type]
     if hint is Any or hint is object:
         return {}
     if origin in (Union, types.UnionType):

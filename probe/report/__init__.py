@@ -1,0 +1,113 @@
+"""What a record means: findings, the verdict and the exit status."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from probe.facts import F
+from probe.record import HIDDEN, LATER, Instant, Line, RunKind, Seconds, StageRecord, Target
+
+Severity = Literal["critical", "warning", "info"]
+Verdict = Literal["ok", "warning", "critical", "unknown"]
+Status = Literal["ok", "warning", "failed", "skipped"]
+
+EXIT_CODES: dict[Verdict, int] = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
+EXIT_INTERRUPTED = 130
+
+# Several targets: the worst, where critical > unknown > warning > ok.
+_RANK: tuple[Verdict, ...] = ("ok", "warning", "unknown", "critical")
+_SEVERITY_RANK: dict[Severity, int] = {"info": 0, "warning": 1, "critical": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong or worth knowing, with its likely cause and what to do about it."""
+
+    id: str
+    severity: Severity
+    stage: str
+    summary: str
+    evidence: str = ""
+    cause: str = ""
+    remedy: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What `FINDINGS` of a check declares for each id: the words that do not depend on one run."""
+
+    summary: str
+    cause: str
+    remedy: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage as reported: the record's stage plus the status that the findings give it."""
+
+    record: StageRecord
+    status: Status
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Where the profile draws the lines for one number; None where it draws none."""
+
+    warning: Seconds | None = None
+    critical: Seconds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One run, judged: each field is a key of the JSON (as_json.py), by its name."""
+
+    id: str
+    profile: str
+    target: Target
+    started: Instant
+    seconds: Seconds
+    verdict: Verdict
+    failed_stage: str | None
+    delivery_seconds: Seconds | None
+    stages: tuple[Stage, ...]
+    findings: tuple[Finding, ...]
+    transcript: tuple[Line, ...]
+    error: str | None = field(default=None, metadata=LATER)
+    interrupted: bool = field(default=False, metadata=LATER)
+    # `delivery_seconds` (at most) and `certificate_days` (at least): graphs draw them, and a saved run keeps its own.
+    thresholds: Mapping[str, Threshold] = field(default_factory=dict, metadata=LATER)
+    # By metric, the ranges (warning, critical) of a monitoring plugin's -w and -c, as they were given.
+    ranges: Mapping[str, tuple[str, str]] = field(default_factory=dict, metadata=HIDDEN)
+    kind: RunKind = field(default="run", metadata=LATER)
+
+    def seen(self, name: str, kind: type[F]) -> F:
+        """The facts of that stage; with nothing seen when it is absent or was skipped."""
+        stage = next((stage for stage in self.stages if stage.name == name), None)
+        return stage.record.seen(kind) if stage else kind()
+
+    @property
+    def exit_code(self) -> int:
+        """0 ok, 1 warning, 2 critical, 3 unknown, 130 interrupted."""
+        return EXIT_INTERRUPTED if self.interrupted else EXIT_CODES[self.verdict]
+
+
+def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
+    """The worst of several; `unknown` for none, since nothing was proven."""
+    return max(verdicts, key=_RANK.index, default="unknown")
+
+
+def worst_severity(severities: Iterable[Severity]) -> Severity | None:
+    return max(severities, key=_SEVERITY_RANK.__getitem__, default=None)
+
+
+def exit_code(reports: Iterable[Report], *, allow_warnings: bool = False) -> int:
+    """The exit status of a command that made these reports (contract section 3)."""
+    reports = tuple(reports)
+    if any(report.interrupted for report in reports):
+        return EXIT_INTERRUPTED
+    code = EXIT_CODES[worst_verdict(report.verdict for report in reports)]
+    return 0 if code == EXIT_CODES["warning"] and allow_warnings else code

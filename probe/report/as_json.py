@@ -1,0 +1,67 @@
+"""Reports as plain JSON-able data (contract section 5): each field of the dataclasses is a key, named nowhere else."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from probe.facts import to_json as facts_to_json
+from probe.record import HIDDEN
+from probe.report import Report, Stage, Threshold, exit_code, worst_verdict
+from probe.report.comparison import Comparison, comparison_to_json
+from probe.report.statistics import repeated, statistics
+from probe.version import __version__
+
+
+def to_json(
+    reports: Iterable[Report],
+    *,
+    started: str,
+    seconds: float,
+    version: str = __version__,
+    comparison: Comparison | None = None,
+    attempts: int = 1,
+) -> dict[str, Any]:
+    """The one object of contract section 5 for any number of targets; what --repeat, --against and --wait-until-ok add.
+
+    `version` is that of the program that ran it.
+    """
+    reports = tuple(reports)
+    more: dict[str, Any] = {}
+    if groups := repeated(reports):
+        more["statistics"] = {profile: statistics(group) for profile, group in groups.items()}
+    if comparison is not None:
+        more["comparison"] = comparison_to_json(comparison)
+    if attempts > 1:
+        more["attempts"] = attempts
+    return {
+        "schema": "submission-probe/run/1",
+        "version": version,
+        "started": started,
+        "seconds": round(seconds, 6),
+        "verdict": worst_verdict(report.verdict for report in reports),
+        "exit_code": exit_code(reports),
+        "reports": [report_to_json(report) for report in reports],
+        **more,
+    }
+
+
+def report_to_json(report: Report) -> dict[str, Any]:
+    """One report; keys are stable."""
+    made: dict[str, Any] = _plain(report)
+    return made
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Stage):
+        # A stage is its record with the status that the findings give it.
+        return {**_plain(value.record), "status": value.status, "facts": facts_to_json(value.record.facts)}
+    if isinstance(value, Threshold):
+        # As the profile has it: not rounded.
+        return {"warning": value.warning, "critical": value.critical}
+    if is_dataclass(value):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value) if item.metadata != HIDDEN}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return round(value, 6) if isinstance(value, float) else value

@@ -1,0 +1,44 @@
+"""Runs of one target in a row (`--repeat`): how many, how many lost, how long."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from probe.report import Report
+
+
+def repeated(reports: Iterable[Report]) -> dict[str, list[Report]]:
+    """Runs of one target in a row, by profile; empty where each target was probed once."""
+    groups: dict[str, list[Report]] = {}
+    for report in reports:
+        if report.kind == "repetition":
+            groups.setdefault(report.profile, []).append(report)
+    return groups
+
+
+def statistics(reports: Iterable[Report]) -> dict[str, Any]:
+    """Of runs in a row: count, lost (not delivered, where they were to be), and seconds as min, median, p95 and max."""
+    reports = tuple(reports)
+    samples: dict[str, list[float]] = {}
+    for report in reports:
+        if report.delivery_seconds is not None:
+            samples.setdefault("delivery", []).append(report.delivery_seconds)
+        samples.setdefault("total", []).append(report.seconds)
+        for stage in report.stages:
+            if stage.status in ("ok", "warning"):
+                samples.setdefault(stage.name, []).append(stage.record.seconds)
+    delivered = sum(report.delivery_seconds is not None for report in reports)
+    meant = sum(any(stage.name.endswith(".find") for stage in report.stages) for report in reports)
+    return {
+        "count": len(reports),
+        "failed": sum(report.verdict in ("critical", "unknown") for report in reports),
+        "lost": max(0, meant - delivered),
+        "seconds": {name: _spread(values) for name, values in samples.items()},
+    }
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    from statistics import median, quantiles
+
+    high = quantiles(values, n=20, method="inclusive")[18] if len(values) > 1 else values[0]
+    spread = {"min": min(values), "median": median(values), "p95": high, "max": max(values)}
+    return {name: round(value, 6) for name, value in spread.items()}
