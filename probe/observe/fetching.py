@@ -1,23 +1,31 @@
 """Messages of an IMAP4 mailbox by UID, each up to the limit that is looked at, whatever the server makes of parts of messages."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from probe.message import MESSAGE_OCTETS
 from probe.observe.protocol import imap
 from probe.observe.protocol.imap import Answer, Untagged
-from probe.observe.protocol.imap_conversation import ImapTalk
+from probe.observe.protocol.imap_conversation import ImapTalk, Keep
 from probe.observe.trouble import stop
 
 
-async def fetch_whole(talk: ImapTalk, uids: Sequence[int]) -> Answer:
-    """FETCH of these messages; where parts of messages are refused (RFC 3501 section 6.4.5), of those that are small."""
+async def fetch_whole(talk: ImapTalk, uids: Sequence[int], keep: Keep | None = None) -> Answer:
+    """FETCH of these messages; where parts of messages are refused (RFC 3501 section 6.4.5), of those that are small.
+
+    `keep` sees each as it arrives.
+    """
     wanted = ",".join(map(str, uids))
-    answer = await talk.command(f"UID FETCH {wanted} (UID BODY.PEEK[]<0.{MESSAGE_OCTETS}>)")
+    answer = await talk.command(f"UID FETCH {wanted} (UID BODY.PEEK[]<0.{MESSAGE_OCTETS}>)", keep=keep)
     if answer.ok:
         return answer
     sized = (await talk.command(f"UID FETCH {wanted} (UID RFC822.SIZE)")).of("FETCH")
     small = [uid for uid, octets in map(_uid_and_size, sized) if uid in uids and octets <= MESSAGE_OCTETS]
-    return await talk.command(f"UID FETCH {','.join(map(str, small))} (UID BODY.PEEK[])") if small else answer
+    return await talk.command(f"UID FETCH {','.join(map(str, small))} (UID BODY.PEEK[])", keep=keep) if small else answer
+
+
+def wanted(judge: Callable[[bytes], bool]) -> Keep:
+    """Keeps the FETCH responses whose message or header `judge` wants."""
+    return lambda item: (octets := uid_and_octets(item)[1]) is not None and judge(octets)
 
 
 def _uid_and_size(item: Untagged) -> tuple[int | None, int]:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from probe.facts import Swept
 from probe.message import MARKER_HEADER, MARKER_PREFIX, Proof, Sent, carries_marker, read, recognise
-from probe.observe.fetching import fetch_whole, uid_and_octets
+from probe.observe.fetching import fetch_whole, uid_and_octets, wanted
 from probe.observe.job import Job, Side
 from probe.observe.journal import Journal
 from probe.observe.legs.imap import Session, Settings, open_session
@@ -132,9 +132,9 @@ async def _newest(session: Session, selected: imap.Answer) -> list[int] | None:
         return []
     fields = f"SUBJECT MESSAGE-ID {MARKER_HEADER.upper()}"
     newest = f"{max(1, exists - MOST_NEWEST + 1)}:{exists}"
-    answer = await session.talk.command(f"FETCH {newest} (UID BODY.PEEK[HEADER.FIELDS ({fields})])")
-    pairs = map(uid_and_octets, answer.of("FETCH"))
-    found = {uid for uid, octets in pairs if uid is not None and octets is not None and carries_marker(octets, MARKER_PREFIX)}
+    keep = wanted(lambda octets: carries_marker(octets, MARKER_PREFIX))
+    answer = await session.talk.command(f"FETCH {newest} (UID BODY.PEEK[HEADER.FIELDS ({fields})])", keep=keep)
+    found = {uid for uid, _ in map(uid_and_octets, answer.of("FETCH")) if uid is not None}
     return sorted(found, reverse=True) if answer.ok else None
 
 
@@ -143,26 +143,38 @@ def _in_pieces(uids: list[int]) -> Iterator[list[int]]:
 
 
 async def _sweep_some(job: Job, session: Session, uids: list[int], older_than: timedelta, dry_run: bool, found: Leftovers) -> None:
-    """Fetch, prove, and delete exactly the UIDs that were proven in this session."""
-    answer = await fetch_whole(session.talk, uids)
+    """Fetch, prove each as it arrives, and delete exactly the UIDs that were proven in this session."""
     doomed: dict[int, str] = {}
-    for uid, octets in map(uid_and_octets, answer.of("FETCH")):
-        if uid not in uids or octets is None:
-            continue
-        found.octets += len(octets)
-        ours = _recognised(job, octets, found)
-        if ours is None or found.only not in (None, ours[0].marker):
-            found.foreign += 1
-        elif not _is_older(ours[0], job.utc_now(), older_than):
-            found.too_young.append(ours[0].marker)
-        else:
-            doomed[uid] = ours[0].marker
-            if ours[0].marker in job.known:
-                found.delays[ours[0].marker] = _delay(*ours)
+    waiting = set(uids)
+
+    def judged(item: imap.Untagged) -> bool:
+        uid, octets = uid_and_octets(item)
+        if uid in waiting and octets is not None:
+            waiting.remove(uid)
+            if marker := _due(job, octets, older_than, found):
+                doomed[uid] = marker
+        return False
+
+    await fetch_whole(session.talk, uids, judged)
     if dry_run or not {"UIDPLUS", "IMAP4REV2"} & set(session.capabilities):
         found.kept += doomed.values()
     elif doomed:
         await _expunge(session, doomed, found)
+
+
+def _due(job: Job, octets: bytes, older_than: timedelta, found: Leftovers) -> str | None:
+    """The marker of a message that is to be deleted; any other is counted."""
+    found.octets += len(octets)
+    ours = _recognised(job, octets, found)
+    if ours is None or found.only not in (None, ours[0].marker):
+        found.foreign += 1
+        return None
+    if not _is_older(ours[0], job.utc_now(), older_than):
+        found.too_young.append(ours[0].marker)
+        return None
+    if ours[0].marker in job.known:
+        found.delays[ours[0].marker] = _delay(*ours)
+    return ours[0].marker
 
 
 def _recognised(job: Job, octets: bytes, found: Leftovers) -> tuple[Sent, Proof] | None:

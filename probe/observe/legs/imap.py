@@ -10,7 +10,7 @@ from typing import ClassVar, TypeVar
 from probe.facts import Connected, Deleted, Found, LoggedOn, Secured, Verified
 from probe.message import MESSAGE_OCTETS
 from probe.observe import find, logon, reach
-from probe.observe.fetching import fetch_whole, uid_and_octets
+from probe.observe.fetching import fetch_whole, uid_and_octets, wanted
 from probe.observe.find import Candidate
 from probe.observe.job import Accepted, Job, Side
 from probe.observe.journal import Journal, Stage
@@ -299,7 +299,7 @@ async def _look_into(job: Job, session: Session, folder: Folder, *, search: bool
     assert job.draft is not None
     fetch, whole = (None, False) if search else _fetch_command(session, folder)
     commands = [f"SELECT {imap.mailbox(folder.name)}", *([fetch] if fetch else [])]
-    answers = await session.talk.flight(commands)
+    answers = await session.talk.flight(commands, keep=wanted(lambda octets: find.marked(octets, job)))
     session.selected = folder.name
     if not answers[0].ok:
         return []
@@ -342,7 +342,7 @@ async def _search(job: Job, session: Session, folder: Folder, selected: Answer) 
             return []
         newest = f"{max(1, exists - UIDS_BEFORE + 1)}:{exists}"
         command = f"FETCH {newest} (UID BODY.PEEK[HEADER.FIELDS (SUBJECT X-SUBMISSION-PROBE)])"
-    fetched = await session.talk.command(command)
+    fetched = await session.talk.command(command, keep=wanted(lambda octets: find.marked(octets, job)))
     return await _candidates(job, session, folder, fetched.of("FETCH"), fetched.at, whole=False)
 
 

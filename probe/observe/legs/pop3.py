@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, TypeVar
 
 from probe.facts import Connected, Deleted, Found, LoggedOn, Secured, Verified
-from probe.message import may_quote
+from probe.message import MESSAGE_OCTETS, may_quote
 from probe.observe import find, logon, reach
 from probe.observe.connection import Connection
 from probe.observe.find import Candidate
@@ -296,21 +296,38 @@ async def _candidates(session: Session, numbers: list[int]) -> list[Candidate]:
     TOP the message itself has to be read."""
     verb = "TOP {} 0" if "TOP" in session.capabilities else "RETR {}"
     commands = [verb.format(number) for number in numbers]
-    answers = await session.talk.flight(commands, pipelined=session.pipelined, multiline=True)
-    found, reports = [], 0
-    for number, answer in zip(numbers, answers, strict=True):
-        raw = b"\r\n".join(answer.lines) + b"\r\n"
-        if answer.ok and not find.marked(raw, session.job) and reports < MOST_REPORTS and may_quote(raw):
-            reports += 1
-            raw = await _text_too(session, number)
-        if answer.ok and find.marked(raw, session.job):
-            found.append(await _proven(session, number, raw, answer.at))
+    seen: list[tuple[int, bytes, float]] = []
+    left = iter(numbers)
+    await session.talk.judged(
+        commands, lambda answer: _judge(session, next(left), answer, seen), pipelined=session.pipelined, multiline=True
+    )
+    found = []
+    for number, header, at in seen:
+        raw = header or await _text_too(session, number)
+        if find.marked(raw, session.job):
+            found.append(await _proven(session, number, raw, at))
     return found[: find.MOST_CANDIDATES]
+
+
+def _judge(session: Session, number: int, answer: Response, seen: list[tuple[int, bytes, float]]) -> None:
+    """Add what carries our marker, and without its octets what may quote it, a few of each; the rest is dropped as it arrives."""
+    raw = _raw(answer) if answer.ok else b""
+    reports = sum(not header for _, header, _ in seen)
+    if find.marked(raw, session.job):
+        if len(seen) - reports < find.MOST_CANDIDATES:
+            seen.append((number, raw, answer.at))
+    elif answer.ok and reports < MOST_REPORTS and may_quote(raw):
+        seen.append((number, b"", answer.at))
+
+
+def _raw(answer: Response) -> bytes:
+    """The message, as much of it as is read, and an octet more where it goes on."""
+    return (b"\r\n".join(answer.lines) + b"\r\n")[: MESSAGE_OCTETS + 1]
 
 
 async def _text_too(session: Session, number: int) -> bytes:
     answer = await session.talk.command(f"TOP {number} {LINES_OF_REPORT}", multiline=True)
-    return b"\r\n".join(answer.lines) + b"\r\n" if answer.ok else b""
+    return _raw(answer) if answer.ok else b""
 
 
 async def _proven(session: Session, number: int, raw: bytes, at: float) -> Candidate:
@@ -319,7 +336,7 @@ async def _proven(session: Session, number: int, raw: bytes, at: float) -> Candi
     if found.ours:
         return found
     answer = await session.talk.command(f"RETR {number}", multiline=True)
-    return find.candidate(session.job, "INBOX", number, b"\r\n".join(answer.lines) + b"\r\n", at)
+    return find.candidate(session.job, "INBOX", number, _raw(answer), at)
 
 
 async def _reopen(session: Session) -> None:
@@ -350,8 +367,7 @@ async def _retrieved(session: Session, shown: Candidate) -> Candidate:
     answer = await session.talk.command(f"RETR {shown.number}", multiline=True)
     if not answer.ok:
         raise stop("pop3.refused", f"RETR {shown.number}: {answer.line}", answer.line)
-    raw = b"\r\n".join(answer.lines) + b"\r\n"
-    whole = find.candidate(session.job, shown.folder, shown.number, raw, shown.seen_at)
+    whole = find.candidate(session.job, shown.folder, shown.number, _raw(answer), shown.seen_at)
     if not whole.ours:
         raise stop("message.forged", "the message retrieved does not hold the proof that TOP showed")
     return whole

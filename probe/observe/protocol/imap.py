@@ -6,10 +6,13 @@ it raises becomes Malformed.
 """
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 MOST_LITERAL = 2 * 1024 * 1024
+# Mailbox names, where they come as literals.
+MOST_NAME = 4_096
 MOST_DEPTH = 20
 MOST_PARTS = 64
 
@@ -20,6 +23,9 @@ _LITERAL = re.compile(rb"\{(\d{1,12})\+?\}$")
 _TAGGED = re.compile(rb"([A-Za-z0-9]+) (OK|NO|BAD)(?: (.*))?", re.IGNORECASE | re.DOTALL)
 _UNTAGGED = re.compile(rb"\* (?:(\d{1,10}) )?([A-Za-z][A-Za-z0-9.-]*)(?: (.*))?", re.DOTALL)
 _CODE = re.compile(r"\[([A-Za-z0-9.-]+)(?: ([^\]]*))?\]")
+
+_NAMES = frozenset({b"LIST", b"LSUB", b"STATUS"})
+_TEXTS = frozenset({b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"})
 
 
 class Malformed(ValueError):
@@ -39,6 +45,12 @@ class Untagged:
     def code(self) -> tuple[str, str] | None:
         """The response code (RFC 3501 section 7.1), as (NAME, argument), or None."""
         return response_code(self.text)
+
+    @property
+    def octets(self) -> int:
+        """How much memory its texts and literals take; characters may take four times as much as their octets did."""
+        parts = [octets for part in self.parts for octets in (part if isinstance(part, tuple) else (part,))]
+        return sys.getsizeof(self.text) + sum(map(len, parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +94,16 @@ def literal_octets(line: bytes) -> int | None:
     if octets > MOST_LITERAL:
         raise Malformed(f"a literal of {octets} octets is announced, more than the {MOST_LITERAL} that are read")
     return octets
+
+
+def most_of_literal(line: bytes) -> int | None:
+    """How many octets a literal may have in the response that begins with this line; None where `{5}` is mere text.
+
+    RFC 3501 section 9: `resp-text` has no literals, and of what is asked for here only messages and mailbox names may be some.
+    """
+    found = _UNTAGGED.fullmatch(line)
+    kind = found.group(2).upper() if found else b"OK"
+    return MOST_LITERAL if kind == b"FETCH" else MOST_NAME if kind in _NAMES else None if kind in _TEXTS else 0
 
 
 def tagged(line: bytes) -> tuple[str, str, str] | None:

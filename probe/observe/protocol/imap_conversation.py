@@ -2,18 +2,32 @@
 
 import secrets
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from probe.observe import logon
 from probe.observe.connection import Connection
 from probe.observe.job import Job
 from probe.observe.journal import QUOTED, Journal
-from probe.observe.protocol.imap import Answer, Malformed, Part, Untagged, literal_octets, tagged, text_of, untagged
+from probe.observe.protocol.imap import (
+    Answer,
+    Malformed,
+    Part,
+    Untagged,
+    literal_octets,
+    most_of_literal,
+    tagged,
+    text_of,
+    untagged,
+)
 from probe.observe.trouble import Stopped, stop
 from probe.sasl import Answers, Credentials, hidden
 
 # Untagged responses to one command: one for each of 20 000 messages, should a server send them all.
 MOST_UNTAGGED = 20_000
+# What the responses to one flight may take: a piece of a sweep asks for 20 messages of 256 KiB.
+MOST_KEPT = 8 * 1024 * 1024
+# Whether an untagged response is kept; asked as each arrives, so that what is judged then takes no memory.
+Keep = Callable[[Untagged], bool]
 _BEFORE_TLS = frozenset({"OK", "NO", "BAD", "BYE", "CAPABILITY"})
 
 
@@ -26,6 +40,7 @@ class ImapTalk:
         self._tls_wanted = tls_wanted
         self._prefix = "".join(secrets.choice(string.ascii_uppercase) for _ in range(4))
         self._count = 0
+        self._kept = 0
         self.greeted: list[str] | None = None
         self.ended = False
 
@@ -34,23 +49,23 @@ class ImapTalk:
         parts = await self._response("greeting")
         return self._untagged(parts, "greeting")
 
-    async def command(self, text: str, *, shown: str | None = None) -> Answer:
+    async def command(self, text: str, *, keep: Keep | None = None) -> Answer:
         """Send one command and return its completion, whatever its status."""
-        return (await self.flight([text], shown=shown))[0]
+        return (await self.flight([text], keep=keep))[0]
 
-    async def flight(self, commands: Sequence[str], *, shown: str | None = None, ending: str | None = None) -> list[Answer]:
-        """Send commands together and return their completions in order. `shown` replaces the text of a single one.
+    async def flight(self, commands: Sequence[str], *, keep: Keep | None = None, ending: str | None = None) -> list[Answer]:
+        """Send commands together and return their completions in order, with the FETCH responses that `keep` wants.
 
         `ending` is a last command (LOGOUT) that goes along and whose completion nobody waits for.
         """
+        self._kept = 0
         tags = [self._tag() for _ in commands]
         lines = [f"{tag} {command}\r\n" for tag, command in zip(tags, commands, strict=True)]
         if ending is not None:
             lines.append(f"{self._tag()} {ending}\r\n")
             self.ended = True
-        masked = f"{tags[0]} {shown}" if shown is not None else None
-        await self.connection.write("".join(lines).encode(), shown=masked)
-        return [await self._completion(tag, command) for tag, command in zip(tags, commands, strict=True)]
+        await self.connection.write("".join(lines).encode())
+        return [await self._completion(tag, command, keep) for tag, command in zip(tags, commands, strict=True)]
 
     async def authenticate(self, answers: Answers, job: Job, *, initial: bool) -> Answer:
         """AUTHENTICATE (RFC 3501 section 6.2.2; `initial` with SASL-IR, RFC 4959): one attempt."""
@@ -87,21 +102,28 @@ class ImapTalk:
         self._count += 1
         return f"{self._prefix}{self._count}"
 
-    async def _completion(self, tag: str, command: str, items: list[Untagged] | None = None) -> Answer:
-        items = [] if items is None else items
+    async def _completion(self, tag: str, command: str, keep: Keep | None) -> Answer:
+        items: list[Untagged] = []
         verb = " ".join(command.split(" ")[:2])
-        return self._completed(await self._line(verb, items), tag, verb, items)
+        return self._completed(await self._line(verb, items, keep), tag, verb, items)
 
-    async def _line(self, verb: str, items: list[Untagged]) -> bytes:
+    async def _line(self, verb: str, items: list[Untagged], keep: Keep | None = None) -> bytes:
         """The next line that is no untagged response; those are collected in `items`."""
-        while True:
+        for _ in range(MOST_UNTAGGED + 1):
             parts = await self._response_or_bye(verb, items)
             first = parts[0]
             if isinstance(first, bytes) and not first.startswith(b"* "):
                 return first
-            items.append(self._untagged(parts, verb))
-            if len(items) > MOST_UNTAGGED:
-                raise stop("protocol.too-long", f"{verb}: more than {MOST_UNTAGGED} untagged responses")
+            item = self._untagged(parts, verb)
+            if keep is None or item.kind != "FETCH" or keep(item):
+                self._keep(item, verb, items)
+        raise stop("protocol.too-long", f"{verb}: more than {MOST_UNTAGGED} untagged responses")
+
+    def _keep(self, item: Untagged, verb: str, items: list[Untagged]) -> None:
+        self._kept += item.octets
+        if self._kept > MOST_KEPT:
+            raise stop("protocol.too-long", f"{verb}: untagged responses of more than {MOST_KEPT // 2**20} MiB")
+        items.append(item)
 
     async def _response_or_bye(self, verb: str, items: list[Untagged]) -> list[Part]:
         """A response; when the server ends the connection instead, its BYE says why."""
@@ -137,16 +159,31 @@ class ImapTalk:
         total = 0
         while True:
             line = await self.connection.read_line(verb)
-            try:
-                octets = literal_octets(line)
-            except Malformed as error:
-                raise stop("protocol.too-long", f"{verb}: {error}") from None
+            octets = self._announced(line, parts, verb)
             if octets is None:
                 return [*parts, line]
             total += octets + len(line)
             if total > 4 * 1024 * 1024 or len(parts) > 1000:
                 raise stop("protocol.too-long", f"{verb}: a response of more than 4 MiB")
             parts.append((line, await self.connection.read_exactly(octets, verb)))
+
+    def _announced(self, line: bytes, before: Sequence[Part], verb: str) -> int | None:
+        """The octets of the literal behind this line, or None. Raises Stopped where none may be, or none so large."""
+        first = before[0][0] if before else line
+        assert isinstance(first, bytes)
+        most = most_of_literal(first)
+        try:
+            octets = literal_octets(line) if most is not None else None
+        except Malformed as error:
+            raise stop("protocol.too-long", f"{verb}: {error}") from None
+        if octets is None or most is None:
+            return None
+        kind = self._untagged([first], verb).kind
+        if not most:
+            raise stop("protocol.malformed", f"{verb}: a literal in a {kind} response", text_of(line))
+        if octets > most:
+            raise stop("protocol.too-long", f"{verb}: a literal of {octets} octets in a {kind} response")
+        return octets
 
     async def goodbye(self) -> None:
         """LOGOUT within a second, unless it was said; what comes back no longer matters."""

@@ -3,7 +3,7 @@
 Lines may be of any length up to the connection's limit; commands go in one flight where the server offers PIPELINING.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from probe.observe import logon
@@ -17,6 +17,8 @@ from probe.sasl import Answers, Credentials, hidden
 # RFC 2449 section 4: a command line has 255 octets at most, its CRLF included.
 COMMAND_OCTETS = 253
 RESPONSE_OCTETS = 4 * 1024 * 1024
+# Of all multi-line responses of a session: 50 whole messages where TOP is missing.
+SESSION_OCTETS = 128 * 1024 * 1024
 # Lines of one response. RFC 2449 section 5 names some 12 capabilities; of a message, 4 MiB in lines of 40 octets are as many.
 MOST_LINES = 5_000
 MOST_MESSAGE_LINES = 100_000
@@ -30,6 +32,7 @@ class Pop3Talk:
         self.ended = False
         self.ahead_sent = False
         self._journal = journal
+        self._octets = 0
 
     async def greeting(self) -> Response:
         """The +OK a server begins with (RFC 1939 section 4)."""
@@ -43,16 +46,28 @@ class Pop3Talk:
         self, commands: Sequence[str], *, pipelined: bool = True, multiline: bool = False, shown: str | None = None
     ) -> list[Response]:
         """Send commands, together when `pipelined` (RFC 2449 section 6.6), and return their responses in order."""
+        responses: list[Response] = []
+        await self.judged(commands, responses.append, pipelined=pipelined, multiline=multiline, shown=shown)
+        return responses
+
+    async def judged(
+        self,
+        commands: Sequence[str],
+        judge: Callable[[Response], None],
+        *,
+        pipelined: bool = True,
+        multiline: bool = False,
+        shown: str | None = None,
+    ) -> None:
+        """A flight whose responses are given to `judge` in order as each arrives, and kept nowhere else."""
         if pipelined:
             await self._send("".join(f"{command}\r\n" for command in commands), shown)
-        responses = []
         for command in commands:
             if not pipelined:
                 await self._send(f"{command}\r\n", shown)
             verb = command.split(" ")[0]
             self.ended = self.ended or verb == "QUIT"
-            responses.append(await self._response(verb, multiline=multiline))
-        return responses
+            judge(await self._response(verb, multiline=multiline))
 
     async def _send(self, text: str, shown: str | None) -> None:
         unread = self.connection.unread()
@@ -82,6 +97,9 @@ class Pop3Talk:
                 raise stop("protocol.too-long", f"{verb}: a response of more than {RESPONSE_OCTETS} octets")
             if len(lines) > most:
                 raise stop("protocol.too-long", f"{verb}: a response of more than {most} lines")
+        self._octets += octets
+        if self._octets > SESSION_OCTETS:
+            raise stop("protocol.too-long", f"{verb}: more than {SESSION_OCTETS // 2**20} MiB in one session")
         if message:
             self.connection.note(f"{octets} octets of message received")
         return tuple(lines)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 # reply; behind ENDLESS_LINES nobody waits for its end any more.
 MOST_LINES = 500
 ENDLESS_LINES = 5_000
+# Of all of a reply's lines; RFC 5321 section 4.5.3.1.5 gives each 512.
+MOST_OCTETS = 1024 * 1024
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?: |$)")
 _QUEUED = (
@@ -57,13 +59,14 @@ class ReplyReader:
     """Collects the lines of one reply: `line is last` = `add(line)`; then `reply()`.
 
     Raises Malformed on a line that is none of a reply's, on mixed codes and at the end of more than MOST_LINES lines;
-    TooLong at more than ENDLESS_LINES. Lines behind MOST_LINES are counted, not kept.
+    TooLong at more than ENDLESS_LINES or MOST_OCTETS. Lines behind MOST_LINES are counted, not kept.
     """
 
     def __init__(self) -> None:
         self._code: int | None = None
         self._lines: list[str] = []
         self._count = 0
+        self._octets = 0
 
     def add(self, line: bytes) -> bool:
         found = _LINE.fullmatch(line)
@@ -74,9 +77,12 @@ class ReplyReader:
             raise Malformed(f"one reply has two codes, {self._code} and {code}")
         self._code = code
         self._count += 1
+        self._octets += len(line)
         is_last = found.group(2) != b"-"
         if self._count > ENDLESS_LINES:
             raise TooLong(f"a reply of more than {ENDLESS_LINES} lines")
+        if self._octets > MOST_OCTETS:
+            raise TooLong(f"a reply of more than {MOST_OCTETS} octets")
         if self._count <= MOST_LINES:
             self._lines.append(line.decode("utf-8", "backslashreplace"))
         elif is_last:
