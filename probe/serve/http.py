@@ -1,6 +1,7 @@
 """uvicorn, bent in three places: signals are ours, sockets are counted (`door`), and a port that is taken is one plain line."""
 
 import contextlib
+import errno
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,15 @@ from probe.serve.webconfig import WebConfig
 KEEP_ALIVE_SECONDS = 75
 # After this, whoever still waits for an answer gets none: the runs themselves are over by then.
 GRACEFUL_SECONDS = 10
+
+
+# Windows' numbers (its "Windows Sockets Error Codes") beside POSIX': the system's own words there are in its language.
+_WHY = {
+    errno.EADDRINUSE: "address already in use",
+    10048: "address already in use",  # WSAEADDRINUSE
+    10013: "permission denied, or another program has the port for itself",  # WSAEACCES
+    10049: "this is no address of this machine",  # WSAEADDRNOTAVAIL
+}
 
 
 class CannotListen(OSError):
@@ -65,11 +75,17 @@ def _renew(handshake: Any, web: WebConfig) -> None:
         handshake.context = web.context
 
 
+def why_not(error: OSError) -> str:
+    """Why an address cannot be had, in plain words."""
+    number = getattr(error, "winerror", None) or error.errno or 0
+    return _WHY.get(number, (error.strerror or str(error)).lower())
+
+
 async def serve(server: Server) -> None:
     """Serve until `server.should_exit`. Raises CannotListen."""
     config = server.config
     try:
         entrances = listen(config.host, config.port, config.door)  # type: ignore[attr-defined]
     except OSError as error:
-        raise CannotListen(f"{config.host} port {config.port}: {(error.strerror or str(error)).lower()}") from None
+        raise CannotListen(f"{config.host} port {config.port}: {why_not(error)}") from None
     await server.serve(sockets=list(entrances))

@@ -4,6 +4,7 @@ https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuratio
 exporter needs; an unknown one is an error, since a misspelt `basic_auth_users` would leave the door open.
 """
 
+import hashlib
 import os
 import re
 import ssl
@@ -35,11 +36,15 @@ class WebConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class WebConfig:
-    """What the file asks for. `users`: name → bcrypt hash; no users, no authentication. `context` None: plain HTTP."""
+    """What the file asks for. `users`: name → bcrypt hash; no users, no authentication. `context` None: plain HTTP.
+
+    `client_ca`: SHA-256 of the file of the authorities that clients' certificates are checked against; empty without one.
+    """
 
     context: ssl.SSLContext | None = None
     users: Mapping[str, bytes] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    client_ca: bytes = b""
 
     @property
     def guarded(self) -> bool:
@@ -48,8 +53,10 @@ class WebConfig:
 
 
 def refuse_change(before: WebConfig, after: WebConfig) -> None:
-    """What a running server cannot change: TLS on or off, its lowest version, and whether a client needs a certificate. OpenSSL
-    takes them from the context that a connection began with. Raises WebConfigError: taken all the same, the door would stand open.
+    """What a running server cannot change: TLS on or off, its lowest version, whether a client needs a certificate, and from whom.
+
+    OpenSSL takes them from the context that a connection began with, and a client that comes back (a ticket of its last session)
+    is not checked again. Raises WebConfigError: taken all the same, the door would stand open.
     """
     old, new = before.context, after.context
     if (old is None) != (new is None):
@@ -57,6 +64,8 @@ def refuse_change(before: WebConfig, after: WebConfig) -> None:
     for key, name in (("client_auth_type", "verify_mode"), ("min_version", "minimum_version")):
         if getattr(old, name, None) != getattr(new, name, None):
             raise WebConfigError(f"tls_server_config.{key} differs: restart for that")
+    if before.client_ca != after.client_ca:
+        raise WebConfigError("tls_server_config.client_ca_file: the authorities differ: restart for that")
 
 
 def read(path: Path | None) -> WebConfig:
@@ -66,7 +75,8 @@ def read(path: Path | None) -> WebConfig:
     data = _mapping(path, _parsed(path), "", (*_KEYS, "basic_auth_users"))
     http = _mapping(path, data.get("http_server_config"), "http_server_config", _KEYS["http_server_config"])
     headers = _mapping(path, http.get("headers"), "http_server_config.headers", _HEADERS)
-    return WebConfig(_context(path, data), _users(path, data.get("basic_auth_users")), {k: str(v) for k, v in headers.items()})
+    users = _users(path, data.get("basic_auth_users"))
+    return WebConfig(_context(path, data), users, {k: str(v) for k, v in headers.items()}, _client_ca(path, data))
 
 
 def _parsed(path: Path) -> Any:
@@ -114,6 +124,17 @@ def _context(path: Path, data: Mapping[str, Any]) -> ssl.SSLContext | None:
     if context.verify_mode != ssl.CERT_NONE and not table.get("client_ca_file"):
         raise WebConfigError(f"{path}: tls_server_config.client_ca_file: missing; client_auth_type needs it")
     return context
+
+
+def _client_ca(path: Path, data: Mapping[str, Any]) -> bytes:
+    """The authorities' file as it is now: `_context` has read it as certificates."""
+    named = (data.get("tls_server_config") or {}).get("client_ca_file")
+    if not named:
+        return b""
+    try:
+        return hashlib.sha256((path.parent / str(named)).read_bytes()).digest()
+    except OSError as error:
+        raise WebConfigError(f"{path}: tls_server_config.client_ca_file: {error.strerror or error}") from None
 
 
 def _refuse_open_key(path: Path, key: Path) -> None:

@@ -31,16 +31,20 @@ def patiently(act: Callable[[], object], *, sleep: Callable[[float], object] = t
 
 def own_folder(path: Path) -> None:
     """Make the folder, for us alone, where there is none. Raises OSError: also when it is another user's, who may put there what
-    they like. (Not on Windows, where the place decides. Volumes of containers are root's, and often open to a group: what lies
-    in them is looked at file by file.)"""
+    they like, or one that others, or a group that we are not in, can write to. (Not on Windows, where the place decides. Volumes
+    of containers are root's, and open to a group of ours, Kubernetes' `fsGroup`: what lies in them is looked at file by file.)"""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.name != "posix":
         return
     status = path.stat()
     if status.st_uid not in (os.geteuid(), 0):
         raise PermissionError(1, f"the folder {path} belongs to another user")
-    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+    if status.st_mode & stat.S_ISVTX:
+        return
+    if status.st_mode & stat.S_IWOTH:
         raise PermissionError(1, f"everybody can write to the folder {path}; run: chmod o-w {path}")
+    if status.st_mode & stat.S_IWGRP and status.st_gid not in {os.getegid(), *os.getgroups()}:
+        raise PermissionError(1, f"a group that is not ours can write to the folder {path}; run: chmod g-w {path}")
 
 
 def foreign(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
 import subprocess
@@ -22,6 +23,13 @@ resource = pytest.importorskip("resource", reason="not_on_windows: limits of a p
 
 SILENT = 1100
 PROBE = "/probe?target=office"
+
+
+def windows(number: int) -> OSError:
+    """As Python raises it there: the number stands in `winerror`."""
+    error = OSError(0, f"windows error {number:#x}")
+    error.winerror = number
+    return error
 
 
 @pytest.fixture
@@ -197,6 +205,8 @@ TRANSITIONS = {
     ("certificate and users", "users over tls"): False,
     ("tls", "tls 1.3"): False,
     ("users", "certificate"): False,
+    ("certificate", "other authority"): False,
+    ("certificate and users", "certificate"): True,
     ("users", "other users"): True,
     ("users over tls", "tls"): True,
 }
@@ -206,10 +216,13 @@ def _web_configs(authority: Authority) -> dict[str, str]:
     leaf = authority.leaf("localhost")
     tls = f"tls_server_config:\n  cert_file: {leaf.cert_file}\n  key_file: {leaf.key_file}\n"
     certificate = f"{tls}  client_ca_file: {authority.ca_file}\n  client_auth_type: RequireAndVerifyClientCert\n"
+    (authority.directory / "other.pem").write_bytes(authority.leaf("other").leaf_pem)
+    other = certificate.replace(str(authority.ca_file), str(authority.directory / "other.pem"))
     users = "basic_auth_users:\n  a: $2b$10$abcdefghijklmnopqrstuuJlS7nLJuF0kEoyr2E7sUCyvhSfxCFo2\n"
     return {
         "plain": "{}\n", "tls": tls, "tls 1.3": f"{tls}  min_version: TLS13\n", "certificate": certificate, "users": users,
         "certificate and users": certificate + users, "users over tls": tls + users, "other users": users.replace("  a:", "  b:"),
+        "other authority": other,
     }  # fmt: skip
 
 
@@ -277,3 +290,21 @@ def test_names_and_origins() -> None:
     assert not knows("0.0.0.0", (), "name.example") and not knows("192.0.2.1", (), "192.0.2.2") and not knows("127.0.0.1", (), "")
     assert is_loopback("localhost") and is_loopback("127.9.9.9") and not is_loopback("::") and not is_loopback("localhost.example")
     assert not is_foreign({"host": "a:1"}) and not is_foreign({"host": "A:1", "origin": "http://a:1"})
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.EADDRINUSE, "Address already in use"), "address already in use"),
+        (windows(10048), "address already in use"),
+        (windows(10013), "another program"),
+        (windows(10049), "no address of this machine"),
+        (PermissionError(errno.EACCES, "Permission denied"), "permission denied"),
+        (socket.gaierror(-2, "Name or service not known"), "name or service not known"),
+    ],
+)
+def test_why_a_port_cannot_be_had_is_said_in_words_of_ours(error: OSError, words: str) -> None:
+    """Python's words for an error of Windows' sockets are the system's, in its language; under Wine a bare number."""
+    from probe.serve.http import why_not
+
+    assert words in why_not(error)

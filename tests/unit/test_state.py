@@ -135,12 +135,25 @@ def test_a_key_that_is_no_file_is_refused_at_once(make: Callable[[Path], None], 
 
 @pytest.mark.not_on_windows("modes of POSIX")
 def test_a_folder_that_everybody_can_write_to_is_refused(tmp_path: Path) -> None:
-    for mode, refused in ((0o777, True), (0o1777, False), (0o770, False)):
+    for mode, refused in ((0o777, True), (0o2777, True), (0o1777, False), (0o770, False)):
         folder = tmp_path / f"{mode:o}"
         folder.mkdir()
         folder.chmod(mode)
         _, remark = installation_key(folder)
         assert (remark is not None) == refused and (not refused or "chmod o-w" in str(remark)), (oct(mode), remark)
+
+
+@ROOT_ONLY
+def test_a_folder_of_a_group_is_only_taken_where_the_group_is_ours(tmp_path: Path) -> None:
+    """A volume with Kubernetes' `fsGroup` is root's and its group's, which is one of the program's own (a supplementary one)."""
+    ours, theirs = os.getgid(), 54321
+    for group, mode, refused in ((theirs, 0o770, True), (theirs, 0o2770, True), (theirs, 0o750, False), (ours, 0o2770, False)):
+        folder = tmp_path / f"{group}-{mode:o}"
+        folder.mkdir()
+        os.chown(folder, -1, group)
+        folder.chmod(mode)
+        _, remark = installation_key(folder)
+        assert (remark is not None) == refused and (not refused or "chmod g-w" in str(remark)), (group, oct(mode), remark)
 
 
 def test_no_command_is_given_the_databases_password() -> None:
