@@ -6,70 +6,16 @@ absolute times say what machine this is.
 
 import argparse
 import json
-import os
-import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import fleet, starttls
 from benchmarks.delay import DelayedLink
-from benchmarks.measure import Cost, cost_of, interleaved, median, slope
+from benchmarks.measure import interleaved, median, slope
+from benchmarks.peers import PROBE, ROOT, Bench, Row
 from tests.servers.mail import MailServers, available
 from tests.servers.pki import Authority
-
-ROOT = Path(__file__).parent.parent
-PROBE = [str(Path(sys.executable).with_name("probe"))]
-PASSWORD = "bench-Horse7battery"
-
-
-class Bench:
-    """The servers, a profile for each way, and the commands of every peer."""
-
-    def __init__(self, folder: Path, mail: MailServers, ports: dict[str, int]) -> None:
-        self.folder, self.mail, self.ports = folder, mail, ports
-        self.user = mail.add_user("bench", PASSWORD)
-        self.environ = {
-            **os.environ,
-            "BENCH_USER": self.user,
-            "BENCH_PASSWORD": PASSWORD,
-            "BENCH_CA": str(mail.ca_file),
-            "BENCH_SUBMISSION": str(ports["submission"]),
-            "BENCH_IMAPS": str(ports["imaps"]),
-            "BENCH_POP3S": str(ports["pop3s"]),
-            "SUBMISSION_PROBE_STATE": str(folder / "state"),
-            "LC_ALL": "C",
-        }
-
-    def profile(self, *readers: str) -> Path:
-        path = self.folder / f"{'-'.join(readers) or 'send'}-{self.ports['submission']}.toml"
-        tables = [
-            '[submission]\nhost = "localhost"\nconnect = ["127.0.0.1"]\nehlo = "bench.example.test"',
-            f"port = {self.ports['submission']}",
-            f'[account]\nusername = "{self.user}"\npassword = {{ env = "BENCH_PASSWORD" }}',
-            f'[tls]\nca_file = "{self.mail.ca_file}"',
-            *(f'[readback.{name}]\nconnect = ["127.0.0.1"]\nport = {self.ports[name + "s"]}' for name in readers),
-        ]
-        path.write_text("\n".join(tables) + "\n")
-        return path
-
-    def run(self, *command: str) -> Callable[[], Cost]:
-        return lambda: cost_of(command, self.environ)
-
-    def probe(self, *readers: str) -> Callable[[], Cost]:
-        return self.run(*PROBE, "run", str(self.profile(*readers)), "-q")
-
-    def plain(self, way: str) -> Callable[[], Cost]:
-        return self.run(sys.executable, str(ROOT / "benchmarks" / "plain.py"), way)
-
-    def swaks(self) -> Callable[[], Cost]:
-        server = f"127.0.0.1:{self.ports['submission']}"
-        account = ["--auth", "PLAIN", "--auth-user", self.user, "--auth-password", PASSWORD]
-        return self.run("swaks", "--server", server, "--tls", *account, "--from", self.user, "--to", self.user, "--silent", "3")
-
-    def send_peers(self) -> dict[str, Callable[[], Cost]]:
-        return {"swaks, send": self.swaks()} if shutil.which("swaks") else {}
 
 
 def latency(bench: Bench, link: DelayedLink, rounds: int) -> dict[str, dict[float, float]]:
@@ -119,9 +65,6 @@ def seen_after(bench: Bench, rounds: int) -> float:
         done = subprocess.run(command, env=bench.environ, capture_output=True, check=True)
         seconds.append(json.loads(done.stdout)["reports"][0]["delivery_seconds"])
     return statistics.median(seconds)
-
-
-Row = tuple[str, float, float, str]
 
 
 def table(walls: dict[str, dict[float, float]], shots: dict[str, dict[str, float]], seen: float, more: list[Row]) -> list[Row]:

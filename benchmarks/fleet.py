@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchmarks.bench import Bench, Row
+    from benchmarks.peers import Bench, Row
 
 USERS = 50
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmarks.bench import Bench, Row
+    from benchmarks.peers import Bench, Row
 
 CHECKS, AT_ONCE = 600, 100
 EXPORTER = "prometheus-blackbox-exporter"
