@@ -316,7 +316,7 @@ def dns_name_matches(pattern: str, host: str) -> bool:
 
 
 def why_not(entry: Mapping[str, Any], host: str) -> list[str]:
-    """Of each name in the certificate, why it does not match `host`; a name that matches is not told."""
+    """Of each name in the certificate, why it does not match `host`; a name that matches is left out."""
     wanted = _labels(host)
     told = [f"{name}: {_why_not(name, wanted)}" for name in entry.get("dns_names", ()) if not dns_name_matches(name, host)]
     told += [f"{address}: an IP address" for address in entry.get("ip_addresses", ()) if address != host.strip("[]")]
@@ -362,7 +362,7 @@ def certificate_facts(
 ) -> dict[str, Any]:
     """The facts of a `*.certificate` stage (contract section 5).
 
-    `openssl_code` is None when OpenSSL was told not to verify. OpenSSL looks at the name (codes 62, 64) before it looks at
+    `openssl_code` is None when OpenSSL was asked not to verify. OpenSSL looks at the name (codes 62, 64) before it looks at
     dates and signatures, so with these codes `trusted` also asks our own reading of the chain.
     """
     entries = read_chain(tuple(chain))

@@ -358,7 +358,7 @@ def greetings(seen: Callable[[str, type[Any]], Any], leg: str) -> Iterator[str]:
 
 
 def kind_of(stage: str, keys: Mapping[str, Any]) -> type[Facts]:
-    """The kind of facts of a stage, by its name; a sweep's `find` is told by its keys."""
+    """The kind of facts of a stage, by its name; a sweep's `find` is known by its keys."""
     leg, _, rest = stage.partition(".")
     step = rest.partition(".")[0]
     if leg == "discover":

@@ -44,4 +44,4 @@ def leaks(texts: Iterable[str], secret: str, username: str) -> list[str]:
 def told(report: Report) -> list[str]:
     """The report in every output there is, transcript included."""
     context = Context("2026-01-01T00:00:00.000000Z", 1.0, transcript=True)
-    return [output(name).tell([report], context) for name in formats()]
+    return [output(name).write([report], context) for name in formats()]

@@ -78,7 +78,7 @@ def judge(record, profile):
     "output/shout.py": '''"""`shout`: for the deaf."""
 
 
-def tell(reports, context):
+def write(reports, context):
     return "".join(f"{report.profile.upper()} {report.verdict.upper()}\\n" for report in reports)
 ''',
     "observe/audit/nothing.py": '''"""An audit check."""
@@ -100,8 +100,8 @@ id = "example-out-of-cheese"
 stages = ["smtp.*"]
 text = "out of cheese"
 cause = "The server is likely out of cheese."
-look = "ls /var/cheese"
-mend = "buy cheese"
+check = "ls /var/cheese"
+fix = "buy cheese"
 source = "https://example.com/cheese"
 """,
 }

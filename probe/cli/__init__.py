@@ -53,7 +53,7 @@ def entry(arguments: list[str]) -> int:
     except (Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output went away (`probe … | head`): nothing is left to tell it.
+        # The reader of our output went away (`probe … | head`): nothing is left to say to it.
         sys.stderr.close()
         return EXIT_UNKNOWN
     except Exception as error:
@@ -77,7 +77,7 @@ def _status(result: Any) -> int:
 
 def _complain(text: str, arguments: list[str]) -> int:
     if _output(arguments) == "nagios":
-        # Its readers look at stdout only, and must be told of every outcome.
+        # Its readers look at stdout only, and must hear of every outcome.
         from probe.cli._out import data
         from probe.output.nagios import complaint
 
@@ -88,7 +88,7 @@ def _complain(text: str, arguments: list[str]) -> int:
 
 
 def _output(arguments: list[str]) -> str:
-    """The format that stdout was to carry, as far as it can be told when the arguments may be what is wrong."""
+    """The format that stdout was to carry, as far as it can be known when the arguments may be what is wrong."""
     found = ""
     for index, word in enumerate(arguments):
         if word in ("-o", "--output"):

@@ -1,4 +1,4 @@
-"""Runs as the command line wishes them: once, in a row, until all is well; told, compared, kept."""
+"""Runs as the command line wishes them: once, in a row, until all is well; shown, compared, stored."""
 
 import asyncio
 import random
@@ -60,7 +60,7 @@ def carry_out(profiles: Sequence["Profile"], plans: Sequence["Plan"], wish: Wish
     seconds = (datetime.now(UTC) - started).total_seconds()
     compared = _compared(reports, started, seconds, wish)
     attempts = 1 + len({report.started for report in before}) if before else 1
-    _show.tell(
+    _show.show(
         reports, started, seconds, output=wish.output, files=wish.files, verbose=wish.verbose, quiet=wish.quiet,
         comparison=compared, attempts=attempts, history=_past(reports, wish),
     )  # fmt: skip
@@ -124,7 +124,7 @@ def _within(reports: "list[Report]", wish: Wish) -> "list[Report]":
 
 
 def _ping(wish: Wish, end: str) -> None:
-    """Tell a dead-man's switch (healthchecks' form: /start, nothing for success, /fail). It never changes a verdict."""
+    """Ping a dead-man's switch (healthchecks' form: /start, nothing for success, /fail). It never changes a verdict."""
     if wish.ping is None:
         return
     import urllib.request
@@ -190,7 +190,7 @@ def _exit_code(reports: "Sequence[Report]", compared: "Comparison | None", wish:
 async def _run(
     plans: Sequence["Plan"], profiles: Sequence["Profile"], watches: Sequence[Any], wish: Wish
 ) -> tuple[list["Report"], list["Report"]]:
-    """(the reports to tell, earlier attempts of --wait-until-ok)"""
+    """(the reports to show, earlier attempts of --wait-until-ok)"""
     from probe.cli._signals import interrupt_on_signals
     from probe.tasks.repeat import repeat, wait_until_ok
 

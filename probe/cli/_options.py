@@ -54,7 +54,7 @@ SendOnly = Annotated[bool, typer.Option("--send-only", help="Send now; a later -
 Collect = Annotated[bool, typer.Option("--collect", help="Look for what earlier --send-only runs sent (IMAP4).")]
 Blame = Annotated[str | None, typer.Option(metavar="send|read|all", help="Whose failure is critical; the other's is unknown.")]
 Jitter = Annotated[str, typer.Option(metavar="DURATION", help="Wait a random time first, at most so long.")]
-Ping = Annotated[str | None, typer.Option(metavar="URL", help="Tell a dead-man's switch: URL/start, then URL or URL/fail.")]
+Ping = Annotated[str | None, typer.Option(metavar="URL", help="Ping a dead-man's switch: URL/start, then URL or URL/fail.")]
 PingEnv = Annotated[
     str | None, typer.Option(metavar="NAME", help="The variable with --ping's URL: a command line is for all to see.")
 ]

@@ -36,7 +36,7 @@ def parse_report(text: str) -> tuple[str, Path]:
     return name, Path(file)
 
 
-def tell(
+def show(
     reports: Sequence["Report"],
     started: datetime,
     seconds: float,
@@ -70,7 +70,7 @@ def deliver(
 def _text(name: str, reports: Sequence["Report"], context: Context) -> str:
     if context.comparison is not None and name not in NATIVE:
         reports = [*reports, as_report(context.comparison)]
-    return output(name).tell(reports, context)
+    return output(name).write(reports, context)
 
 
 def _write_file(name: str, path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Being asked to stop: signals, and on Windows what its console tells, which is more than signals can."""
+"""Being asked to stop: signals, and on Windows what its console reports, which is more than signals can."""
 
 import asyncio
 import contextlib
@@ -71,7 +71,7 @@ def console_handler(
     """What Windows calls, in a thread of its own, when the console is closed, its user logs off, or the machine shuts down.
 
     Windows ends the process as soon as this returns, whatever the process is doing: so it waits until `ended` (which nobody sets
-    in earnest: the process ends first). A service is told of every user's logoff and goes on.
+    in earnest: the process ends first). A service hears of every user's logoff and goes on.
     """
 
     def handle(event: int) -> bool:

@@ -15,13 +15,13 @@ _USUAL = {
     ("pop3", "starttls"): 110,
     ("pop3", "tls"): 995,
 }
-# What is written where nothing else was told: RFC 6409 for the submission, RFC 8314 for the readers.
+# What is written where nothing else was given: RFC 6409 for the submission, RFC 8314 for the readers.
 _SECURITY = {"smtp": "starttls", "imap": "tls", "pop3": "tls"}
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where one protocol is spoken. `port` None is the protocol's own; `source` says who told it."""
+    """Where one protocol is spoken. `port` None is the protocol's own; `source` says who gave it."""
 
     host: str
     port: int | None = None
@@ -122,7 +122,7 @@ def _reach(name: str, server: Server) -> Iterator[str]:
 
 
 def _behind(comment: str, server: Server | None = None) -> str:
-    told = f"told by {server.source}" if server and server.source else ""
+    told = f"given by {server.source}" if server and server.source else ""
     text = "; ".join(part for part in (comment, told) if part)
     return f"  # {text}" if text else ""
 

@@ -31,7 +31,7 @@ def correlate(
     logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="Exchange protocol logs, mail.log; .gz too.")],
     output: Annotated[str, typer.Option("-o", "--output", metavar="text|json", help="What stdout carries.")] = "text",
 ) -> int:
-    """Find a run's sessions in the servers' LOGs, and tell both sides in one timeline.
+    """Find a run's sessions in the servers' LOGs, and show both sides in one timeline.
 
     Exit status: 0 every connection of the run was found, 1 some were not, 3 a file cannot be read.
     """

@@ -35,7 +35,7 @@ def demo(
     with _live.progress(["demo"], shown=True) as watches:
         report = asyncio.run(_demo(personality, fault, watches[0]))
     seconds = (datetime.now(UTC) - started).total_seconds()
-    _show.tell([report], started, seconds, output=output, files=(), verbose=verbose, quiet=False)
+    _show.show([report], started, seconds, output=output, files=(), verbose=verbose, quiet=False)
     return exit_code([report])
 
 

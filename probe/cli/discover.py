@@ -1,4 +1,4 @@
-"""`probe discover`: what users are told about a mail address's servers, and whether it is true."""
+"""`probe discover`: what users are given about a mail address's servers, and whether it is true."""
 
 import asyncio
 import sys
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 def discover(
     address: Annotated[str, typer.Argument(help="A mail address of the domain, such as probe@contoso.com.", show_default=False)],
-    verify: Annotated[bool, typer.Option("--verify", help="Also try every server that is told, without logging on.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Also try every server that is published, without logging on.")] = False,
     output: option.Format = "text",
     user: Annotated[str | None, typer.Option(help="User name for Autodiscover (default: the address).")] = None,
     password_env: option.PasswordEnv = None,
@@ -43,7 +43,7 @@ def discover(
     timeout: PerPage = "10s",
     try_again: option.TryAgain = False,
 ) -> int:
-    """Ask SRV records, Thunderbird's autoconfig and Autodiscover what they tell users of ADDRESS's domain.
+    """Ask SRV records, Thunderbird's autoconfig and Autodiscover what they publish for users of ADDRESS's domain.
 
     The password goes to Autodiscover only, over verified HTTPS.
 
@@ -65,7 +65,7 @@ def discover(
         _out.write("".join(f"{line}\n" for line in lines(report)))
     else:
         seconds = (datetime.now(UTC) - started).total_seconds()
-        _show.tell([report], started, seconds, output=output, files=(), verbose=False, quiet=False)
+        _show.show([report], started, seconds, output=output, files=(), verbose=False, quiet=False)
     return exit_code([report])
 
 
@@ -126,7 +126,7 @@ def _remember(address: str, login: "Login", report: "Report") -> None:
 
 
 def lines(report: "Report") -> Iterator[str]:
-    """The report as text: each source with what it tells, what trying it showed, then the findings."""
+    """The report as text: each source with what it publishes, what trying it showed, then the findings."""
     from probe.output.text import safe
 
     yield f"{report.verdict.upper()}  {safe(report.profile)}  {report.seconds:.2f} s"
@@ -151,7 +151,7 @@ def _answer(answer: Mapping[str, Any]) -> Iterator[str]:
     text = f"  {answer['text']}" if answer["text"] and answer["text"] not in ("no such record",) else ""
     yield f"{answer['source']:<17} {answer['outcome']:<11} {answer['place']}{text}"
     yield from (f"    redirected to {hop}" for hop in answer["hops"])
-    yield from (f"    tells {_server(server)}" for server in answer["told"])
+    yield from (f"    publishes {_server(server)}" for server in answer["told"])
 
 
 def _server(server: Mapping[str, Any]) -> str:
@@ -164,5 +164,5 @@ def _outcome(server: Mapping[str, Any]) -> str:
     if server["really"]:
         return f"it speaks {server['really']}"
     if certificate and certificate["trusted"] and certificate["name_matches"] and not server["trouble"]:
-        return f"as told; certificate until {certificate['not_after']}"
-    return server["trouble"]["text"] if server["trouble"] else "as told"
+        return f"as published; certificate until {certificate['not_after']}"
+    return server["trouble"]["text"] if server["trouble"] else "as published"

@@ -1,4 +1,4 @@
-"""`probe explain`: what a finding means, its likely causes, the commands to look and to mend."""
+"""`probe explain`: what a finding means, its likely causes, the commands that check and that fix."""
 
 import difflib
 import json

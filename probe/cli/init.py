@@ -16,7 +16,7 @@ from probe.facts import Published
 if TYPE_CHECKING:
     from probe.cli._schedule import Job
     from probe.cli._starter import Answers, Server
-    from probe.observe.discover.published import Told
+    from probe.observe.discover.published import PublishedServer
     from probe.report import Report
 
 _READERS = {"imap": ("imap",), "pop3": ("pop3",), "both": ("imap", "pop3"), "none": ()}
@@ -37,11 +37,11 @@ def init(
     password_env: option.PasswordEnv = None,
     password_file: option.PasswordFile = None,
     readback: option.Readback = None,
-    discover: Annotated[bool | None, typer.Option("--discover/--no-discover", help="Ask what users of ADDRESS are told.")] = None,
+    discover: Annotated[bool | None, typer.Option("--discover/--no-discover", help="Ask what users of ADDRESS are given.")] = None,
     accept_other_domain: Annotated[
         bool, typer.Option("--accept-other-domain", help="Take servers outside ADDRESS's domain that only unsigned DNS names.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; take what is given, told or usual.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; take what is given, published or usual.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
     cron: Annotated[bool, typer.Option("--cron", help="Also print a line for crontab.")] = False,
     systemd: Annotated[Path | None, typer.Option(metavar="DIRECTORY", help="Also write a systemd service and timer there.")] = None,
@@ -145,7 +145,7 @@ class _Asking:
             wanted = (
                 self._terminal
                 and "host" not in self._given
-                and typer.confirm(f"Ask what users of {address} are told?", default=True)
+                and typer.confirm(f"Ask what users of {address} are given?", default=True)
             )
         if not wanted:
             return {}
@@ -204,7 +204,7 @@ def _inherited(extends: str) -> tuple[str, ...]:
 
 
 def _best(report: "Report") -> "dict[str, Server]":
-    """Of what is told, per protocol, never plaintext: what is vouched for first, for outside before inside.
+    """Of what is published, per protocol, never plaintext: what is vouched for first, for outside before inside.
 
     STARTTLS on 587 to submit, TLS to read.
     """
@@ -227,7 +227,7 @@ def _best(report: "Report") -> "dict[str, Server]":
     return found
 
 
-def _rank(one: "Told", strangers: set[str]) -> tuple[bool, ...]:
+def _rank(one: "PublishedServer", strangers: set[str]) -> tuple[bool, ...]:
     return one.host in strangers, one.scope == "internal", one.protocol == "smtp" and one.security != "starttls"
 
 
@@ -241,11 +241,11 @@ def _found(report: "Report") -> str:
     said = ", ".join(f"{name} {server.host}:{server.port} ({server.source})" for name, server in best.items())
     warnings = sum(finding.severity != "info" for finding in report.findings)
     more = f"; {warnings} warning(s): probe discover shows them" if warnings else ""
-    return (said or "nothing is told") + more
+    return (said or "nothing is published") + more
 
 
 def _servers(host: str, wanted: tuple[str, ...], told: "dict[str, Server]") -> "dict[str, Server]":
-    """What is told holds for the host it is told of; another host that the user names is asked in the usual way."""
+    """What is published holds for the host it is published for; another host that the user names is asked in the usual way."""
     from probe.cli._starter import Server
 
     mine = told.get("smtp")

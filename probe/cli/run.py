@@ -1,4 +1,4 @@
-"""`probe run`: carry out runs and tell of them."""
+"""`probe run`: carry out runs and show them."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -46,7 +46,7 @@ def serve(
     history: option.History = None,
     set: option.Set = None,
 ) -> int:
-    """Run each PROFILE every so often, and tell Prometheus and people how it goes. Without PROFILE: all of your own.
+    """Run each PROFILE every so often, and show Prometheus and people how it goes. Without PROFILE: all of your own.
 
     `/` is a status page, `/metrics` what came of the runs, `/probe?target=PROFILE` one run now. A POST to `/-/reload`
     (and SIGHUP, where the system has it) reads profiles and web-config again. Ctrl-C, SIGTERM and, on Windows, Ctrl-Break or

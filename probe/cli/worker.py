@@ -77,7 +77,7 @@ def worker(
             positive("--stalled-after", stalled_after),
         )  # fmt: skip
         web: Web = {"web_config": web_config, "allow_host": tuple(allow_host or ()), "allow_anyone": allow_anyone}
-        crontab(settings.interval, "")  # a wrong interval is told before the database is asked anything
+        crontab(settings.interval, "")  # a wrong interval is reported before the database is asked anything
         return _run_loop(_work(list(profiles or ()), settings, endpoint(listen), web, keep_days))
     except Unreachable as error:
         raise typer.BadParameter(f"{error} (which database: --database-env, PGHOST, PGSERVICE)") from None

@@ -3,10 +3,10 @@
 An entry holds when all its keys hold: `stages` (a stage, or a protocol before a dot and a star), `families` (of the server, by its
 greeting; without the key, any), `code` (of the reply, basic and enhanced), `text` (a pattern in the reply, case aside), `findings`
 (the id the refusal already has) and `port`. The first entry that holds is taken, so the special stand before the general; files are
-tried in the order of their `order` (50 where there is none), general.toml last. The cause always says how sure it is. `look` only
-reads; `mend` changes something.
+tried in the order of their `order` (50 where there is none), general.toml last. The cause always says how sure it is. `check` only
+reads; `fix` changes something.
 
-The other checks know that a logon was refused; here the server's own words tell why. A finding whose reply is known keeps its
+The other checks know that a logon was refused; here the server's own words say why. A finding whose reply is known keeps its
 id, severity and evidence, and gets the entry's cause and commands instead of the general ones. The file is read when a stage has
 failed, never for a run that went well. Codes: RFC 3463 (enhanced status codes), RFC 5530 (IMAP4), RFC 2449 (POP3).
 """
@@ -44,8 +44,8 @@ class Entry:
     id: str
     stages: tuple[str, ...]
     cause: str
-    look: str
-    mend: str
+    check: str
+    fix: str
     source: str
     families: tuple[str, ...] = ()
     code: frozenset[str] = frozenset()
@@ -55,7 +55,7 @@ class Entry:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        return (f"Look: {self.look}", f"Mend: {self.mend}", f"Source: {self.source}")
+        return (f"Check: {self.check}", f"Fix: {self.fix}", f"Source: {self.source}")
 
     @property
     def remedy(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ FINDINGS = {
     "area.what-is-wrong": Kind(
         summary="one line for the reference",
         cause="The likely cause.",
-        remedy=("The command to look.", "The command to mend."),
+        remedy=("The command that checks.", "The command that fixes."),
     ),
 }
 

@@ -20,7 +20,7 @@ _RENEW = (
     "Postfix: smtpd_tls_chain_files; then postfix reload   Dovecot: ssl_cert; then doveadm reload",
 )
 _CHAIN = (
-    "Look: openssl s_client -connect NAME:PORT -starttls smtp -showcerts (Windows: certutil -verify -urlfetch FILE.cer)",
+    "Check: openssl s_client -connect NAME:PORT -starttls smtp -showcerts (Windows: certutil -verify -urlfetch FILE.cer)",
     "Exchange: import the CA's certificates into the computer's Intermediate/Root store, then restart the services",
     "Postfix, Dovecot: put the leaf first and the intermediates behind it into the chain file",
 )
@@ -97,7 +97,7 @@ FINDINGS = {
     ),
     "certificate.thumbprint-differs": Kind(
         "another certificate is served than the profile expects",
-        "It was likely renewed without telling the profile, or the change has not reached this service.",
+        "It was likely renewed, and the profile was not changed, or the change has not reached this service.",
         ("Compare with Get-ExchangeCertificate | fl Thumbprint,Services; restart the service that serves the old one", *_RENEW),
     ),
     "certificate.identifier-differs": Kind(
@@ -161,7 +161,7 @@ def _tls_of(stage: str, profile: Profile) -> Tls:
 
 
 def _eased(severity: Severity, facts: Certified, name: str) -> Severity:
-    """What the profile accepts on purpose is still told: a pinned certificate is trusted by its thumbprint, and with
+    """What the profile accepts on purpose is still reported: a pinned certificate is trusted by its thumbprint, and with
     trust_any_certificate a broken certificate is a warning."""
     if severity != "critical" or name in ("certificate.thumbprint-differs", "certificate.identifier-differs"):
         return severity
@@ -243,8 +243,8 @@ def _names(facts: Certified, leaf: Link) -> Iterator[Problem]:
 
 
 def _trust(facts: Certified, chain: Sequence[Link]) -> Iterator[Problem]:
-    """Why there is no path to a trusted root. OpenSSL's codes do not tell a root that nobody trusts from an intermediate that
-    was not sent (20 for both): the chain itself has to."""
+    """Why there is no path to a trusted root. OpenSSL's codes do not distinguish a root that nobody trusts from an
+    intermediate that was not sent (20 for both): the chain itself has to."""
     code, leaf = facts.openssl_code, chain[0]
     if code not in _UNTRUSTED:
         return
@@ -261,7 +261,7 @@ def _trust(facts: Certified, chain: Sequence[Link]) -> Iterator[Problem]:
         return
     yield "certificate.unknown-issuer", "critical", f"the issuer is not trusted here: {issuer}", evidence
     if top is leaf:
-        # Nothing in the certificate tells a private root from an intermediate: say both, this one with less weight.
+        # Nothing in the certificate distinguishes a private root from an intermediate: say both, this one with less weight.
         text = f"the server sends only its own certificate, not its issuer's ({issuer})"
         yield "certificate.missing-intermediate", "warning", text, evidence
 

@@ -12,19 +12,19 @@ FINDINGS = {
         "the name has no address",
         "The FQDN that users type is likely missing in the DNS this machine asks, or is misspelt in the profile.",
         (
-            "Look: Resolve-DnsName NAME (Windows), or dig +short A NAME; dig +short AAAA NAME (inside and outside the network)",
-            "Mend: add the A/AAAA record for the connector's FQDN to the internal and to the public zone",
+            "Check: Resolve-DnsName NAME (Windows), or dig +short A NAME; dig +short AAAA NAME (inside and outside the network)",
+            "Fix: add the A/AAAA record for the connector's FQDN to the internal and to the public zone",
         ),
     ),
     "dns.failed": Kind(
         "the resolver did not answer",
         "The resolver of this machine is likely unreachable, or the zone's servers fail (SERVFAIL).",
-        ("Look: Resolve-DnsName NAME; Get-DnsClientServerAddress (Windows), or resolvectl query NAME; cat /etc/resolv.conf",),
+        ("Check: Resolve-DnsName NAME; Get-DnsClientServerAddress (Windows), or resolvectl query NAME; cat /etc/resolv.conf",),
     ),
     "dns.bad-name": Kind(
         "not a name that DNS can hold",
         "The host in the profile has an empty label, or one longer than 63 octets.",
-        ("Mend: submission.host in the profile",),
+        ("Fix: submission.host in the profile",),
     ),
     "connect.refused": Kind(
         "the port is closed",
@@ -39,34 +39,34 @@ FINDINGS = {
         "no answer to the connection attempt",
         "A firewall likely drops the packets (port 587 is often blocked on the way), or the host is down.",
         (
-            "Look: from the same network Test-NetConnection NAME -Port 587 (Windows), or nc -vz NAME 587; then the firewall",
-            "Mend: allow TCP 587 inbound",
+            "Check: from the same network Test-NetConnection NAME -Port 587 (Windows), or nc -vz NAME 587; then the firewall",
+            "Fix: allow TCP 587 inbound",
         ),
     ),
     "connect.unreachable": Kind(
         "no route to the address",
         "This machine has no route to that address; with IPv6 addresses, likely no IPv6 at all.",
-        ("Look: ip route get ADDRESS", 'Work around: family = "ipv4" in the profile'),
+        ("Check: ip route get ADDRESS", 'Work around: family = "ipv4" in the profile'),
     ),
     "connect.failed": Kind(
         "the connection could not be made",
         "See the evidence.",
-        ("Look: Test-NetConnection NAME -Port PORT (Windows), or nc -vz NAME PORT",),
+        ("Check: Test-NetConnection NAME -Port PORT (Windows), or nc -vz NAME PORT",),
     ),
     "connect.closed": Kind(
         "the connection ended too early",
         "The server or something between (a proxy, a connection limit, a crashed worker) closed it.",
-        ("Look: the server's log at that time for the address shown in the transcript",),
+        ("Check: the server's log at that time for the address shown in the transcript",),
     ),
     "reply.timeout": Kind(
         "the server stopped answering",
         "The server is likely overloaded, waits on something of its own (DNS, directory), or delays on purpose.",
-        ("Look: the server's load and log; limits.per_connection in the profile sets how long is waited",),
+        ("Check: the server's load and log; limits.per_connection in the profile sets how long is waited",),
     ),
     "probe.no-descriptors": Kind(
         "this machine ran out of file descriptors",
         "Too many probes run at once for the limit of this process.",
-        ("Mend: a smaller --concurrency; on Linux also ulimit -n 4096",),
+        ("Fix: a smaller --concurrency; on Linux also ulimit -n 4096",),
     ),
     "run.cancelled": Kind("the run was cut short", "The run was interrupted.", ("Run it again.",)),
 }

@@ -31,32 +31,32 @@ FINDINGS = {
     "delivery.fate-unknown": Kind(
         "the server never said whether it took the message",
         "The connection ended after the final dot and before the final reply. The message is looked for, never sent again.",
-        ("Look: the server's log for the marker",),
+        ("Check: the server's log for the marker",),
     ),
     "delivery.late": Kind(
         "the message arrived late",
         "A queue, a content filter or greylisting likely held it; the hops in the verify stage say where.",
-        ("Look: the hops and their delays in the verify stage",),
+        ("Check: the hops and their delays in the verify stage",),
     ),
     "delivery.other-folder": Kind(
         "the message was not in the first folder",
         "A spam filter or a rule likely moved it.",
-        ("Exempt the probe's address from filtering, or mend what makes its mail look like spam",),
+        ("Exempt the probe's address from filtering, or fix what makes its mail look like spam",),
     ),
     "delivery.duplicate": Kind(
         "the message arrived more than once",
         "Two deliveries of one message: likely an alias that lists the mailbox twice, or a retry after a lost reply.",
-        ("Look: the Received headers of both; the server's log by queue id",),
+        ("Check: the Received headers of both; the server's log by queue id",),
     ),
     "message.altered": Kind(
         "the message was changed on the way",
         "A disclaimer, a content filter or a gateway likely rewrote it.",
-        ("Look: transport rules (Get-TransportRule), content filters, mailing-list footers",),
+        ("Check: transport rules (Get-TransportRule), content filters, mailing-list footers",),
     ),
     "message.forged": Kind(
         "a message with our marker is not ours",
         "Somebody copied the marker, or the state directory with the probe's key was lost in mid-run.",
-        ("Look: the message itself; nothing was deleted",),
+        ("Check: the message itself; nothing was deleted",),
     ),
     "cleanup.failed": Kind(
         "the test message could not be deleted",

@@ -1,4 +1,4 @@
-"""What users are told against what is true. `probe discover` puts each source's answers, and what trying showed, in its stages.
+"""What users are given against what is true. `probe discover` puts each source's answers, and what trying showed, in its stages.
 
 It says nothing about a run. Sources: RFC 6186, RFC 8314, and Microsoft's page "Configure authenticated SMTP settings for POP3 and
 IMAP4 clients in Exchange Server" (AdvertiseClientSettings).
@@ -22,42 +22,42 @@ _SOURCES = (
     'Get-ReceiveConnector "*Client Frontend*" | fl Fqdn,AdvertiseClientSettings,ServiceDiscoveryFqdn',
 )
 _ADVERTISE = (
-    'Look: Get-ReceiveConnector "*Client Frontend*" | fl Identity,Fqdn,AdvertiseClientSettings',
-    'Mend: Set-ReceiveConnector "SERVER\\Client Frontend SERVER" -AdvertiseClientSettings $true',
+    'Check: Get-ReceiveConnector "*Client Frontend*" | fl Identity,Fqdn,AdvertiseClientSettings',
+    'Fix: Set-ReceiveConnector "SERVER\\Client Frontend SERVER" -AdvertiseClientSettings $true',
     "Then restart IIS, so that Outlook on the web and Autodiscover show it: iisreset /noforce",
     "Elsewhere: add an outgoingServer to the autoconfig document, or _submission/_submissions SRV records",
 )
 _SERVE = (
-    "Look: curl -v URL (Windows: curl.exe -v URL) from outside; who answers for that name?",
-    "Mend: serve the document there, with a certificate that has the name, or take the name out of DNS",
+    "Check: curl -v URL (Windows: curl.exe -v URL) from outside; who answers for that name?",
+    "Fix: serve the document there, with a certificate that has the name, or take the name out of DNS",
 )
 
 FINDINGS = {
     "discover.nothing-found": Kind(
-        "no source tells users anything",
+        "no source publishes anything for users",
         "Nobody has set up SRV records, autoconfig or Autodiscover for this domain; users have to type host, port and encryption.",
         _SOURCES,
     ),
     "discover.could-not-look": Kind(
-        "it is not known what users are told: DNS could not be asked",
+        "it is not known what users are given: DNS could not be asked",
         "This machine's resolver is not set up, cannot be reached or fails; what may be published was not seen.",
         (
-            "Look: Resolve-DnsName _submission._tcp.DOMAIN -Type SRV (Windows), or dig SRV _submission._tcp.DOMAIN",
+            "Check: Resolve-DnsName _submission._tcp.DOMAIN -Type SRV (Windows), or dig SRV _submission._tcp.DOMAIN",
             "Ask another resolver: --resolver ADDRESS",
         ),
     ),
     "discover.no-smtp": Kind(
-        "a source tells how to read mail, but not how to send it",
+        "a source publishes how to read mail, but not how to send it",
         "On Exchange, the Client Frontend connector likely does not advertise its settings, which is the default.",
         _ADVERTISE,
     ),
     "discover.sources-disagree": Kind(
-        "two sources tell different servers",
+        "two sources publish different servers",
         "One of them was likely forgotten in a change. Which one a user gets depends on the mail program.",
         _SOURCES,
     ),
     "discover.internal-name": Kind(
-        "an internal name or address is told",
+        "an internal name or address is published",
         "The setting was likely left at the server's own name, which does not exist outside.",
         (
             "Exchange: Set-ReceiveConnector 'SERVER\\Client Frontend SERVER' -Fqdn mail.contoso.com",
@@ -70,48 +70,48 @@ FINDINGS = {
         "Mail hosted by a provider looks like this, and so does a forged DNS answer, which sends passwords to whoever forged it: "
         "SRV records are not validated (DNSSEC), and no document of the domain over HTTPS names that server (RFC 6186 section 6).",
         (
-            "Look: is that the provider of this domain's mail? The provider's own pages name the servers",
-            "Mend: name the same servers in https://autoconfig.DOMAIN/mail/config-v1.1.xml, which a certificate vouches for",
+            "Check: is that the provider of this domain's mail? The provider's own pages name the servers",
+            "Fix: name the same servers in https://autoconfig.DOMAIN/mail/config-v1.1.xml, which a certificate vouches for",
         ),
     ),
     "discover.plaintext-told": Kind(
-        "users are told to send their password in clear",
+        "users are led to send their password in clear",
         "The document says plain, None or SSL off; a program that follows it uses no TLS.",
-        ("Mend: tell STARTTLS or SSL/TLS (RFC 8314); see what the port offers with probe run",),
+        ("Fix: publish STARTTLS or SSL/TLS (RFC 8314); see what the port offers with probe run",),
     ),
     "discover.name-not-resolved": Kind(
-        "the told host has no address",
+        "the published host has no address",
         "The name is likely missing in DNS, or exists only inside.",
-        ("Look: Resolve-DnsName NAME (Windows), or dig +short A NAME; dig +short AAAA NAME", *_SOURCES),
+        ("Check: Resolve-DnsName NAME (Windows), or dig +short A NAME; dig +short AAAA NAME", *_SOURCES),
     ),
     "discover.port-closed": Kind(
-        "nobody answers at the told port",
+        "nobody answers at the published port",
         "The service is likely stopped, bound elsewhere, or a firewall is in between.",
-        ("Look: Test-NetConnection NAME -Port PORT (Windows), or nc -vz NAME PORT, inside and outside", *_SOURCES),
+        ("Check: Test-NetConnection NAME -Port PORT (Windows), or nc -vz NAME PORT, inside and outside", *_SOURCES),
     ),
     "discover.encryption-wrong": Kind(
-        "the told encryption is not what the port speaks",
+        "the published encryption is not what the port speaks",
         "STARTTLS and implicit TLS were likely mistaken for each other: 587, 143 and 110 speak STARTTLS; 465, 993 and 995 TLS "
         "from the start.",
         (
-            "Look: probe run -v --light with that host and port; openssl s_client -connect NAME:PORT (-starttls smtp, imap, pop3)",
+            "Check: probe run -v --light with that host and port; openssl s_client -connect NAME:PORT (-starttls smtp, imap, pop3)",
             *_SOURCES,
         ),
     ),
     "discover.name-not-in-certificate": Kind(
-        "the told host is not in the certificate",
+        "the published host is not in the certificate",
         "The document likely names the server, while the certificate was issued for the name that users know (or the reverse).",
-        ("Tell a name that is in the certificate, or obtain a certificate that has the told name", *_SOURCES),
+        ("Publish a name that is in the certificate, or obtain a certificate that has the published name", *_SOURCES),
     ),
     "discover.certificate-not-accepted": Kind(
-        "the told server's certificate is not accepted",
+        "the published server's certificate is not accepted",
         "It has expired, its issuer is not trusted here, or its chain is incomplete.",
-        ("Look: probe run --light with that host; its findings name each problem", "For a private CA: --ca-file"),
+        ("Check: probe run --light with that host; its findings name each problem", "For a private CA: --ca-file"),
     ),
     "discover.server-fails": Kind(
-        "the told server answers, but not as such a server should",
+        "the published server answers, but not as such a server should",
         "Another service likely listens there, or it is broken.",
-        ("Look: probe run -v --light with that host and port",),
+        ("Check: probe run -v --light with that host and port",),
     ),
     "discover.source-failed": Kind(
         "a source is there, but cannot be asked",
@@ -131,7 +131,7 @@ FINDINGS = {
     ),
     "discover.credentials-wanted": Kind(
         "a source answers only those who log on",
-        "That is Exchange's way: Autodiscover tells nothing to strangers.",
+        "That is Exchange's way: Autodiscover answers nothing to strangers.",
         ("Run it again with --password-env NAME, and --user when the user name is not the address",),
     ),
     "discover.credentials-refused": Kind(
@@ -192,7 +192,7 @@ def _of_answer(stage: str, answer: Answer) -> Iterator[Finding]:
         yield _finding(name, "warning" if wrong else "info", stage, f"{answer['place']}: {text}", text)
     for server in answer["told"]:
         if server["security"] == "plaintext":
-            text = f"{answer['place']} tells {_said(server)}: the password goes in clear"
+            text = f"{answer['place']} publishes {_said(server)}: the password goes in clear"
             yield _finding("discover.plaintext-told", "warning", stage, text, _said(server))
 
 
@@ -206,7 +206,7 @@ def _without_smtp(stage: str, answers: Iterable[Answer]) -> Iterator[Finding]:
         if "smtp" not in told and not declined and (told or emptied):
             only = " and ".join(_NAMES[name] for name in sorted(told)) or "no server at all"
             place = next(answer["place"] for answer in same if answer["outcome"] in ("found", "empty"))
-            yield _finding("discover.no-smtp", "warning", stage, f"{source} tells {only}, but no SMTP server to send by", place)
+            yield _finding("discover.no-smtp", "warning", stage, f"{source} publishes {only}, but no SMTP server to send by", place)
 
 
 def _internal(stage: str, answers: Iterable[Answer], domain: str) -> Iterator[Finding]:
@@ -219,7 +219,7 @@ def _internal(stage: str, answers: Iterable[Answer], domain: str) -> Iterator[Fi
                 # What is said to be internal may be: but whoever logs on from outside reads it there.
                 severity: Severity = "info" if server["scope"] == "internal" else "warning"
                 scope = f", {server['scope']}" if server["scope"] != "any" else ""
-                text = f"{answer['place']} tells the internal name {server['host']} ({_NAMES[server['protocol']]}{scope})"
+                text = f"{answer['place']} publishes the internal name {server['host']} ({_NAMES[server['protocol']]}{scope})"
                 yield _finding("discover.internal-name", severity, stage, text, server["host"])
 
 
@@ -245,7 +245,7 @@ def _strangers(answers: Iterable[Answer], domain: str) -> Iterator[Finding]:
             if answer["source"] != "srv":
                 confirmed.add(server["host"].lower())
             elif not is_within(server["host"], domain):
-                by_dns.setdefault(server["host"], f"{answer['place']} tells {_said(server)}")
+                by_dns.setdefault(server["host"], f"{answer['place']} publishes {_said(server)}")
     for host, said in by_dns.items():
         if host.lower() not in confirmed:
             text = f"{said}, outside {domain}, in unsigned DNS and nowhere else"
@@ -264,13 +264,13 @@ def _disagreements(answers: Iterable[Answer]) -> Iterator[Finding]:
         apart = next(((one, two) for one, two in combinations(told, 2) if not told[one] & told[two]), None)
         if apart is not None:
             evidence = "; ".join(f"{place}: {', '.join(sorted(servers)) or 'not offered'}" for place, servers in told.items())
-            text = f"{name}: {apart[0]} tells {', '.join(sorted(told[apart[0]])) or 'that there is none'}, "
-            text += f"{apart[1]} tells {', '.join(sorted(told[apart[1]])) or 'that there is none'}"
+            text = f"{name}: {apart[0]} publishes {', '.join(sorted(told[apart[0]])) or 'that there is none'}, "
+            text += f"{apart[1]} publishes {', '.join(sorted(told[apart[1]])) or 'that there is none'}"
             yield _finding("discover.sources-disagree", "warning", "discover.srv", text, evidence[:1000])
 
 
 def _told_of(protocol: str, answers: Iterable[Answer]) -> Iterator[tuple[str, set[str]]]:
-    """By source (SRV's services are one, each document is its own): the servers told for the outside; none where it says so."""
+    """By source (SRV's services are one, each document is its own): servers published for outside; none where it says so."""
     found: dict[str, set[str]] = {}
     declined: set[str] = set()
     for answer in answers:
@@ -289,7 +289,7 @@ def _said(server: Mapping[str, Any]) -> str:
 
 
 def _tried(server: Mapping[str, Any]) -> Iterator[Finding]:
-    """One told server that was tried. What is told for the inside only is information: we may be outside."""
+    """One published server that was tried. What is published for the inside only is information: we may be outside."""
     severity: Severity = "info" if server["scope"] == "internal" else "critical"
     who = f"{', '.join(server['sources'])}: {_said(server)}"
     certificate, trouble = server["certificate"], server["trouble"]

@@ -12,14 +12,14 @@ FINDINGS = {
         "a resolver that the profile names does not know the FQDN",
         "The record is likely missing in that zone (internal and public DNS are often two).",
         (
-            "Look: Resolve-DnsName NAME -Server SERVER (Windows), or dig @SERVER NAME A; dig @SERVER NAME AAAA",
-            "Mend: add the A/AAAA record for the FQDN in that zone",
+            "Check: Resolve-DnsName NAME -Server SERVER (Windows), or dig @SERVER NAME A; dig @SERVER NAME AAAA",
+            "Fix: add the A/AAAA record for the FQDN in that zone",
         ),
     ),
     "dns.resolver-failed": Kind(
         "a resolver that the profile names gave no answer",
         "It is likely unreachable from here, or refuses to answer this machine.",
-        ("Look: Resolve-DnsName NAME -Server SERVER (Windows), or dig @SERVER NAME; check dns.resolvers in the profile",),
+        ("Check: Resolve-DnsName NAME -Server SERVER (Windows), or dig @SERVER NAME; check dns.resolvers in the profile",),
     ),
     "dns.resolvers-differ": Kind(
         "the resolvers give different addresses",
@@ -33,8 +33,8 @@ FINDINGS = {
         "a resolver gives other addresses than the profile expects",
         "The record was changed in that zone, or dns.addresses in the profile is out of date.",
         (
-            "Look: Resolve-DnsName NAME -Server SERVER (Windows), or dig @SERVER NAME",
-            "Mend: the A/AAAA record in that zone, or dns.addresses",
+            "Check: Resolve-DnsName NAME -Server SERVER (Windows), or dig @SERVER NAME",
+            "Fix: the A/AAAA record in that zone, or dns.addresses",
         ),
     ),
 }

@@ -8,7 +8,7 @@ from probe.profile import Profile
 from probe.record import Record, StageRecord
 from probe.report import Finding, Kind, Severity
 
-_LOOK = "Look: the server's log for this user and time (Exchange: protocol log of the connector; Postfix/Dovecot: mail.log)"
+_LOOK = "Check: the server's log for this user and time (Exchange: protocol log of the connector; Postfix/Dovecot: mail.log)"
 
 _BASIC_AUTH = (
     "Exchange: Set-ReceiveConnector 'NAME\\Client Frontend NAME' -AuthMechanism Tls,Integrated,BasicAuth,BasicAuthRequireTLS"

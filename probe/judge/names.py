@@ -10,7 +10,7 @@ from probe.report import Finding, Kind
 FINDINGS = {
     "name.greeting-differs": Kind(
         "the server gives another name",
-        "The connector's FQDN is likely not the one users are told, or another node answered.",
+        "The connector's FQDN is likely not the one users are given, or another node answered.",
         ("Exchange: Set-ReceiveConnector 'NAME\\Client Frontend NAME' -Fqdn mail.contoso.com", "Postfix: postconf myhostname"),
     ),
     "ehlo.keyword-missing": Kind(

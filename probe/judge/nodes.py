@@ -37,8 +37,8 @@ FINDINGS = {
         "one of the name's addresses does not answer",
         "A node is down, a firewall drops its packets, or a DNS record is out of date; clients that try it first have to wait.",
         (
-            "Look: Test-NetConnection ADDRESS -Port PORT (Windows), or nc -vz ADDRESS PORT",
-            "Mend: bring the node back, or take its record out of DNS",
+            "Check: Test-NetConnection ADDRESS -Port PORT (Windows), or nc -vz ADDRESS PORT",
+            "Fix: bring the node back, or take its record out of DNS",
         ),
     ),
 }

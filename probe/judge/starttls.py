@@ -34,7 +34,7 @@ FINDINGS = {
         "Server and client likely have no TLS version or cipher in common, or the port does not speak TLS this way "
         "(implicit TLS on 465/993/995, STARTTLS on 587/143/110).",
         (
-            "Look: probe run -v --light; openssl s_client -connect NAME:PORT -starttls smtp (imap, pop3; without for implicit TLS)",
+            "Check: probe run -v --light; openssl s_client -connect NAME:PORT -starttls smtp (or imap, pop3; without it for TLS)",
             "Check submission.security and tls.minimum_version in the profile",
         ),
     ),

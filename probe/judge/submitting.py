@@ -25,7 +25,7 @@ FINDINGS = {
     "submit.refused": Kind(
         "the message was refused",
         "The server took the envelope, but not the message: a full mailbox, a filter, or a size limit, likely.",
-        ("Look: the server's own words in the evidence, then its log",),
+        ("Check: the server's own words in the evidence, then its log",),
     ),
     "submit.temporary": Kind(
         "the message was refused for now",
@@ -41,7 +41,7 @@ FINDINGS = {
     "submit.pipelining-broken": Kind(
         "the server offers PIPELINING, but lost commands of one flight",
         "The server, or a proxy before it, likely does not do what it offers (RFC 2920).",
-        ("Try: probe run --no-pipelining; if that works, mend the server or take PIPELINING out of its EHLO",),
+        ("Try: probe run --no-pipelining; if that works, fix the server, or take PIPELINING out of its EHLO",),
     ),
 }
 

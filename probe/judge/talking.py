@@ -12,7 +12,7 @@ FINDINGS = {
         "the server greets with a refusal",
         "The server does not want to serve this client (a block list, a connection limit) or is not ready; PREAUTH over "
         "a connection that should become TLS is refused by us.",
-        ("Look: the server's log for this client's address",),
+        ("Check: the server's log for this client's address",),
     ),
     "smtp.unavailable": Kind(
         "the SMTP server said good-bye (421)",
@@ -32,28 +32,28 @@ FINDINGS = {
     "imap.no-folder": Kind(
         "the first folder cannot be opened",
         "The folder named first in readback.imap.folders does not exist or is not readable.",
-        ("Mend: readback.imap.folders in the profile",),
+        ("Fix: readback.imap.folders in the profile",),
     ),
     "imap.search-refused": Kind(
-        "SEARCH was refused", "See the server's own words in the evidence.", ("Look: the server's IMAP4 log",)
+        "SEARCH was refused", "See the server's own words in the evidence.", ("Check: the server's IMAP4 log",)
     ),
     "pop3.refused": Kind(
-        "a POP3 command was refused", "See the server's own words in the evidence.", ("Look: the server's POP3 log",)
+        "a POP3 command was refused", "See the server's own words in the evidence.", ("Check: the server's POP3 log",)
     ),
     "protocol.malformed": Kind(
         "the answer is not what the protocol allows",
         "Likely something else listens on that port, or a proxy between changes the conversation.",
-        ("Look: the transcript (-v); is the port one of the protocol you probe?",),
+        ("Check: the transcript (-v); is the port one of the protocol you probe?",),
     ),
     "protocol.too-long": Kind(
         "an answer longer than any real one",
         "The other side is broken or hostile: it was cut off.",
-        ("Look: what listens on that port?",),
+        ("Check: what listens on that port?",),
     ),
     "protocol.unsolicited": Kind(
         "octets came that nothing had asked for",
         "Replies that come before their command may be injected by somebody on the way, or the server is out of step.",
-        ("Look: the transcript (-v); compare from another network",),
+        ("Check: the transcript (-v); compare from another network",),
     ),
 }
 

@@ -33,7 +33,7 @@ _QUOTED = re.compile(r"(?m)^[ \t]*[>|].*$")
 _FILTER = re.compile(
     r"x-(spam|amavis|virus|barracuda|quarantine|rspamd|bogosity|antispam|mailscanner|ironport|proofpoint)", re.IGNORECASE
 )
-# Fields such as X-Spam-Status stand on all mail of a server that scans; what they say tells.
+# Fields such as X-Spam-Status stand on all mail of a server that scans; what they say decides.
 _CAUGHT = re.compile(r"\s*(yes|true|spam|infected|virus|bad|alert)\b", re.IGNORECASE)
 
 

@@ -17,7 +17,7 @@ TRANSCRIPT_CHARACTERS = 2_000
 QUOTED = 200
 
 
-# Told when a stage begins (None) and when it has ended.
+# Called when a stage begins (None) and when it has ended.
 Watch = Callable[[str, StageRecord | None], None]
 
 

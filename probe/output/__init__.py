@@ -1,4 +1,4 @@
-"""One file an output: reports → text. The folder is the list; a file declares `tell(reports, context) -> str`."""
+"""One file an output: reports → text. The folder is the list; a file declares `write(reports, context) -> str`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Context:
 
 
 class Output(Protocol):
-    def tell(self, reports: Sequence[Report], context: Context) -> str: ...
+    def write(self, reports: Sequence[Report], context: Context) -> str: ...
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Where the server's own log tells of a session: which file, which command, what to look for. From recorded facts alone."""
+"""Where the server's own log has a session: which file, which command, what to look for. From recorded facts alone."""
 
 import re
 from collections.abc import Iterator

@@ -32,7 +32,7 @@ def make_provider(exporter: SpanExporter) -> TracerProvider:
 
 
 def export(reports: Iterable[Report], provider: TracerProvider) -> bool:
-    """Tell the runs; whether they could be handed over within five seconds."""
+    """Export the runs; whether they could be handed over within five seconds."""
     tracer = provider.get_tracer("submission-probe", __version__)
     for report in reports:
         _trace(report, tracer)

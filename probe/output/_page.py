@@ -114,7 +114,7 @@ def view(report: Report) -> View:
 
 
 def causes(report: Report) -> list[Cause]:
-    """The worst first; what differs in nothing but the stage is told once."""
+    """The worst first; what differs in nothing but the stage is shown once."""
     same: dict[Finding, list[str]] = {}
     for finding in by_severity(report.findings):
         same.setdefault(replace(finding, stage=""), []).append(finding.stage)
@@ -122,7 +122,7 @@ def causes(report: Report) -> list[Cause]:
 
 
 def _sessions(report: Report, stages: Sequence[str]) -> Iterator[tuple[str, Sequence[Place]]]:
-    """Where a message went is told by the log of the server that accepted it."""
+    """Where a message went is in the log of the server that accepted it."""
     delivery = any(stage.endswith(".find") for stage in stages)
     for stage in ["smtp.submit", *stages] if delivery else stages:
         yield stage, places(report, stage)

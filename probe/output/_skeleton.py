@@ -6,6 +6,6 @@ from probe.output import Context
 from probe.report import Report
 
 
-def tell(reports: Sequence[Report], context: Context) -> str:
+def write(reports: Sequence[Report], context: Context) -> str:
     """The whole output as text, with a final newline. Server text is data: escape it for this format."""
     return "".join(f"{report.profile}: {report.verdict}\n" for report in reports)

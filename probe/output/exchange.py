@@ -34,7 +34,7 @@ _EVENTS = {"Success": "Success", "Skipped": "Warning", "Failure": "Error"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def tell(reports: Sequence[Report], context: Context) -> str:
+def write(reports: Sequence[Report], context: Context) -> str:
     rows = [row for report in reports for row in _rows(report)]
     forms = {".csv": _csv, ".json": _json, ".html": _html, ".htm": _html}
     return forms.get(context.suffix, _table)(rows)

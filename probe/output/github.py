@@ -14,7 +14,7 @@ from probe.report import Finding, Report
 _COMMANDS = {"critical": "error", "warning": "warning", "info": "notice", "ok": "notice", "unknown": "error"}
 
 
-def tell(reports: Sequence[Report], context: Context) -> str:
+def write(reports: Sequence[Report], context: Context) -> str:
     """One annotation for each finding and one for each verdict, the verdict first."""
     return "".join(f"{line}\n" for report in reports for line in _lines(report))
 

@@ -37,7 +37,7 @@ class Panel:
     body: "Markup"
 
 
-def tell(reports: Sequence[Report], context: Context) -> str:
+def write(reports: Sequence[Report], context: Context) -> str:
     """The whole page."""
     panels = []
     if context.comparison is not None:

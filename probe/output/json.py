@@ -9,7 +9,7 @@ from probe.report.as_json import to_json
 from probe.report.comparison import comparison_to_json
 
 
-def tell(reports: Sequence[Report], context: Context) -> str:
+def write(reports: Sequence[Report], context: Context) -> str:
     """The object, indented, with a final newline. `ensure_ascii` also keeps terminals safe from server text."""
     if not reports and context.comparison is not None:
         return json.dumps(comparison_to_json(context.comparison), indent=2, ensure_ascii=True) + "\n"

@@ -11,7 +11,7 @@ from probe.report import Report
 from probe.report.as_json import report_to_json
 
 
-def tell(reports: Sequence[Report], context: Context) -> str:
+def write(reports: Sequence[Report], context: Context) -> str:
     """A line for each report, each with a final newline."""
     lines = [
         {"schema": "submission-probe/report/1", "version": context.version, "exit_code": report.exit_code, **report_to_json(report)}

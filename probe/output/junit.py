@@ -16,7 +16,7 @@ from probe.report import Finding, Report, Stage
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def tell(reports: Sequence[Report], context: Context) -> str:
+def write(reports: Sequence[Report], context: Context) -> str:
     """`testsuites` with one suite for each report."""
     suites = [_suite(report, name) for report, name in zip(reports, distinct(reports), strict=True)]
     root = ET.Element("testsuites", {"name": "submission-probe", "time": f"{context.seconds:.6f}", **_sums(suites)})

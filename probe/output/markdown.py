@@ -19,7 +19,7 @@ _MENTION = re.compile(r"(?<![A-Za-z0-9])@(?=\w)")
 _LONGEST = 2000
 
 
-def tell(reports: Sequence[Report], context: Context) -> str:
+def write(reports: Sequence[Report], context: Context) -> str:
     """Each report: a heading with the verdict, the findings, a table of the stages, and the transcript on request."""
     return "\n".join("".join(f"{line}\n" for line in _lines(report, context)) for report in reports)
 

@@ -16,7 +16,7 @@ _MOST_TEXT = 1500
 _NONE = Threshold()
 
 
-def tell(reports: Sequence[Report], context: Context) -> str:
+def write(reports: Sequence[Report], context: Context) -> str:
     """`SUBMISSION OK - text | perfdata`, the worst target's state and text first."""
     state = worst_verdict(report.verdict for report in reports)
     if any(report.interrupted for report in reports):

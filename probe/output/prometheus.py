@@ -22,7 +22,7 @@ Sample = tuple[Mapping[str, str], float]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A gauge. When one profile was run more than once (several nodes), `keep` says which of two values is told: the worse."""
+    """A gauge. When one profile was run more than once (several nodes), `keep` says which of two values is shown: the worse."""
 
     name: str
     help: str
@@ -30,7 +30,7 @@ class Metric:
     keep: Callable[[float, float], float] = max
 
 
-def tell(reports: Sequence[Report], context: Context) -> str:
+def write(reports: Sequence[Report], context: Context) -> str:
     """Every metric with its HELP and TYPE, also when this run has no sample of it."""
     return "".join(f"{line}\n" for metric in _METRICS for line in _lines(metric, reports))
 

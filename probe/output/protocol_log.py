@@ -22,7 +22,7 @@ FIELDS = (
 _CONNECTED = "connected to "
 
 
-def tell(reports: Sequence[Report], context: Context) -> str:
+def write(reports: Sequence[Report], context: Context) -> str:
     text = io.StringIO()
     text.write("#Software: submission-probe\n")
     text.write(f"#Version: {__version__}\n")

@@ -16,7 +16,7 @@ from probe.report import Finding, Report, Stage
 Point = tuple[bool, str, str, list[Finding]]
 
 
-def tell(reports: Sequence[Report], context: Context) -> str:
+def write(reports: Sequence[Report], context: Context) -> str:
     """Version, plan, points."""
     points = [point for report in reports for point in _points(report)]
     lines = ["TAP version 13", f"1..{len(points)}"]

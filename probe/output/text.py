@@ -14,14 +14,14 @@ from probe.report import Finding, Report, Stage, Verdict
 from probe.report.comparison import Comparison
 from probe.report.statistics import repeated, statistics
 
-__all__ = ["detail", "headline", "safe", "tell"]
+__all__ = ["detail", "headline", "safe", "write"]
 
 _SIGNS = {"ok": "ok", "warning": "warn", "failed": "FAIL", "skipped": "-"}
 _COLORS = {"ok": "32", "warning": "33", "critical": "31", "failed": "31", "unknown": "35", "info": "36", "skipped": "2"}
 _FACT_CHARACTERS = 100
 
 
-def tell(reports: Sequence[Report], context: Context) -> str:
+def write(reports: Sequence[Report], context: Context) -> str:
     """Each report: verdict, stages with the fact that matters most, findings with what to do, transcript on request."""
     groups = repeated(reports)
     told = ["\n".join(_lines(report, context)) + "\n" for report in reports if report.profile not in groups]

@@ -58,8 +58,8 @@ class Fault:
 def check(model: type[Profile], data: Mapping[str, Any]) -> tuple[Profile | None, list[Fault]]:
     """Validate; returns the profile and every fault.
 
-    pydantic skips a table's cross-checks while one of its keys is wrong, so each round mends what was found and
-    validates again. With faults the profile is the mended one (good for `probe show`), or None when beyond mending.
+    pydantic skips a table's cross-checks while one of its keys is wrong, so each round corrects what was found and
+    validates again. With faults the profile is the corrected one (good for `probe show`), or None when that cannot be done.
     """
     tree = _copy(data)
     tree.setdefault("submission", {})

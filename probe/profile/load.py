@@ -23,7 +23,7 @@ Settings = Mapping[str, Mapping[str, type[BaseModel]]]
 
 @dataclass(frozen=True)
 class Reading:
-    """What reading a profile gave: all layers merged, the model, the profile (mended where faulty) and the faults."""
+    """What reading a profile gave: all layers merged, the model, the profile (corrected where faulty) and the faults."""
 
     merged: Merged
     model: type[Profile]

@@ -32,7 +32,7 @@ def effective(
 ) -> list[Row]:
     """Every setting as (dotted key, value as TOML, origin: FILE:LINE, option, variable or "default").
 
-    Of a secret only the source is told. A key that still has to be set, as in a shipped profile, has the value
+    Of a secret only the source is shown. A key that still has to be set, as in a shipped profile, has the value
     "missing" and is no error here. Raises ProfileError for anything else that is wrong.
     """
     layers, _ = file_layers(os.fspath(name_or_path), os.environ if environ is None else environ)

@@ -24,8 +24,8 @@ _MOST_MARGIN = 65_536
 # A fact's name. Whatever a server names (EHLO keywords, keys of its JSON) is masked before it becomes one.
 _OUR_KEY = re.compile(r"[a-z][a-z0-9_]{0,40}\Z")
 
-# Facts whose values are words, numbers and dates of our own making (or the profile's): masking one tells that it is the secret, and
-# takes from the judges what they read. Whatever is missing here is masked.
+# Facts whose values are words, numbers and dates of our own making (or the profile's): masking one gives away that it is the
+# secret, and takes from the judges what they read. Whatever is missing here is masked.
 OURS = frozenset(
     """accepted_by address addresses alpn at checked_at cipher command extended_key_usage expires key key_usage local
     marker mechanism minimum_version name_checked not_after not_before openssl_text proven_by remote secret_allowed_by
@@ -89,8 +89,8 @@ class Redactor:
     def ours(self, text: str, heard: str | None = None) -> str:
         """A text of our own: words and numbers that may well stand in it ("2026", "chain") are masked only where it quotes `heard`.
 
-        Masking our own known words would tell the secret. `heard` None: nothing is quoted; empty or not in the text: anything may
-        be.
+        Masking our own known words would give the secret away. `heard` None: nothing is quoted; empty or not in the text: anything
+        may be.
         """
         quoted = None if heard is None else _places(text, heard)
         return self._masked(text, self._spans(text, quoted, everywhere=heard is not None and not quoted))

@@ -95,7 +95,7 @@ def _severity(key: str, was: str | None, now: str | None) -> Severity:
 
 def _values(reports: Sequence[Json]) -> dict[str, str]:
     """Each fact that means something, by a key that an administrator can name. Of repeated runs, what all of them agree on;
-    what flickers from run to run is told as such."""
+    what flickers from run to run is reported as such."""
     each = [dict(_of_report(report)) for report in reports]
     keys = dict.fromkeys(key for values in each for key in values)
     merged: dict[str, str] = {}
@@ -221,7 +221,7 @@ def _samples(reports: Sequence[Json]) -> dict[str, list[float]]:
         if report.get("delivery_seconds") is not None:
             found.setdefault("delivery", []).append(float(report["delivery_seconds"]))
         for stage in report["stages"]:
-            # Stages that wait for the delivery, or for another leg, would tell the same news again.
+            # Stages that wait for the delivery, or for another leg, would repeat the same news.
             if stage["status"] in ("ok", "warning") and not stage["name"].endswith((".find", ".delete", ".login", ".verify")):
                 found.setdefault(stage["name"], []).append(float(stage["seconds"]))
     return found

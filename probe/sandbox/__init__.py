@@ -181,6 +181,6 @@ async def _serve(kind: Any, world: World, context: ssl.SSLContext, lines: "Lines
     try:
         await kind(world, context, lines).serve()
     except OSError:
-        pass  # the client reset the connection: nothing is left to tell it
+        pass  # the client reset the connection: nothing is left to say to it
     finally:
         lines.close()

@@ -238,7 +238,7 @@ class Imap:
     # -- messages --------------------------------------------------------------------------------------------------
 
     async def _news(self) -> None:
-        """Tell what changed since the client last heard of the folder."""
+        """Say what changed since the client last heard of the folder."""
         if self.folder is None:
             return
         await self._tell_expunged()

@@ -17,7 +17,7 @@ from typing import Any
 
 from probe.sandbox.mailbox import World
 
-# What every personality can be told to offer, and what is offered when nothing is said.
+# What every personality can be set to offer, and what is offered when nothing is said.
 MECHANISMS = (
     "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS", "XOAUTH2",
     "OAUTHBEARER", "NTLM", "EXTERNAL",

@@ -96,7 +96,7 @@ async def _probe(request: Request) -> Response:
         return PlainTextResponse(f"{error}\n", status_code=503)
     if request.query_params.get("debug") == "true":
         return PlainTextResponse(_told("text", reports, transcript=True))
-    text = blackbox.text(reports, loop.time() - begun) + prometheus.tell(reports, Context(started="", seconds=0.0))
+    text = blackbox.text(reports, loop.time() - begun) + prometheus.write(reports, Context(started="", seconds=0.0))
     return PlainTextResponse(text, media_type=METRICS_TYPE)
 
 
@@ -113,7 +113,7 @@ def _time(header: str | None) -> float | None:
 
 def _told(name: str, reports: Sequence[Report], *, transcript: bool) -> str:
     context = Context(started=reports[0].started, seconds=reports[0].seconds, transcript=transcript)
-    return output(name).tell(reports, context)
+    return output(name).write(reports, context)
 
 
 async def _run(request: Request) -> Response:

@@ -51,7 +51,7 @@ class Server(uvicorn.Server):
 def make_server(
     app: ASGIApp, host: str, port: int, web: Callable[[], WebConfig], ready: Callable[[str], None], concurrency: int = 10
 ) -> Server:
-    """A server that is not started yet. `web` gives the settings of the moment; `ready` is told the address that can be reached.
+    """A server that is not started yet. `web` gives the settings of the moment; `ready` gets the address that can be reached.
 
     `concurrency`: so many runs at once keep their descriptors.
     """

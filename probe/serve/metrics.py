@@ -1,4 +1,4 @@
-"""What adds up over time, as Prometheus metrics; the last run itself is told by output/prometheus.py.
+"""What adds up over time, as Prometheus metrics; the last run itself is shown by output/prometheus.py.
 
 Labels are the profile, the verdict and the stage: their number is bounded whatever a server says.
 https://prometheus.io/docs/practices/histograms/ and https://prometheus.io/docs/practices/naming/

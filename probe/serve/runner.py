@@ -17,7 +17,7 @@ from probe.tasks.each_address import observe_each
 from probe.tasks.plan import make_plan
 from probe.tasks.run import ready, unproven
 
-# Less than this is no time for a run: whoever asks for it is told so, and no message leaves.
+# Less than this is no time for a run: whoever asks for it hears so, and no message leaves.
 LEAST_SECONDS = 1.0
 
 Note = Callable[[Target, Sequence[Report]], None]

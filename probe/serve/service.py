@@ -122,7 +122,7 @@ class Service:
             if state.last_success is not None:
                 metrics.last_success.labels(name).set(state.last_success)
         reports = [report for state in self.board.states.values() for report in state.latest]
-        return prometheus.tell(reports, Context(started="", seconds=0.0)) + metrics.text()
+        return prometheus.write(reports, Context(started="", seconds=0.0)) + metrics.text()
 
     async def finish(self) -> None:
         """Begin nothing more; end what is under way, its clean-up included."""

@@ -26,7 +26,7 @@ def installation_key(directory: Path) -> tuple[bytes, str | None]:
     """The 32-octet key of this installation, made (mode 0600) when there is none, and a remark when it cannot be kept.
 
     Never raises: with a key that lives only as long as this run, the run still proves its own message; only a later
-    `sweep` cannot tell that it was ours.
+    `sweep` cannot know that it was ours.
     """
     path = directory / "key"
     try:

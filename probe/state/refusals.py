@@ -42,9 +42,9 @@ class Refusal:
 
 
 def fingerprint(key: bytes, secret: str) -> str:
-    """A mark of the secret that tells whether it changed, and confirms no guess: one octet of scrypt (RFC 7914).
+    """A mark of the secret that shows whether it changed, and confirms no guess: one octet of scrypt (RFC 7914).
 
-    Whoever reads the state has the key too, so a whole hash, however slow, would tell a word list's right word from the others.
+    Whoever reads the state has the key too, so a whole hash, however slow, would single out a word list's right word.
     One octet fits one word in 256: a change goes unnoticed once in 256 times (until the back-off has passed), a guess stays a
     guess. The salt is the installation's, not the entry's: over SMTP, IMAP4 and POP3, and again next month, a secret gives the
     same octet, where salts of their own would add up to a whole hash.
@@ -106,7 +106,7 @@ def forget(directory: Path, host: str, username: str) -> None:
 
 
 def _path(directory: Path, host: str, username: str) -> Path:
-    # A name that any file system takes, and that tells a reader of the directory no user's name.
+    # A name that any file system takes, and that gives a reader of the directory no user's name.
     name = hashlib.sha256(f"{host.lower()}\0{username.lower()}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
     return directory / f"refused-{name}.json"
 

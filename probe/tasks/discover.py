@@ -1,4 +1,4 @@
-"""Another story: `probe discover`. Ask every source what users are told, try it on request, judge what came of it."""
+"""Another story: `probe discover`. Ask every source what users are given, try it on request, judge what came of it."""
 
 import asyncio
 import secrets
@@ -11,8 +11,8 @@ from probe.facts import Published, Tried
 from probe.judge._verdict import judge
 from probe.observe.connection import Trust, context_for
 from probe.observe.discover import autoconfig, autodiscover, srv
-from probe.observe.discover.published import Answer, Told
-from probe.observe.discover.verify import told_by, verify
+from probe.observe.discover.published import Answer, PublishedServer
+from probe.observe.discover.verify import published_by, verify
 from probe.observe.discover.web import Login, Way, Web
 from probe.observe.journal import Journal
 from probe.profile import load_mapping
@@ -33,7 +33,7 @@ MOST_TEXT = 600
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Whom to ask about, and how. `verify` also tries what is told."""
+    """Whom to ask about, and how. `verify` also tries what is published."""
 
     address: str
     domain: str
@@ -104,29 +104,29 @@ def _plain(answer: Answer, journal: Journal) -> dict[str, Any]:
 async def _verify(journal: Journal, asked: Question, answers: Sequence[Answer]) -> None:
     if not asked.verify:
         journal.skip("discover.verify", "not asked for (--verify)")
-    elif not told_by(answers):
-        journal.skip("discover.verify", "nothing is told that could be tried")
+    elif not published_by(answers):
+        journal.skip("discover.verify", "nothing is published that could be tried")
     else:
-        async with journal.stage("discover.verify", "try what is told", Tried()) as stage:
+        async with journal.stage("discover.verify", "try what is published", Tried()) as stage:
             way = asked.way
             stage.facts = await verify(answers, own_name(), ca_file=way.ca_file, resolver=way.resolver)
 
 
-def told(report: Report) -> list[Told]:
-    """What a report of `discover` says is told, best first: what is for outside, then TLS before STARTTLS (RFC 8314)."""
-    servers: dict[Told, None] = {}
+def told(report: Report) -> list[PublishedServer]:
+    """What a report of `discover` says is published, best first: what is for outside, then TLS before STARTTLS (RFC 8314)."""
+    servers: dict[PublishedServer, None] = {}
     for stage in report.stages:
         for answer in stage.record.seen(Published).answers:
             for server in answer["told"]:
-                servers.setdefault(Told(**server))
+                servers.setdefault(PublishedServer(**server))
     rank = {"tls": 0, "starttls": 1, "plaintext": 2}
     return sorted(servers, key=lambda server: (server.scope == "internal", rank[server.security]))
 
 
 def _target(domain: str, answers: Sequence[Answer]) -> Target:
-    """The first SMTP server that is told; the domain itself where there is none."""
+    """The first SMTP server that is published; the domain itself where there is none."""
     servers = (server for answer in answers for server in answer.told if server.protocol == "smtp")
-    first = next(servers, Told("smtp", domain, 587, "starttls"))
+    first = next(servers, PublishedServer("smtp", domain, 587, "starttls"))
     return Target(first.host, first.port, first.security)
 
 

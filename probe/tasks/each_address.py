@@ -1,4 +1,4 @@
-"""The story of `--every-address`: one run at each address behind the name, and what tells the nodes apart.
+"""The story of `--every-address`: one run at each address behind the name, and what distinguishes the nodes.
 
 The first node gets the whole run; the others a logon without a message, unless the profile wants delivery proven at each
 (`submission.every_address = "deliver"`). A password that the first refuses is not tried at the others.

@@ -61,7 +61,7 @@ async def run(
     `options`: as on the command line (host, port, security, user, password_env, password_file, readback, connect,
     ca_file, trust_any_certificate, timeout, set). `light` logs on everywhere and sends nothing; `delete=False` leaves
     the message; `pipelining=False` is for servers that lie about it. Setting `interrupt` ends the run early, clean-up
-    included. `watch` is told of each stage. Runs that share an event loop should share a `pace`. A secret that was
+    included. `watch` hears of each stage. Runs that share an event loop should share a `pace`. A secret that was
     refused is not tried again before the back-off has passed (state/refusals.py), unless `try_again`. `place` is where the
     installation's state is; by default, files.
 

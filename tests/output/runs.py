@@ -19,4 +19,4 @@ def saved(name: str) -> Saved:
 
 def told(format: str, name: str, *, transcript: bool = False) -> str:
     run = saved(name)
-    return output(format).tell(run.reports, Context(run.started, run.seconds, transcript=transcript, version=run.version))
+    return output(format).write(run.reports, Context(run.started, run.seconds, transcript=transcript, version=run.version))

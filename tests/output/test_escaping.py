@@ -55,7 +55,7 @@ def _saying(value: Any, text: str) -> Any:
 
 
 def told(format: str, report: Report) -> str:
-    text = output(format).tell([report], CONTEXT)
+    text = output(format).write([report], CONTEXT)
     text.encode("utf-8", "strict" if format not in ("text", "markdown") else "backslashreplace")
     return text
 

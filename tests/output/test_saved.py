@@ -158,7 +158,7 @@ def test_jsonl_is_read_too(name: str) -> None:
     from probe.output import Context, output
 
     run = saved(name)
-    lines = output("jsonl").tell(run.reports, Context(run.started, run.seconds, version=run.version))
+    lines = output("jsonl").write(run.reports, Context(run.started, run.seconds, version=run.version))
     assert read(lines).reports == run.reports
     with pytest.raises(NotARun, match="line 2"):
         read(lines.splitlines()[0] + "\n{broken\n")

@@ -41,7 +41,7 @@ async def test_nor_where_something_is_wrong(secret: str, fault: str, monkeypatch
 def told_as_json(report: probe.Report) -> str:
     from probe.output import Context, output
 
-    return output("json").tell([report], Context("2026-01-01T00:00:00.000000Z", 1.0, transcript=True))
+    return output("json").write([report], Context("2026-01-01T00:00:00.000000Z", 1.0, transcript=True))
 
 
 def write(sandbox: Sandbox, mechanism: str) -> str:

@@ -1,4 +1,4 @@
-"""What users are told, asked of a real DNS server and an HTTPS server on loopback, and tried at the sandbox."""
+"""What users are given, asked of a real DNS server and an HTTPS server on loopback, and tried at the sandbox."""
 
 import asyncio
 import json

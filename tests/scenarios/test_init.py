@@ -128,7 +128,7 @@ async def test_a_domain_that_tells_nothing_leaves_the_question_open(authority: A
     async with discovery.names({}) as resolver, discovery.https(certificate, {}) as site:
         options = ["--resolver", resolver, "--connect-https", site.address, "--ca-file", str(authority.ca_file)]
         status, _, err = await command("init", ADDRESS, "--discover", "--yes", *options)
-    assert status == 3 and "nothing is told" in err and "--host is missing" in err
+    assert status == 3 and "nothing is published" in err and "--host is missing" in err
 
 
 FOREIGN = {

@@ -8,8 +8,8 @@ from probe.facts import from_json
 from probe.judge.discover import FINDINGS, is_internal, judge
 from probe.observe.discover import autoconfig, autodiscover
 from probe.observe.discover.document import is_web_page, parsed
-from probe.observe.discover.published import Answer, Told
-from probe.observe.discover.verify import told_by
+from probe.observe.discover.published import Answer, PublishedServer
+from probe.observe.discover.verify import published_by
 from probe.observe.discover.web import Way, Web, place, redirect_target
 from probe.observe.trouble import Stopped
 from probe.profile import load_mapping
@@ -36,9 +36,9 @@ def test_autoconfig_placeholders_order_and_kinds() -> None:
         <socketType>plain</socketType></outgoingServer>
       </emailProvider></clientConfig>"""
     assert autoconfig.read(parsed(body, "clientConfig", "x"), ADDRESS) == (
-        Told("imap", "imap.contoso.test", 993, "tls", username="anna"),
-        Told("pop3", "pop.contoso.test", 110, "starttls"),
-        Told("smtp", "mail.contoso.test", 25, "plaintext"),
+        PublishedServer("imap", "imap.contoso.test", 993, "tls", username="anna"),
+        PublishedServer("pop3", "pop.contoso.test", 110, "starttls"),
+        PublishedServer("smtp", "mail.contoso.test", 25, "plaintext"),
     )
 
 
@@ -70,9 +70,9 @@ def test_soap_scopes_and_methods() -> None:
         UserDisplayName=("nobody.x.test", 1, "None"),
     )
     assert set(autodiscover._read_soap(parsed(body, "Envelope", "x"))) == {
-        Told("smtp", "mail.x.test", 587, "starttls", "external"),
-        Told("pop3", "mbx.x.local", 995, "tls", "internal"),
-        Told("imap", "mail.x.test", 143, "starttls", "external"),
+        PublishedServer("smtp", "mail.x.test", 587, "starttls", "external"),
+        PublishedServer("pop3", "mbx.x.local", 995, "tls", "internal"),
+        PublishedServer("imap", "mail.x.test", 143, "starttls", "external"),
     }
 
 
@@ -176,11 +176,11 @@ def judged(made: Record, domain: str = "contoso.test") -> dict[str, str]:
     return {finding.id: finding.severity for finding in judge(made, profile)}
 
 
-def told(*servers: Told, source: str = "autoconfig", where: str = "one") -> Answer:
+def told(*servers: PublishedServer, source: str = "autoconfig", where: str = "one") -> Answer:
     return Answer(source, where, "found", told=servers)
 
 
-SMTP = Told("smtp", "mail.contoso.test", 587, "starttls")
+SMTP = PublishedServer("smtp", "mail.contoso.test", 587, "starttls")
 
 
 def server(trouble: str | None = None, scope: str = "any", **changes: Any) -> dict[str, Any]:
@@ -197,11 +197,11 @@ def test_a_run_that_discovered_nothing_is_none_of_its_business() -> None:
 
 
 def test_a_list_that_shares_one_server_is_no_disagreement() -> None:
-    other = Told("smtp", "mail.contoso.test", 465, "tls")
+    other = PublishedServer("smtp", "mail.contoso.test", 465, "tls")
     assert judged(record(told(SMTP, other), told(SMTP, source="srv"))) == {}
     assert judged(record(told(other), told(SMTP, source="srv"))) == {"discover.sources-disagree": "warning"}
     # What is told for inside may well be another server.
-    inside = Told("smtp", "other.contoso.test", 587, "starttls", "internal")
+    inside = PublishedServer("smtp", "other.contoso.test", 587, "starttls", "internal")
     assert judged(record(told(SMTP), told(inside, source="autodiscover-soap"))) == {}
 
 
@@ -244,8 +244,8 @@ def test_a_domain_that_is_internal_itself_leaks_nothing() -> None:
 
 
 def test_one_server_told_by_many_is_tried_once_and_what_is_told_for_outside_counts() -> None:
-    inside, outside = (Told("smtp", "m.x", 587, "starttls", scope) for scope in ("internal", "external"))
-    servers = told_by(
+    inside, outside = (PublishedServer("smtp", "m.x", 587, "starttls", scope) for scope in ("internal", "external"))
+    servers = published_by(
         [told(inside, source="autodiscover-soap"), told(outside, source="autodiscover-soap"), told(SMTP, source="srv")]
     )
     assert {(one.host, one.scope): sources for one, sources in servers.items()} == {

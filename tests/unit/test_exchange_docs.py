@@ -40,7 +40,7 @@ def test_the_table_of_causes_is_the_one_of_the_program() -> None:
     found = re.findall(r"\(`reply\.([a-z0-9-]+)`\) \| (.*?) \| `(.*)` \|$", PAGE, re.MULTILINE)
     shown = {name: (cause, look) for name, cause, look in found}
     expected = {
-        item.id: tuple(text.replace("`", "").replace("|", "\\|") for text in (item.cause, item.look))
+        item.id: tuple(text.replace("`", "").replace("|", "\\|") for text in (item.cause, item.check))
         for item in entries()
         if item.source.startswith("https://learn.microsoft.com")
     }

@@ -58,7 +58,7 @@ def _report(*, broken: bool = False, warned: bool = False, said: str = "535 5.7.
 
 
 def _tell(name: str, *reports: Report, suffix: str = "") -> str:
-    return output(name).tell(reports, Context(STARTED, 1.5, suffix=suffix))
+    return output(name).write(reports, Context(STARTED, 1.5, suffix=suffix))
 
 
 def _objects(*reports: Report) -> list[dict[str, object]]:
@@ -113,7 +113,7 @@ FORMS = [("a.csv", "CasServer,LocalSite"), ("a.JSON", "{"), ("a.html", "<!DOC"),
 def test_the_suffix_of_the_file_decides(tmp_path: Path, name: str, begins: str, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / name
     files = [_show.parse_report(f"exchange={file}")]
-    _show.tell([_report()], datetime.now(UTC), 1.0, output="exchange", files=files, verbose=False, quiet=False)
+    _show.show([_report()], datetime.now(UTC), 1.0, output="exchange", files=files, verbose=False, quiet=False)
     assert file.read_text().startswith(begins)
     assert capsys.readouterr().out.startswith("CasServer  ")
 

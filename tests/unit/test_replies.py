@@ -164,7 +164,7 @@ def test_the_table_has_a_row_for_every_entry_and_no_entry_claims_to_know() -> No
     assert len(entries()) >= 60
     for entry in entries():
         assert "likely" in entry.cause, entry.id
-        assert entry.look and entry.mend and entry.source.startswith("https://"), entry.id
+        assert entry.check and entry.fix and entry.source.startswith("https://"), entry.id
         assert set(entry.findings) <= set(kinds()), entry.id
 
 

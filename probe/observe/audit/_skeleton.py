@@ -4,7 +4,7 @@ from probe.observe.audit import Facts
 from probe.observe.audit._scene import Scene
 from probe.report import Kind
 
-FINDINGS = {"audit.what-is-wrong": Kind("one line", "The likely cause.", ("The command to mend it.",))}
+FINDINGS = {"audit.what-is-wrong": Kind("one line", "The likely cause.", ("The command that fixes it.",))}
 SEVERITY = "critical"
 PROVES = "what a failure proves"
 DOES_NOT_PROVE = "what a pass does not prove"

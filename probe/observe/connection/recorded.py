@@ -294,7 +294,7 @@ class Connection:
                 self._incoming.write_eof()
 
     async def _try_flush(self) -> None:
-        """Send the alert that tells the server why, if it can still be sent."""
+        """Send the alert that says why to the server, if it can still be sent."""
         with contextlib.suppress(OSError, TimeoutError):
             async with self._deadline.limit(self._loop.time() + GOODBYE_SECONDS):
                 await self._flush()

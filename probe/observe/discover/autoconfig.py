@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from probe.observe.discover.document import each, is_web_page, parsed, text
-from probe.observe.discover.published import MOST_TOLD, Answer, Told, entry, unanswered
+from probe.observe.discover.published import MOST_TOLD, Answer, PublishedServer, entry, unanswered
 from probe.observe.discover.web import Page, Web
 from probe.observe.trouble import Stopped
 
@@ -46,9 +46,9 @@ def _answer(url: str, page: Page, address: str) -> Answer:
     return Answer(SOURCE, url, found, "" if told else "the document names no server", page.hops, told)  # type: ignore[arg-type]
 
 
-def read(root: "Element", address: str) -> tuple[Told, ...]:
+def read(root: "Element", address: str) -> tuple[PublishedServer, ...]:
     """The servers of a clientConfig, with its placeholders filled in."""
-    told: list[Told] = []
+    told: list[PublishedServer] = []
     for name, protocols in (("incomingServer", ("imap", "pop3")), ("outgoingServer", ("smtp",))):
         for server in each(root, name):
             protocol = (server.get("type") or "").lower()

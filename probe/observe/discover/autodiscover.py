@@ -1,6 +1,6 @@
 """Exchange's Autodiscover: POX ([MS-OXDSCLI]) and SOAP GetUserSettings ([MS-OXWSADISC]), over HTTPS only.
 
-Exchange tells its settings to those who log on, so without credentials the answer is usually a 401; that too is an answer.
+Exchange gives its settings to those who log on, so without credentials the answer is usually a 401; that too is an answer.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from probe.observe.discover.document import each, is_web_page, local, parsed, text
-from probe.observe.discover.published import MOST_TOLD, Answer, Told, entry, secured_as, unanswered
+from probe.observe.discover.published import MOST_TOLD, Answer, PublishedServer, entry, secured_as, unanswered
 from probe.observe.discover.web import Page, Web, redirect_target
 from probe.observe.trouble import Stopped
 
@@ -56,7 +56,13 @@ async def _soap(web: Web, address: str, url: str) -> Answer:
 
 
 async def _ask(
-    web: Web, source: str, url: str, body: str, headers: dict[str, str], root: str, read: Callable[["Element"], Iterator[Told]]
+    web: Web,
+    source: str,
+    url: str,
+    body: str,
+    headers: dict[str, str],
+    root: str,
+    read: Callable[["Element"], Iterator[PublishedServer]],
 ) -> Answer:
     try:
         page = await web.fetch("POST", url, body.encode(), headers)
@@ -74,7 +80,7 @@ def _without_document(source: str, url: str, page: Page) -> Answer:
     return Answer(source, url, "absent", f"the web server answers {said}", page.hops, username_sent=page.authenticated)
 
 
-def _answer(source: str, url: str, page: Page, root: "Element", read: Callable[["Element"], Iterator[Told]]) -> Answer:
+def _answer(source: str, url: str, page: Page, root: "Element", read: Callable[["Element"], Iterator[PublishedServer]]) -> Answer:
     told = tuple(read(root))[:MOST_TOLD]
     sent = page.authenticated
     if told:
@@ -86,7 +92,7 @@ def _answer(source: str, url: str, page: Page, root: "Element", read: Callable[[
     refusal = _refusal(root)
     if refusal:
         return Answer(source, url, "absent", f"it answers with an error: {refusal}", page.hops, username_sent=sent)
-    return Answer(source, url, "empty", "it answers, and tells no SMTP, IMAP4 or POP3 server", page.hops, username_sent=sent)
+    return Answer(source, url, "empty", "it answers, and publishes no SMTP, IMAP4 or POP3 server", page.hops, username_sent=sent)
 
 
 def _elsewhere(root: "Element") -> str | None:
@@ -115,7 +121,7 @@ def _refusal(root: "Element") -> str:
     return " ".join((*wrong[:1], *[text for text in messages if text and text != "No error."][:1])) or "a SOAP fault"
 
 
-def _read_pox(root: "Element") -> Iterator[Told]:
+def _read_pox(root: "Element") -> Iterator[PublishedServer]:
     for protocol in each(root, "Protocol"):
         kind = _PROTOCOLS.get((text(protocol, "Type") or protocol.get("Type") or "").upper())
         if kind:
@@ -133,7 +139,7 @@ def _pox_security(protocol: "Element", port: str | None) -> str:
     return secured_as(port)
 
 
-def _read_soap(root: "Element") -> Iterator[Told]:
+def _read_soap(root: "Element") -> Iterator[PublishedServer]:
     for setting in each(root, "UserSetting"):
         name = text(setting, "Name") or ""
         if name in SETTINGS:

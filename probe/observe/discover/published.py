@@ -1,4 +1,4 @@
-"""The values of discovery: what a source told, and how asking it went."""
+"""The values of discovery: what a source published, and how asking it went."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal
 from probe.observe.trouble import Stopped
 from probe.profile.values import host as host_name
 
-# More than any real document tells: one that holds a thousand servers would make a port scanner of us.
+# More than any real document holds: one that holds a thousand servers would make a port scanner of us.
 MOST_TOLD = 20
 _PORTS = {
     ("smtp", "tls"): 465,
@@ -21,8 +21,8 @@ Outcome = Literal["found", "empty", "absent", "unreachable", "failed", "refused"
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One server as told. `protocol` smtp, imap or pop3; `security` as in a profile; `scope` external, internal or any."""
+class PublishedServer:
+    """One server as published. `protocol` smtp, imap or pop3; `security` as in a profile; `scope` external, internal or any."""
 
     protocol: str
     host: str
@@ -36,8 +36,9 @@ class Told:
 class Answer:
     """How one question went: `place` is the DNS name or URL asked, `hops` the URLs it was redirected to, `text` one plain sentence.
 
-    `found` told something, `empty` answered and told nothing, `absent` there is none, `unreachable` nobody answers, `failed` DNS or
-    TLS is broken, `refused` we would not read it, `credentials` it wants to know who asks, `redirected` it names somebody else.
+    `found` published something, `empty` answered and published nothing, `absent` there is none, `unreachable` nobody answers,
+    `failed` DNS or TLS is broken, `refused` we would not read it, `credentials` it wants to know who asks, `redirected` it names
+    somebody else.
     """
 
     source: str
@@ -45,7 +46,7 @@ class Answer:
     outcome: Outcome
     text: str = ""
     hops: tuple[str, ...] = ()
-    told: tuple[Told, ...] = ()
+    told: tuple[PublishedServer, ...] = ()
     # Protocols that SRV says are not offered at all (target ".", RFC 6186 section 3.4).
     declined: tuple[str, ...] = ()
     username_sent: bool = False
@@ -53,7 +54,7 @@ class Answer:
 
 def entry(
     protocol: str, host: str | None, port: str | int | None, security: str, scope: str = "any", username: str | None = None
-) -> Iterator[Told]:
+) -> Iterator[PublishedServer]:
     """What a document says, checked: nothing for a host that is no host name or a port that is no port."""
     try:
         name, number = host_name((host or "").strip()), int(port or 0)
@@ -62,7 +63,7 @@ def entry(
     if number == 0:
         number = _PORTS.get((protocol, security), 0)
     if 1 <= number <= 65535:
-        yield Told(protocol, name.lower(), number, security, scope, username[:320] if username else None)
+        yield PublishedServer(protocol, name.lower(), number, security, scope, username[:320] if username else None)
 
 
 def secured_as(port: str | None) -> str:

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from probe.observe.connection.resolve import literal
-from probe.observe.discover.published import MOST_TOLD, Answer, Told, entry
+from probe.observe.discover.published import MOST_TOLD, Answer, PublishedServer, entry
 
 SOURCE = "srv"
 SECONDS = 5.0
@@ -40,7 +40,7 @@ async def _ask(service: str, domain: str, resolver: str | None) -> Answer:
 
 def _read(service: str, place: str, records: list[Any]) -> Answer:
     protocol, security = SERVICES[service]
-    told: list[Told] = []
+    told: list[PublishedServer] = []
     declined = False
     for record in sorted(records, key=lambda one: (one.priority, -one.weight)):
         target = str(record.target).rstrip(".")

@@ -1,7 +1,7 @@
-"""Try what is told: the legs themselves, without credentials and without a message, one told server each.
+"""Try what is published: the legs themselves, without credentials and without a message, one published server each.
 
-Where a server does not speak as told, the other way (STARTTLS for TLS and the reverse) is tried too, so that the finding can say
-what is true and not only what is false.
+Where a server does not speak as published, the other way (STARTTLS for TLS and the reverse) is tried too, so that the finding can
+say what is true and not only what is false.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any
 
 from probe.facts import Certified, Connected, Tried
 from probe.observe.connection import Deadline, Pace
-from probe.observe.discover.published import Answer, Told
+from probe.observe.discover.published import Answer, PublishedServer
 from probe.observe.discover.web import look_up
 from probe.observe.gate import Policy
 from probe.observe.job import Job, Milestone, Side
@@ -43,10 +43,10 @@ _WRONG_WAY = (
 
 async def verify(answers: Iterable[Answer], ehlo: str, *, ca_file: str | None, resolver: str | None) -> Tried:
     """What became of each published server, and how many more are published than are tried."""
-    servers = told_by(answers)
+    servers = published_by(answers)
     turns = asyncio.Semaphore(AT_ONCE)
 
-    async def one(told: Told, sources: Sequence[str]) -> dict[str, Any]:
+    async def one(told: PublishedServer, sources: Sequence[str]) -> dict[str, Any]:
         async with turns:
             return {**asdict(told), "sources": list(sources), **await _try(told, ehlo, ca_file, resolver)}
 
@@ -55,9 +55,9 @@ async def verify(answers: Iterable[Answer], ehlo: str, *, ca_file: str | None, r
     return Tried(servers=list(tried), left_out=max(0, len(servers) - MOST_SERVERS))
 
 
-def told_by(answers: Iterable[Answer]) -> dict[Told, list[str]]:
-    """Each server once, with who told it. What anybody tells for outside is not internal, whoever else says so."""
-    found: dict[tuple[str, str, int, str], Told] = {}
+def published_by(answers: Iterable[Answer]) -> dict[PublishedServer, list[str]]:
+    """Each server once, with who published it. What anybody publishes for outside is not internal, whoever else says so."""
+    found: dict[tuple[str, str, int, str], PublishedServer] = {}
     sources: dict[tuple[str, str, int, str], list[str]] = {}
     for answer in answers:
         for told in answer.told:
@@ -69,7 +69,7 @@ def told_by(answers: Iterable[Answer]) -> dict[Told, list[str]]:
     return {told: sources[key] for key, told in found.items()}
 
 
-async def _try(told: Told, ehlo: str, ca_file: str | None, resolver: str | None) -> dict[str, Any]:
+async def _try(told: PublishedServer, ehlo: str, ca_file: str | None, resolver: str | None) -> dict[str, Any]:
     connect: tuple[str, ...] = ()
     if resolver is not None:
         try:
@@ -86,7 +86,7 @@ async def _try(told: Told, ehlo: str, ca_file: str | None, resolver: str | None)
     return seen
 
 
-def _side(told: Told, ca_file: str | None, connect: tuple[str, ...]) -> Side:
+def _side(told: PublishedServer, ca_file: str | None, connect: tuple[str, ...]) -> Side:
     return Side(
         leg=told.protocol,
         host=told.host,
@@ -102,7 +102,7 @@ def _side(told: Told, ca_file: str | None, connect: tuple[str, ...]) -> Side:
     )
 
 
-async def _talk(side: Side, ehlo: str, told: Told) -> dict[str, Any]:
+async def _talk(side: Side, ehlo: str, told: PublishedServer) -> dict[str, Any]:
     """One conversation up to where a client would log on."""
     loop = asyncio.get_running_loop()
     journal = Journal(loop.time, Redactor())
@@ -138,7 +138,7 @@ def _job(side: Side, ehlo: str, deadline: Deadline) -> Job:
 _STAGES = ("resolve", "connect", "greeting", "ehlo", "starttls", "tls", "certificate", "ehlo_tls", "login")
 
 
-def _facts(journal: Journal, told: Told, trouble: Trouble | None) -> dict[str, Any]:
+def _facts(journal: Journal, told: PublishedServer, trouble: Trouble | None) -> dict[str, Any]:
     """What one conversation showed: addresses tried, the first trouble, the certificate, STARTTLS offered in clear or not."""
     stages = journal.stages([f"{told.protocol}.{step}" for step in _STAGES])
     first = trouble or next((stage.trouble for stage in stages if stage.trouble and stage.trouble.id not in _EXPECTED), None)

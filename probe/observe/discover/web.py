@@ -28,7 +28,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who asks. `consent` names the hosts (HOST or HOST:PORT), besides the one asked, that may be told."""
+    """Who asks. `consent` names the hosts (HOST or HOST:PORT), besides the one asked, that may be asked."""
 
     username: str
     password: str = field(repr=False)

@@ -310,7 +310,7 @@ async def _look_into(job: Job, session: Session, folder: Folder, *, search: bool
 
 
 def _fetch_command(session: Session, folder: Folder) -> tuple[str | None, bool]:
-    """The FETCH for what is new, and whether it fetches whole messages; None when only SEARCH can tell.
+    """The FETCH for what is new, and whether it fetches whole messages; None when only SEARCH can know.
 
     No `*` in the set: where nothing is new it would mean the last message of somebody else.
     """
