@@ -171,7 +171,7 @@ async def test_reload_takes_new_profiles_and_keeps_the_old_on_a_mistake(tmp_path
 async def test_the_end_finishes_what_is_under_way(tmp_path: Path) -> None:
     """SIGTERM while the message is on its way: the run ends early, and its trace stays for the next start to account for."""
     async with Sandbox(fault="late") as sandbox:
-        path = profile(tmp_path, sandbox, more='[limits]\ntimeout = "4s"\n')
+        path = profile(tmp_path, sandbox, more='[limits]\ntimeout = "10s"\n')
         async with Serving(tmp_path, path, "--interval", "5m") as serving:
             outbox = serving.state / "outbox"
             await serving.until(lambda: list(outbox.glob("*.json")) and submissions(sandbox))
