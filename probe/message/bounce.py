@@ -5,18 +5,20 @@ from dataclasses import dataclass
 from email.message import Message
 from email.parser import HeaderParser
 
-from probe.message.parts import Letter, addresses, value
+from probe.message.parts import MOST_TEXT, Letter, addresses, value
 
 _ROBOTS = re.compile(r"(mailer-daemon|postmaster|mail-daemon|microsoftexchange[0-9a-f]{20,})(@|$)", re.IGNORECASE)
 _SAID = re.compile(r"(?m)^.{0,300}?(?:\b[45][0-9]{2}[ -]|\b[45]\.[0-9]{1,3}\.[0-9]{1,3}\b).{0,300}$")
 _STATUS = re.compile(r"\b([45]\.[0-9]{1,3}\.[0-9]{1,3})\b")
 _NOT_YET = re.compile(r"\b(delayed|delay|warning|still being|retry|not yet|queued)\b", re.IGNORECASE)
 MOST_GROUPS = 20
+_MOST_STATUS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Bounce:
-    """What a report says. `action` is RFC 3464's (`failed`, `delayed`, …); texts are cut to 500 characters."""
+    """What a report says. `action` is RFC 3464's (`failed`, `delayed`, …); texts are one line each, bounded by the parser's
+    limits and not cut any further: whoever shows them redacts first, then cuts."""
 
     action: str
     status: str = ""
@@ -60,6 +62,8 @@ def bounce(letter: Letter) -> Bounce | None:
     if letter.header.get_content_type() == "multipart/report" or not _is_of_mailer(letter.header):
         return None
     text = letter.texts("text/plain", 0) or letter.texts("text/html", 0)
+    if len(text) >= MOST_TEXT:
+        text = _whole_lines(text, MOST_TEXT)
     said = _SAID.search(text)
     status = _STATUS.search(said[0]) if said else None
     action = "delayed" if _NOT_YET.search(value(letter.header, "Subject")) else "failed"
@@ -73,20 +77,25 @@ def _is_of_mailer(header: Message) -> bool:
 
 def _status_of(body: bytes) -> Bounce:
     """The fields of the first recipient that failed, else of the first (RFC 3464 section 2.3)."""
-    groups = re.split(r"\r?\n\r?\n", body[:20_000].decode("utf-8", "replace").strip())[:MOST_GROUPS]
+    groups = re.split(r"\r?\n\r?\n", _whole_lines(body.decode("utf-8", "replace"), _MOST_STATUS).strip())[:MOST_GROUPS]
     fields = [HeaderParser().parsestr(group) for group in groups]
     reporting = next((_typed(value(each, "Reporting-MTA")) for each in fields if each.get("Reporting-MTA")), "")
     recipients = [each for each in fields if each.get("Action") or each.get("Final-Recipient")]
     if not recipients:
-        return Bounce("failed", reporting=reporting)
+        return Bounce("failed", reporting=_line(reporting))
     first = next((each for each in recipients if value(each, "Action").lower() == "failed"), recipients[0])
     return Bounce(
-        action=value(first, "Action").lower()[:20] or "failed",
-        status=value(first, "Status")[:20],
+        action=value(first, "Action").lower() or "failed",
+        status=_line(value(first, "Status")),
         diagnostic=_line(_typed(value(first, "Diagnostic-Code"))),
-        recipient=_typed(value(first, "Final-Recipient"))[:320],
-        reporting=reporting[:255],
+        recipient=_line(_typed(value(first, "Final-Recipient"))),
+        reporting=_line(reporting),
     )
+
+
+def _whole_lines(text: str, most: int) -> str:
+    """At most so many characters, and no line cut in its midst: half a secret would not be known for one."""
+    return text if len(text) < most else text[:most].rpartition("\n")[0]
 
 
 def _typed(text: str) -> str:
@@ -95,4 +104,4 @@ def _typed(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())[:500]
+    return " ".join(text.split())

@@ -34,7 +34,8 @@ def hops(header: Message) -> tuple[Hop, ...]:
 
 def _by(words: str) -> str:
     found = re.search(r"\bby ([^\s;]+)", words)
-    return found.group(1)[:255] if found else ""
+    # Longer is no name (RFC 5321 section 4.5.3.1.2); one that is cut might end in half a secret.
+    return found.group(1) if found and len(found.group(1)) <= 255 else ""
 
 
 def instant(date: str) -> datetime | None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from probe.facts import Found, HopSeen, Verified
-from probe.message import Proof, carries_marker, prove, read
+from probe.message import Bounce, Proof, carries_marker, prove, read
 from probe.observe.connection import Connection
 from probe.observe.job import Accepted, Job
 from probe.observe.journal import Journal, Stage
@@ -16,6 +16,9 @@ MOST_CANDIDATES = 10
 FIRST_INTERVAL = 0.008
 GROWTH = 1.6
 LAST_INTERVAL = 1.0
+# How much of what a report says is shown: its reason, and the name of who wrote it (RFC 5321 section 4.5.3.1.2).
+_REASON = 500
+_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +86,25 @@ async def look_until_found(
         until = min(job.find_until, loop.time() - journal.now + since.at + job.delivery_critical)
         left = until - loop.time()
         if left <= 0:
-            raise _missing(seen, journal.now - since.at)
+            raise _missing(journal, seen, journal.now - since.at)
         await job.sleep(min(interval, left))
         interval = min(interval * GROWTH, LAST_INTERVAL)
 
 
-def _missing(seen: Sequence[Candidate], seconds: float) -> Exception:
+def _missing(journal: Journal, seen: Sequence[Candidate], seconds: float) -> Exception:
     bounce = next((item.proof.bounce for item in seen if item.proof.bounce and item.proof.bounce.is_final), None)
     if bounce is not None:
-        said = " ".join(filter(None, (bounce.status, bounce.diagnostic))) or "no reason given"
-        by = f" by {bounce.reporting}" if bounce.reporting else ""
-        return stop("delivery.bounced", f"the message was accepted, then returned{by}: {said}", said)
+        return returned(journal, bounce)
     if any(item.proof.what == "forged" for item in seen):
         return stop("message.forged", "a message with our marker came, but without a valid proof: it is not ours")
     return stop("delivery.missing", f"the message was accepted, but not found within {seconds:.1f} s")
+
+
+def returned(journal: Journal, bounce: Bounce) -> Exception:
+    """The message did not come: a report says why."""
+    said = journal.brief(" ".join(filter(None, (bounce.status, bounce.diagnostic))), _REASON) or "no reason given"
+    by = f" by {journal.brief(bounce.reporting, _NAME)}" if bounce.reporting else ""
+    return stop("delivery.bounced", f"the message was accepted, then returned{by}: {said}", said)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ async def begin(
     stage.facts = replace(stage.facts, alternatives=others)
     reach.pass_gate(journal, side, connection, stage)
     if side.credentials.kind == "token":
-        _look_at(side.credentials.secret, stage, job)
+        _look_at(side.credentials.secret, stage, job, journal)
     answers = await _ready(mechanism, side.credentials, service, job) if mechanism else None
     stage.facts = replace(stage.facts, mechanism=mechanism.name if mechanism else command, attempts=1)
     return side.credentials, answers
@@ -69,9 +69,9 @@ def _chosen(side: Side, credentials: Credentials, service: Service, offered: lis
 _SAME = {"USER": "LOGIN"}
 
 
-def _look_at(token: str, stage: Stage[LoggedOn], job: Job) -> None:
+def _look_at(token: str, stage: Stage[LoggedOn], job: Job, journal: Journal) -> None:
     """What a JWT says of itself, before it is used: one that has expired is not sent."""
-    said = claims(token)
+    said = claims(token, journal.brief)
     stage.facts = replace(stage.facts, token=said)
     now = job.utc_now().timestamp()
     expires = said.get("expires")

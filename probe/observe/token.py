@@ -6,30 +6,34 @@ Whether the signature holds is for the server to say; we only read what an admin
 import base64
 import binascii
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 _LISTS = {"aud": "audience", "scp": "scopes", "scope": "scopes", "roles": "roles"}
 _TEXTS = {"iss": "issuer", "appid": "client", "azp": "client", "client_id": "client", "tid": "tenant"}
+_LONGEST = 200
 _USERS = ("preferred_username", "upn", "unique_name", "email", "sub")
 
 
-def claims(token: str) -> dict[str, Any]:
+def claims(token: str, brief: Callable[[str, int], str]) -> dict[str, Any]:
     """`{"opaque": True}` for a token that is no JWT, else audience, scopes, roles (lists), issuer, client, tenant, user,
-    expires (RFC 3339 UTC), expires_at (seconds since 1970), each where the token has it."""
+    expires (RFC 3339 UTC), expires_at (seconds since 1970), each where the token has it.
+
+    `brief` takes secrets out of a text, then cuts it."""
     said = _payload(token)
     if said is None:
         return {"opaque": True}
     found: dict[str, Any] = {"opaque": False}
     for claim, name in _LISTS.items():
         if claim in said:
-            found[name] = _words(said[claim])
+            found[name] = _words(said[claim], brief)
     for claim, name in _TEXTS.items():
         if isinstance(said.get(claim), str):
-            found.setdefault(name, said[claim][:200])
+            found.setdefault(name, brief(said[claim], _LONGEST))
     user = next((said[claim] for claim in _USERS if isinstance(said.get(claim), str)), None)
     if user is not None:
-        found["user"] = user[:200]
+        found["user"] = brief(user, _LONGEST)
     return found | _times(said)
 
 
@@ -43,9 +47,9 @@ def _times(said: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _words(value: Any) -> list[str]:
+def _words(value: Any, brief: Callable[[str, int], str]) -> list[str]:
     items = value if isinstance(value, list) else str(value).split(" ")
-    return [str(item)[:200] for item in items[:50]]
+    return [brief(str(item), _LONGEST) for item in items[:50]]
 
 
 def _payload(token: str) -> dict[str, Any] | None:

@@ -14,7 +14,8 @@ _TYPES = {"any": ("A", "AAAA"), "ipv4": ("A",), "ipv6": ("AAAA",)}
 async def ask_each(resolvers: Mapping[str, str], host: str, family: str) -> dict[str, Lookup]:
     """Each resolver's answer, by its name in the profile: server, addresses, CNAMEs, ttl (seconds), error.
 
-    `error` is None, `no-record` (NXDOMAIN or no address) or `failed`, with the reason in `text`. Never raises.
+    `error` is None, `no-record` (NXDOMAIN or no address) or `failed`, with the reason in `text`, which is not redacted yet.
+    Never raises.
     """
     answers = await asyncio.gather(*(_ask(server, host, family) for server in resolvers.values()))
     return dict(zip(resolvers, answers, strict=True))
@@ -27,7 +28,7 @@ async def _ask(server: str, host: str, family: str) -> Lookup:
             await _ask_type(server, host, kind, found)
     except Exception as error:
         # dnspython has some thirty kinds of exception; each means that this resolver gave no usable answer.
-        found["error"], found["text"] = "failed", f"{type(error).__name__}: {error}"[:300]
+        found["error"], found["text"] = "failed", f"{type(error).__name__}: {error}"
         return found
     if not found["addresses"]:
         found["error"], found["text"] = "no-record", found["text"] or "the name has no address there"
@@ -45,7 +46,7 @@ async def _ask_type(server: str, host: str, kind: str, found: Lookup) -> None:
     try:
         answer = await resolver.resolve(host.rstrip(".") + ".", kind, lifetime=SECONDS, search=False)
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer) as error:
-        found["text"] = str(error)[:300]
+        found["text"] = str(error)
         return
     found["addresses"] += [str(record) for record in answer]
     found["ttl"] = answer.rrset.ttl if answer.rrset is not None else None

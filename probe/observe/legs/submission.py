@@ -6,7 +6,7 @@ RFC 6409 (submission), RFC 3207 (STARTTLS), RFC 8314 (implicit TLS), RFC 4954 (A
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from probe.facts import CommandReply, Connected, Difference, Ehlo, Greeted, LoggedOn, Resolved, Secured, Submitted
+from probe.facts import CommandReply, Connected, Difference, Ehlo, Greeted, LoggedOn, Lookup, Resolved, Secured, Submitted
 from probe.message import Draft
 from probe.observe import logon, reach
 from probe.observe.connection import Connection
@@ -19,6 +19,8 @@ from probe.observe.protocol.smtp import Reply
 from probe.observe.protocol.smtp_conversation import Answered, SmtpTalk
 from probe.observe.trouble import Stopped, stop
 from probe.sasl import Answers, Credentials
+
+_LOOKUP_TEXT = 300
 
 
 async def submit(job: Job, journal: Journal) -> None:
@@ -68,9 +70,14 @@ async def _resolve(job: Job, journal: Journal) -> None:
         stage.facts = Resolved(name=side.host, source="literal" if literal(side.host) else "system")
         if job.resolvers and not literal(side.host):
             async with job.deadline.limit():
-                stage.facts = replace(stage.facts, resolvers=await ask_each(job.resolvers, side.host, side.family))
+                said = await ask_each(job.resolvers, side.host, side.family)
+                stage.facts = replace(stage.facts, resolvers={name: _brief(one, journal) for name, one in said.items()})
         resolution = await reach.addresses(job, side)
         stage.facts = replace(stage.facts, addresses=[address.ip for address in resolution.addresses])
+
+
+def _brief(answer: Lookup, journal: Journal) -> Lookup:
+    return {**answer, "text": journal.brief(answer["text"], _LOOKUP_TEXT)}
 
 
 async def _approach(job: Job, journal: Journal, verified: bool) -> SmtpTalk:
