@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from probe.observe.connection import Pace
     from probe.profile import Profile, ProfileError
     from probe.report import Report
     from probe.report.comparison import Comparison
     from probe.tasks.plan import Plan
+    from probe.tasks.prepare import Session
 
 PING_SECONDS = 5.0
 
@@ -80,13 +80,15 @@ def _ready(plans: "Sequence[Plan]", profiles: "Sequence[Profile]", wish: Wish) -
     from concurrent.futures import ThreadPoolExecutor
 
     from probe.profile import ProfileError
-    from probe.tasks.backoff import with_backoff
-    from probe.tasks.plan import asks_somebody, with_credentials
+    from probe.state.place import files
+    from probe.tasks.credentials import asks_somebody
+    from probe.tasks.prepare import prepared
+
+    place = files()
 
     def one(plan: "Plan", profile: "Profile") -> "Plan | ProfileError":
         try:
-            ready = with_credentials(plan, profile)
-            return ready if wish.try_again else with_backoff(ready)
+            return prepared(plan, profile, place, try_again=wish.try_again)
         except ProfileError as error:
             return error
 
@@ -212,7 +214,7 @@ def _tell_attempt(reports: "Sequence[Report]", wish: Wish) -> None:
         print(f"not yet: {headline(report)}", file=sys.stderr, flush=True)
 
 
-async def _collected(plan: "Plan", profile: "Profile", wish: Wish, interrupt: asyncio.Event, pace: "Pace") -> list["Report"]:
+async def _collected(plan: "Plan", profile: "Profile", wish: Wish, session: "Session") -> list["Report"]:
     """What came of earlier messages; then, with --send-only, the next one."""
     from dataclasses import replace
 
@@ -223,7 +225,7 @@ async def _collected(plan: "Plan", profile: "Profile", wish: Wish, interrupt: as
     reports = [await collect(plan, profile)]
     if wish.send_only:
         sending = replace(plan, readers=(), send_only=True, stages=tuple(name for name in plan.stages if name[:5] == "smtp."))
-        reports.append(judge(await observe(sending, interrupt=interrupt, pace=pace), profile))
+        reports.append(judge(await observe(sending, session), profile))
     return reports
 
 
@@ -234,19 +236,21 @@ async def _all_once(
     wish: Wish,
     interrupt: asyncio.Event,
 ) -> list["Report"]:
-    from probe.observe.connection import Pace
+    from dataclasses import replace
+
     from probe.tasks.each_address import observe_each
+    from probe.tasks.prepare import Session
     from probe.tasks.run import unproven
 
-    turns, pace = asyncio.Semaphore(wish.concurrency), Pace()
+    turns, session = asyncio.Semaphore(wish.concurrency), Session(interrupt=interrupt)
 
     async def one(plan: "Plan", profile: "Profile", watch: Any) -> list["Report"]:
         async with turns:
             if plan.unready:
                 return [unproven(plan, profile, plan.unready)]
             if wish.collect:
-                return await _collected(plan, profile, wish, interrupt, pace)
-            return await observe_each(plan, profile, interrupt=interrupt, watch=watch, pace=pace)
+                return await _collected(plan, profile, wish, session)
+            return await observe_each(plan, profile, replace(session, watch=watch))
 
     each = await asyncio.gather(*(map(one, plans, profiles, watches)))
     return [report for reports in each for report in reports]

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from probe.facts import Swept
-from probe.observe.connection import Pace
 from probe.profile import ProfileError
 from probe.report import Report
 from probe.serve.targets import Target
@@ -15,7 +14,8 @@ from probe.state.place import Place, files
 from probe.tasks.collect import collect
 from probe.tasks.each_address import observe_each
 from probe.tasks.plan import make_plan
-from probe.tasks.run import ready, unproven
+from probe.tasks.prepare import Session, prepare
+from probe.tasks.run import unproven
 
 # Less than this is no time for a run: whoever asks for it hears so, and no message leaves.
 LEAST_SECONDS = 1.0
@@ -39,9 +39,9 @@ class Runner:
         self._turns = asyncio.Semaphore(concurrency)
         self._mailboxes: dict[str, asyncio.Lock] = {}
         self._flights: dict[str, asyncio.Task[tuple[Report, ...]]] = {}
-        self._place = place or files()
         self._interrupt = asyncio.Event()
-        self._pace = Pace()
+        self._place = place or files()
+        self._session = Session(self._place, interrupt=self._interrupt)
 
     async def run(self, target: Target, seconds: float | None = None) -> tuple[Report, ...]:
         """The run's reports (one, or one per node). `seconds`: how long whoever asks can wait. Raises Busy."""
@@ -83,11 +83,11 @@ class Runner:
     async def _observe(self, target: Target) -> Sequence[Report]:
         """A whole run, however short the time of who asked is: a run cut short would blame the server, and leave its message."""
         try:
-            plan = await ready(target.plan, target.profile, place=self._place)
+            plan = await prepare(target.plan, target.profile, self._session.place)
         except ProfileError as error:
             # A password file that is gone now: the schedule goes on, and the page says why nothing is proven.
             return [unproven(target.plan, target.profile, str(error))]
-        return await observe_each(plan, target.profile, interrupt=self._interrupt, pace=self._pace, place=self._place)
+        return await observe_each(plan, target.profile, self._session)
 
     async def collect(self, target: Target) -> None:
         """Account for messages of earlier runs that were cut off or came too late: found and deleted, or lost after a while."""
@@ -100,7 +100,7 @@ class Runner:
             return
         async with self._held(target):
             try:
-                plan = await ready(make_plan(target.profile, light=True), target.profile, place=self._place)
+                plan = await prepare(make_plan(target.profile, light=True), target.profile, self._session.place)
             except ProfileError:
                 return  # the run itself says so
             seen = _swept(await collect(plan, target.profile, older_than=_age(target), place=self._place))

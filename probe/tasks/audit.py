@@ -12,9 +12,8 @@ from probe.observe.connection import Deadline
 from probe.observe.trouble import Stopped
 from probe.profile import Profile
 from probe.report import EXIT_CODES, Finding, Verdict
-from probe.tasks.backoff import with_backoff
-from probe.tasks.plan import make_plan, with_credentials
-from probe.tasks.run import open_desk
+from probe.tasks.plan import make_plan
+from probe.tasks.prepare import Session, begin_apart, prepare
 
 # Long enough for a server that delays each refusal on purpose (Exchange: 5 s).
 CHECK_SECONDS = 60.0
@@ -36,12 +35,13 @@ async def audit(profile: Profile, only: tuple[str, ...] = (), told: Callable[[Au
 
     Raises ProfileError for a secret that cannot be had, KeyError for an id there is not.
     """
-    plan = with_backoff(with_credentials(make_plan(profile), profile))
+    session = Session()
+    plan = await prepare(make_plan(profile), profile, session.place)
     chosen = {name: checks()[name] for name in only} if only else checks()
     loop = asyncio.get_running_loop()
     done = []
     for name, module in chosen.items():
-        journal, job = open_desk(plan)
+        journal, job = begin_apart(plan, session)
         job.deadline = Deadline(loop.time() + CHECK_SECONDS)
         began = loop.time()
         scene = Scene(job, journal, plan.submission, {reader.side.leg: reader.side for reader in plan.readers})

@@ -16,7 +16,7 @@ from probe.report import Report
 from probe.state import outbox
 from probe.state.place import Place, files
 from probe.tasks.plan import Plan
-from probe.tasks.run import open_desk
+from probe.tasks.prepare import Session, begin_apart
 
 
 async def collect(plan: Plan, profile: Profile, *, older_than: timedelta = timedelta(0), place: Place | None = None) -> Report:
@@ -26,8 +26,7 @@ async def collect(plan: Plan, profile: Profile, *, older_than: timedelta = timed
     if reader is None:
         raise ProfileError(Problem(None, None, "readback.imap", "missing; --collect reads the mailbox over IMAP4"))
     place = place or files()
-    journal, job = open_desk(plan, place)
-    job.prove_key = place.key()[0]
+    journal, job = begin_apart(plan, Session(place))
     started = datetime.now(UTC)
     sent = [entry for entry in outbox.older(place.entries(), started, older_than) if entry.profile == plan.profile]
     found = await sweep(job, journal, reader.side, reader.settings, older_than=older_than, dry_run=not plan.delete)

@@ -13,46 +13,41 @@ from typing import Any
 from probe.facts import Certified, Connected, Ehlo, Node, Nodes, Secured
 from probe.judge._verdict import judge
 from probe.observe import reach
-from probe.observe.connection import Pace
 from probe.observe.connection.resolve import Address
 from probe.observe.job import Side
-from probe.observe.journal import Watch
 from probe.observe.trouble import Stopped
 from probe.profile import Profile
 from probe.record import Record, StageRecord
 from probe.report import Report
-from probe.state.place import Place
 from probe.tasks.plan import Plan
-from probe.tasks.run import observe, open_desk
+from probe.tasks.prepare import Session, begin
+from probe.tasks.run import observe
 
 # Exchange takes 20 connections from one source (MaxInboundConnectionPerSource); a run opens three.
 AT_A_TIME = 5
 
 
-async def observe_each(
-    plan: Plan, profile: Profile, *, interrupt: asyncio.Event | None = None, watch: Watch | None = None, pace: Pace | None = None,
-    place: Place | None = None,
-) -> list[Report]:  # fmt: skip
+async def observe_each(plan: Plan, profile: Profile, session: Session) -> list[Report]:
     """A report for each address, in the resolver's order. That of a plain run, where the plan does not ask for each, or where there
     are not two."""
-    found = await _addresses(plan) if plan.every_address != "off" else ()
+    found = await _addresses(plan, session) if plan.every_address != "off" else ()
     if len(found) < 2:
-        return [judge(await observe(plan, interrupt=interrupt, watch=watch, pace=pace, place=place), profile)]
-    pace = pace or Pace()
-    first = await observe(_at(plan, found[0]), interrupt=interrupt, watch=watch, pace=pace, place=place)
+        return [judge(await observe(plan, session), profile)]
+    first = await observe(_at(plan, found[0]), session)
+    unwatched = replace(session, watch=None)
     turns = asyncio.Semaphore(AT_A_TIME)
     follow = _following(plan, first)
 
     async def one(address: Address) -> Record:
         async with turns:
-            return await observe(_at(follow, address), interrupt=interrupt, pace=pace, place=place)
+            return await observe(_at(follow, address), unwatched)
 
     others = await asyncio.gather(*(one(address) for address in found[1:]))
     return [judge(record, profile) for record in compared([first, *others])]
 
 
-async def _addresses(plan: Plan) -> Sequence[Address]:
-    _, job = open_desk(plan)
+async def _addresses(plan: Plan, session: Session) -> Sequence[Address]:
+    _, job = begin(plan, session)
     try:
         return (await reach.addresses(job, plan.submission)).addresses
     except Stopped:

@@ -21,7 +21,8 @@ async def repeat(once: Once, count: int, interval: float, interrupt: asyncio.Eve
             break
         latest = await once()
         # A node is a target of its own, however often it is probed.
-        reports += [replace(report, kind="repetition") if report.kind == "run" else report for report in latest]
+        again = count > 1
+        reports += [replace(report, kind="repetition") if again and report.kind == "run" else report for report in latest]
         if _is_final(latest):
             break
     return reports

@@ -5,10 +5,9 @@
 
 import asyncio
 import contextlib
-import os
 import secrets
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
@@ -17,25 +16,20 @@ from typing import Any
 
 from probe.facts import Connected, Greeted, LoggedOn, Submitted
 from probe.judge._verdict import judge
-from probe.message import Draft, Sent, compose, new_marker
 from probe.observe import leftovers
-from probe.observe.aside import beside
 from probe.observe.connection import Deadline, Pace
-from probe.observe.connection.ourselves import machine_name
-from probe.observe.job import Job, Milestone, Side
+from probe.observe.job import Job, Side
 from probe.observe.journal import Journal, Watch
 from probe.observe.legs import submission
-from probe.observe.trouble import Stopped, stop
+from probe.observe.trouble import Stopped
 from probe.profile import Profile, load, load_mapping
 from probe.profile.options import overlays
 from probe.record import Record, StageRecord
-from probe.redact import Redactor
 from probe.report import Report
-from probe.state import outbox
-from probe.state.lease import Held
 from probe.state.place import Place, files
 from probe.tasks import backoff
-from probe.tasks.plan import Plan, ReaderPlan, further_stage, is_slow, make_plan, plugins, readers, with_credentials
+from probe.tasks.plan import Plan, ReaderPlan, further_stage, make_plan, plugins, readers
+from probe.tasks.prepare import Session, begin, prepare
 
 # How long clean-up may take after an interrupt: schedulers often kill soon after they ask.
 INTERRUPT_SECONDS = 3.0
@@ -69,15 +63,9 @@ async def run(
     """
     loaded = load_profile(profile, options)
     plan = make_plan(loaded, light=light, delete=delete, pipelining=pipelining)
-    plan = await ready(plan, loaded, try_again=try_again, place=place)
-    record = await observe(plan, interrupt=interrupt, watch=watch, raise_bugs=raise_bugs, pace=pace, place=place)
-    return judge(record, loaded)
-
-
-async def ready(plan: Plan, profile: Profile, *, try_again: bool = False, place: Place | None = None) -> Plan:
-    """The plan with its credentials, fetched beside the event loop where that takes time. Raises ProfileError."""
-    plan = await beside(lambda: with_credentials(plan, profile), "secrets") if is_slow(profile) else with_credentials(plan, profile)
-    return plan if try_again else backoff.with_backoff(plan, place)
+    session = Session(place or files(), pace or Pace(), interrupt, watch, raise_bugs)
+    plan = await prepare(plan, loaded, session.place, try_again=try_again)
+    return judge(await observe(plan, session), loaded)
 
 
 def unproven(plan: Plan, profile: Profile, why: str) -> Report:
@@ -98,29 +86,18 @@ def load_profile(profile: Profile | str | PathLike[str] | Mapping[str, Any], opt
     return load(profile, overlays(options, tuple(readers())), plugins=plugins())
 
 
-async def observe(
-    plan: Plan,
-    *,
-    interrupt: asyncio.Event | None = None,
-    watch: Watch | None = None,
-    raise_bugs: bool = False,
-    pace: Pace | None = None,
-    place: Place | None = None,
-) -> Record:
-    """Carry out a plan (credentials in it) and return the record. Never raises, except for bugs with `raise_bugs`."""
-    loop = asyncio.get_running_loop()
-    pace, place = pace or Pace(), place or files()
-    await pace.turn()
+async def observe(plan: Plan, session: Session) -> Record:
+    """Carry out a plan (prepared) and return the record. Never raises, except for bugs with `raise_bugs`."""
+    await session.pace.turn()
     started = datetime.now(UTC)
-    journal = Journal(loop.time, Redactor(secrets_of(plan)), watch)
-    job = _job(plan, journal, lambda: datetime.now(UTC), pace, place)
-    bugs = await _legs(plan, job, journal, interrupt)
-    await pace.turn()
+    journal, job = begin(plan, session)
+    bugs = await _legs(plan, job, journal, session.interrupt)
+    await session.pace.turn()
     stages = journal.stages(plan.stages)
-    backoff.remember(plan, stages, place)
+    backoff.remember(plan, stages, session.place)
     if job.draft is not None and (_is_gone(stages, job) or (bugs and await _removed(plan, job, journal, job.draft.marker))):
-        place.remove(job.draft.marker)
-    if bugs and raise_bugs:
+        session.place.remove(job.draft.marker)
+    if bugs and session.raise_bugs:
         raise bugs[0]
     error = "internal error: " + "".join(traceback.format_exception_only(bugs[0])).strip() if bugs else None
     return Record(
@@ -133,44 +110,6 @@ async def observe(
         transcript=journal.lines,
         error=journal.redacted(error) if error else None,
         interrupted=job.interrupted,
-    )
-
-
-def secrets_of(plan: Plan) -> list[str]:
-    sides = [plan.submission, *(reader.side for reader in plan.readers)]
-    return [side.credentials.secret for side in sides if side.credentials is not None]
-
-
-def _job(plan: Plan, journal: Journal, utc_now: Callable[[], datetime], pace: Pace, place: Place) -> Job:
-    key, draft = b"", None
-    if plan.sender is not None and plan.recipient is not None:
-        key, remark = place.key()
-        if remark:
-            journal.line("probe", "*", remark)
-        marker = new_marker(secrets.token_bytes(16))
-        draft = compose(marker=marker, key=key, sender=plan.sender, recipient=plan.recipient, now=utc_now())
-    names = [reader.side.leg for reader in plan.readers]
-    # With nobody to read it back, the message is meant to stay.
-    remembered = draft is not None and (bool(names) or plan.send_only) and plan.delete
-    return Job(
-        submission=plan.submission,
-        resolvers=plan.resolvers,
-        ehlo=plan.ehlo,
-        draft=draft,
-        prove_key=key,
-        deadline=Deadline(journal.begin + plan.timeout),
-        per_connection=plan.per_connection,
-        delivery_warning=plan.delivery_warning,
-        delivery_critical=plan.delivery_critical,
-        delete=plan.delete,
-        pipelining=plan.pipelining,
-        before_message=lambda: _remember(plan, draft, journal, place) if remembered and draft else None,
-        hold=lambda mailbox, until: _held(place, plan.profile, mailbox, until),
-        pace=pace,
-        utc_now=utc_now,
-        reserve=min(2.0, plan.timeout / 5),
-        read={name: Milestone() for name in names},
-        done={name: Milestone() for name in names},
     )
 
 
@@ -280,39 +219,11 @@ async def _listen(job: Job, interrupt: asyncio.Event) -> None:
     job.interrupt(INTERRUPT_SECONDS)
 
 
-@contextlib.asynccontextmanager
-async def _held(place: Place, profile: str, mailbox: str, until: float) -> AsyncIterator[None]:
-    """The lease on a maildrop, its refusal as a trouble."""
-    holder = f"process {os.getpid()} on {machine_name()}, profile {profile}"
-    try:
-        async with place.lease(mailbox, holder, until):
-            yield
-    except Held as error:
-        raise stop("lease.held", f"the maildrop is in use by another run: {error}") from None
-
-
-def open_desk(plan: Plan, place: Place | None = None) -> tuple[Journal, Job]:
-    """A journal and a job of their own for one piece of work on a plan's servers, outside a run."""
-    journal = Journal(asyncio.get_running_loop().time, Redactor(secrets_of(plan)))
-    job = _job(plan, journal, lambda: datetime.now(UTC), Pace(), place or files())
-    job.known = {one.marker: Sent(one.marker, one.sender, one.recipient, one.sent) for one in (place or files()).entries()}
-    return journal, job
-
-
 def _is_gone(stages: tuple[StageRecord, ...], job: Job) -> bool:
     """Whether the message is known not to lie anywhere: it never left, was refused for good, or was deleted."""
     ended = {stage.name: stage.status for stage in stages}
     refused = ended.get("smtp.submit") == "failed" and job.accepted.value is None
     return not job.content_sent or refused or any(ended.get(f"{leg}.delete") == "ok" for leg in job.read)
-
-
-def _remember(plan: Plan, draft: Draft, journal: Journal, place: Place) -> None:
-    entry = outbox.Entry(draft.marker, plan.profile, draft.sent, draft.recipient, plan.target.host, draft.sender)
-    try:
-        place.put(entry)
-    except OSError as error:
-        text = f"the message cannot be remembered ({error.strerror}): if this run is killed, no sweep misses it"
-        journal.line("probe", "*", text)
 
 
 def _address(stages: tuple[StageRecord, ...]) -> str | None:

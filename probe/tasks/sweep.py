@@ -12,9 +12,8 @@ from probe.record import Record
 from probe.report import Report
 from probe.state import outbox
 from probe.state.place import Place, files
-from probe.tasks.backoff import with_backoff
-from probe.tasks.plan import make_plan, with_credentials
-from probe.tasks.run import open_desk
+from probe.tasks.plan import make_plan
+from probe.tasks.prepare import Session, begin_apart, prepare
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +31,11 @@ async def sweep(profile: Profile, *, older_than: timedelta, dry_run: bool, place
     Raises ProfileError when the profile has no IMAP4 reader.
     """
     place = place or files()
-    plan = with_backoff(with_credentials(make_plan(profile, light=True), profile), place)
+    plan = await prepare(make_plan(profile, light=True), profile, place)
     reader = next((reader for reader in plan.readers if reader.side.leg == "imap"), None)
     if reader is None:
         raise ProfileError(Problem(None, None, "readback.imap", "missing; a sweep needs to read the mailbox over IMAP4"))
-    journal, job = open_desk(plan, place)
-    job.prove_key = place.key()[0]
+    journal, job = begin_apart(plan, Session(place))
     started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     found = await sweep_mailbox(job, journal, reader.side, reader.settings, older_than=older_than, dry_run=dry_run)
     stages = journal.stages(reader.module.STAGES[:5])

@@ -10,8 +10,10 @@ import pytest
 
 from probe.cli._carry_out import Wish, _all_once, _ready
 from probe.profile import Profile, ProfileError, load_mapping
-from probe.tasks.plan import Plan, make_plan, with_credentials
-from probe.tasks.run import ready
+from probe.state.place import files
+from probe.tasks.credentials import with_credentials
+from probe.tasks.plan import Plan, make_plan
+from probe.tasks.prepare import prepare
 
 READERS: dict[str, Any] = {"imap": {}, "pop3": {}}
 
@@ -56,10 +58,10 @@ def test_the_runs_deadline_covers_the_fetching() -> None:
 async def test_sources_that_hang_hold_up_no_other_profile(tmp_path: Path) -> None:
     """More of them than the loop's pool has threads."""
     hanging = profile({"command": [sys.executable, "-c", "import time; time.sleep(60)"]}, timeout="20s")
-    waiting = [asyncio.create_task(ready(make_plan(hanging), hanging)) for _ in range((os.cpu_count() or 1) + 8)]
+    waiting = [asyncio.create_task(prepare(make_plan(hanging), hanging, files())) for _ in range((os.cpu_count() or 1) + 8)]
     await asyncio.sleep(0)
     quick = profile({"command": ["echo", "hunter2"]})
-    plan = await ready(make_plan(quick), quick)
+    plan = await prepare(make_plan(quick), quick, files())
     assert plan.submission.credentials is not None and not any(task.done() for task in waiting)
     for task in waiting:
         task.cancel()

@@ -1,0 +1,108 @@
+"""The secrets of a run: fetched once a source, all that cannot be had reported together, before the first packet."""
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from probe.observe.job import Side
+from probe.profile import Account, Problem, Profile, ProfileError, resolve_secret, resolve_token
+from probe.profile.private import problem
+from probe.sasl import Credentials, Need
+from probe.state.place import Place, files
+from probe.tasks.plan import Plan
+
+
+def is_slow(profile: Profile) -> bool:
+    """Whether fetching the credentials may take long enough to be kept off an event loop."""
+    accounts = [profile.account, *(profile.account_for(reader) for reader in profile.readers.values())]
+    return any(source.is_slow for account in accounts for source in (account.password, account.token) if source)
+
+
+def asks_somebody(profile: Profile) -> bool:
+    """Whether somebody at the terminal may be asked: one question at a time, and as long as they take."""
+    accounts = [profile.account, *(profile.account_for(reader) for reader in profile.readers.values())]
+    return any(source.asks for account in accounts for source in (account.password, account.token) if source)
+
+
+@dataclass(slots=True)
+class _Fetching:
+    """The secrets of one run: what was fetched or could not be had, by source, and until when (monotonic clock)."""
+
+    until: float
+    place: Place
+    fetched: dict[str, str | ProfileError] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def with_credentials(plan: Plan, profile: Profile, place: Place | None = None) -> Plan:
+    """The plan with the secrets fetched: the last step before the first packet. The time it took is the run's: what is left of
+    `timeout` is less by it, a person's time at a prompt excepted.
+
+    Blocks while a command runs or a token is fetched (`is_slow`). Raises ProfileError with every secret that cannot be had.
+    """
+    began = time.monotonic()
+    fetching = _Fetching(began + plan.timeout, place or files())
+    submission = _credited(plan.submission, profile.account, profile, "account", fetching)
+    bound = []
+    for reader in plan.readers:
+        where = f"readback.{reader.side.leg}.account" if reader.settings.account else "account"
+        side = _credited(reader.side, profile.account_for(reader.settings), profile, where, fetching)
+        bound.append(replace(reader, side=side))
+    fetching.problems += _open_keys([plan.submission, *(reader.side for reader in plan.readers)])
+    if fetching.problems:
+        raise ProfileError(dict.fromkeys(fetching.problems))
+    spent = 0.0 if asks_somebody(profile) else time.monotonic() - began
+    return replace(plan, submission=submission, readers=tuple(bound), timeout=max(0.1, plan.timeout - spent))
+
+
+def _open_keys(sides: list[Side]) -> list[Problem]:
+    """A private key that others can read is no secret any more."""
+    files = dict.fromkeys(side.client_key or side.client_certificate for side in sides)
+    return [
+        Problem(None, None, "tls.client_key", f"{file} holds a private key and {why}; run: chmod 600 {file}")
+        for file in files
+        if file and (why := problem(Path(file)))
+    ]
+
+
+def _credited(side: Side, account: Account, profile: Profile, where: str, fetching: _Fetching) -> Side:
+    """The side with its credentials. One source is asked once a run, however many protocols use it."""
+    if account.username is None:
+        return side
+    if account.password is None and account.token is None:
+        kind: Need = "ticket" if "ticket" in account.needs else "certificate"
+        return replace(side, credentials=Credentials(account.username, kind=kind))
+    try:
+        secret = _secret(account, profile, where, fetching)
+    except ProfileError as error:
+        fetching.problems += error.problems
+        return side
+    if any(ord(character) < 32 or ord(character) == 127 for character in secret):
+        source, key = (account.password, "password") if account.password else (account.token, "token")
+        fetching.problems.append(Problem(None, None, f"{where}.{key}", f"{source} holds a control character"))
+        return side
+    return replace(side, credentials=Credentials(account.username, secret, "token" if account.token else "password"))
+
+
+def _secret(account: Account, profile: Profile, where: str, fetching: _Fetching) -> str:
+    """A source that failed is not asked again either: it would be given the client's secret once a protocol."""
+    name = f"{account.username} {account.password!r} {account.token!r}"
+    if name not in fetching.fetched:
+        try:
+            fetching.fetched[name] = _asked(account, profile, where, fetching)
+        except ProfileError as error:
+            fetching.fetched[name] = error
+    found = fetching.fetched[name]
+    if isinstance(found, ProfileError):
+        raise found
+    return found
+
+
+def _asked(account: Account, profile: Profile, where: str, fetching: _Fetching) -> str:
+    seconds = fetching.until - time.monotonic()
+    if account.token is not None:
+        return resolve_token(
+            account.token, profile.base, fetching.place.tokens(), key=f"{where}.token", username=account.username, seconds=seconds
+        )
+    assert account.password is not None
+    return resolve_secret(account.password, profile.base, key=f"{where}.password", username=account.username, seconds=seconds)

@@ -1,0 +1,130 @@
+"""From a plan to work that can begin: credentials, back-off, key and outbox, prepared in one way for every task."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from probe.message import Draft, Sent, compose, new_marker
+from probe.observe.aside import beside
+from probe.observe.connection import Deadline, Pace
+from probe.observe.connection.ourselves import machine_name
+from probe.observe.job import Job, Milestone
+from probe.observe.journal import Journal, Watch
+from probe.observe.trouble import stop
+from probe.profile import Profile
+from probe.redact import Redactor
+from probe.state import outbox
+from probe.state.lease import Held
+from probe.state.place import Place, files
+from probe.tasks.backoff import with_backoff
+from probe.tasks.credentials import is_slow, with_credentials
+from probe.tasks.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What surrounds a run: where the installation's state is, how connections are spaced, what ends it early (an event that is
+    set), who watches its stages, and whether an error of our own is raised instead of reported."""
+
+    place: Place = field(default_factory=files)
+    pace: Pace = field(default_factory=Pace)
+    interrupt: asyncio.Event | None = None
+    watch: Watch | None = None
+    raise_bugs: bool = False
+
+
+def prepared(plan: Plan, profile: Profile, place: Place, *, try_again: bool = False) -> Plan:
+    """The plan with its credentials, and with every side suspended whose secret was refused lately, unless `try_again`.
+
+    Blocks while a command runs or a token is fetched. Raises ProfileError with every secret that cannot be had.
+    """
+    plan = with_credentials(plan, profile, place)
+    return plan if try_again else with_backoff(plan, place)
+
+
+async def prepare(plan: Plan, profile: Profile, place: Place, *, try_again: bool = False) -> Plan:
+    """The same within an event loop: what is slow is done beside it. Raises ProfileError."""
+    if is_slow(profile):
+        return await beside(lambda: prepared(plan, profile, place, try_again=try_again), "secrets")
+    return prepared(plan, profile, place, try_again=try_again)
+
+
+def begin(plan: Plan, session: Session) -> tuple[Journal, Job]:
+    """A journal and a job for a run of this plan (prepared). Made inside a running event loop."""
+    journal = Journal(asyncio.get_running_loop().time, Redactor(_secrets_of(plan)), session.watch)
+    return journal, _job(plan, journal, session.pace, session.place)
+
+
+def begin_apart(plan: Plan, session: Session) -> tuple[Journal, Job]:
+    """The same for a piece of work outside a run (a sweep, a collection, an audit check), that knows what was sent."""
+    journal, job = begin(plan, session)
+    job.prove_key = session.place.key()[0]
+    job.known = {one.marker: Sent(one.marker, one.sender, one.recipient, one.sent) for one in session.place.entries()}
+    return journal, job
+
+
+def _secrets_of(plan: Plan) -> list[str]:
+    sides = [plan.submission, *(reader.side for reader in plan.readers)]
+    return [side.credentials.secret for side in sides if side.credentials is not None]
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _job(plan: Plan, journal: Journal, pace: Pace, place: Place) -> Job:
+    """All that the legs of one run share. The key is asked for only where a message is sent."""
+    key, draft = b"", None
+    if plan.sender is not None and plan.recipient is not None:
+        key, remark = place.key()
+        if remark:
+            journal.line("probe", "*", remark)
+        marker = new_marker(secrets.token_bytes(16))
+        draft = compose(marker=marker, key=key, sender=plan.sender, recipient=plan.recipient, now=_utc_now())
+    names = [reader.side.leg for reader in plan.readers]
+    # With nobody to read it back, the message is meant to stay.
+    remembered = draft is not None and (bool(names) or plan.send_only) and plan.delete
+    return Job(
+        submission=plan.submission,
+        resolvers=plan.resolvers,
+        ehlo=plan.ehlo,
+        draft=draft,
+        prove_key=key,
+        deadline=Deadline(journal.begin + plan.timeout),
+        per_connection=plan.per_connection,
+        delivery_warning=plan.delivery_warning,
+        delivery_critical=plan.delivery_critical,
+        delete=plan.delete,
+        pipelining=plan.pipelining,
+        before_message=lambda: _remember(plan, draft, journal, place) if remembered and draft else None,
+        hold=lambda mailbox, until: _held(place, plan.profile, mailbox, until),
+        pace=pace,
+        utc_now=_utc_now,
+        reserve=min(2.0, plan.timeout / 5),
+        read={name: Milestone() for name in names},
+        done={name: Milestone() for name in names},
+    )
+
+
+@contextlib.asynccontextmanager
+async def _held(place: Place, profile: str, mailbox: str, until: float) -> AsyncIterator[None]:
+    """The lease on a maildrop, its refusal as a trouble."""
+    holder = f"process {os.getpid()} on {machine_name()}, profile {profile}"
+    try:
+        async with place.lease(mailbox, holder, until):
+            yield
+    except Held as error:
+        raise stop("lease.held", f"the maildrop is in use by another run: {error}") from None
+
+
+def _remember(plan: Plan, draft: Draft, journal: Journal, place: Place) -> None:
+    entry = outbox.Entry(draft.marker, plan.profile, draft.sent, draft.recipient, plan.target.host, draft.sender)
+    try:
+        place.put(entry)
+    except OSError as error:
+        text = f"the message cannot be remembered ({error.strerror}): if this run is killed, no sweep misses it"
+        journal.line("probe", "*", text)
