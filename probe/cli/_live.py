@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from probe.observe.journal import Watch
+    from probe.record import StageRecord
 
 
 @contextmanager
@@ -26,15 +27,15 @@ def progress(profiles: Sequence[str], *, shown: bool) -> Iterator[list["Watch | 
 def _watch(bar: Any, profile: str) -> "Watch":
     task = bar.add_task("", total=None, profile=profile, now="waiting")
     under_way: dict[str, None] = {}
-    done = 0
+    # By name and beginning: a second look's stage is the first one's, a repetition's is not.
+    done: set[tuple[str, float]] = set()
 
-    def watch(stage: str, ended: object | None) -> None:
-        nonlocal done
+    def watch(stage: str, ended: "StageRecord | None") -> None:
         if ended is None:
             under_way[stage] = None
         else:
             under_way.pop(stage, None)
-            done += 1
-        bar.update(task, now=f"{done} done  {', '.join(under_way)}")
+            done.add((stage, ended.at))
+        bar.update(task, now=f"{len(done)} done  {', '.join(under_way)}")
 
     return watch

@@ -17,7 +17,7 @@ TRANSCRIPT_CHARACTERS = 2_000
 QUOTED = 200
 
 
-# Called when a stage begins (None) and when it has ended.
+# Called when a stage begins (None) and when it has ended; a second look ends with the record of the first.
 Watch = Callable[[str, StageRecord | None], None]
 
 
@@ -146,11 +146,10 @@ class Journal:
         self._put(StageRecord(name, "skipped", at=self.now, reason=self._redactor.ours(reason)))
 
     def _put(self, stage: StageRecord) -> None:
-        # A second look at the same server (trust_any_certificate) must not overwrite what the first one showed.
-        if stage.name not in self._stages:
-            self._stages[stage.name] = stage
-            if self._watch:
-                self._watch(stage.name, stage)
+        # A second look at the same server (trust_any_certificate) overwrites nothing that the first showed, but ends.
+        first = self._stages.setdefault(stage.name, stage)
+        if self._watch:
+            self._watch(stage.name, first)
 
     def ends_logons(self, name: str) -> str | None:
         """Why a secret that this stage has sent is not to be sent again by another mechanism; None when it may be."""

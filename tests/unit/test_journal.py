@@ -98,3 +98,26 @@ def test_a_proof_alone_is_masked_and_a_host_name_stays(response: str, part: str)
     masked(response.encode(), record, "probe")
     record.line("smtp", "<", f"535 mail.contoso.com does not take {part}")
     assert record.lines[0].text == f"535 mail.contoso.com does not take {MASK}"
+
+
+async def test_a_second_look_ends_its_stages_on_the_live_display_and_is_counted_once() -> None:
+    """With trust_any_certificate a stage begins twice; the record is the first one's, and the display closes both."""
+    from probe.cli._live import _watch
+
+    class Bar:
+        now = ""
+
+        def add_task(self, _text: str, **fields: object) -> int:
+            return 0
+
+        def update(self, _task: int, *, now: str) -> None:
+            self.now = now
+
+    bar = Bar()
+    looks = Journal(lambda: 0.0, Redactor([]), _watch(bar, "office"))
+    for ip in ("192.0.2.1", "192.0.2.2"):
+        async with looks.stage("smtp.connect", "connect", Connected()) as stage:
+            stage.facts = Connected(remote=ip)
+            assert bar.now.endswith("smtp.connect")
+    assert bar.now == "1 done  "
+    assert looks.seen("smtp.connect", Connected).remote == "192.0.2.1"
