@@ -21,7 +21,7 @@ from probe.state import outbox
 from probe.state.lease import Held
 from probe.state.place import Place, files
 from probe.tasks.backoff import with_backoff
-from probe.tasks.credentials import is_slow, with_credentials
+from probe.tasks.credentials import asks_somebody, is_slow, with_credentials
 from probe.tasks.plan import Plan
 
 
@@ -47,8 +47,11 @@ def prepared(plan: Plan, profile: Profile, place: Place, *, try_again: bool = Fa
 
 
 async def prepare(plan: Plan, profile: Profile, place: Place, *, try_again: bool = False) -> Plan:
-    """The same within an event loop: what is slow is done beside it. Raises ProfileError."""
-    if is_slow(profile):
+    """The same within an event loop: what is slow is done beside it. Raises ProfileError.
+
+    Not a question to a person: an interrupt would end its thread at the prompt, and leave the terminal without its echo.
+    """
+    if is_slow(profile) and not asks_somebody(profile):
         return await beside(lambda: prepared(plan, profile, place, try_again=try_again), "secrets")
     return prepared(plan, profile, place, try_again=try_again)
 

@@ -1,6 +1,7 @@
 """Every task prepares its work in one way: secrets reported together, back-off respected, what was sent is known."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -87,3 +88,19 @@ async def test_a_report_says_what_it_is_of(monkeypatch: pytest.MonkeyPatch) -> N
 
     assert [report.kind for report in await repeat(once, 1, 0.0)] == ["run"]
     assert [report.kind for report in await repeat(once, 2, 0.0)] == ["repetition", "repetition"]
+
+
+async def test_a_person_is_asked_in_the_main_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt at the prompt ends a thread beside the loop where it stands: the terminal would go on without its echo."""
+    asked: list[threading.Thread] = []
+
+    def answer(_username: str) -> tuple[str, str]:
+        asked.append(threading.current_thread())
+        return "", "a-Horse7battery"
+
+    monkeypatch.setattr("probe.profile.secret._asked", answer)
+    one = load_mapping(
+        {"submission": {"host": "localhost"}, "account": {"username": "p@x.test", "password": {"prompt": True}}}, plugins=plugins()
+    )
+    plan = await prepare(make_plan(one), one, Session().place)
+    assert asked == [threading.main_thread()] and plan.submission.credentials is not None
