@@ -60,7 +60,7 @@ FINDINGS = {
         "the logon was not tried: this secret was refused before",
         "A refused password or token is left alone until it changes or the back-off passes, so that no account is locked: "
         "30 minutes after the first refusal, doubled with each further one, 12 hours at most.",
-        ("Mend the password or the account, then: probe run PROFILE --try-again (a success ends the back-off)",),
+        ("Correct the password or the account, then: probe run PROFILE --try-again (a success ends the back-off)",),
     ),
     "auth.exchange-failed": Kind(
         "the authentication exchange broke off",
@@ -140,7 +140,7 @@ FINDINGS = {
     "auth.withheld": Kind(
         "the password was not sent",
         "No secret leaves before the certificate is verified against the profile's trust and the FQDN.",
-        ("Mend the certificate, or pin it by tls.thumbprint in the profile",),
+        ("Fix the certificate, or pin it by tls.thumbprint in the profile",),
     ),
     "auth.no-credentials": Kind(
         "the profile has no credentials", "A readback needs an account.", ("Set account.username and account.password",)
@@ -153,7 +153,7 @@ FINDINGS = {
     "auth.sent-unverified": Kind(
         "the password went to a server whose certificate is not verified",
         "trust_any_certificate in the profile (or --trust-any-certificate) allows it.",
-        ("Mend the certificate, or pin it by tls.thumbprint",),
+        ("Fix the certificate, or pin it by tls.thumbprint",),
     ),
     "auth.cleartext-before-tls": Kind(
         "the password can be sent in clear",

@@ -9,8 +9,8 @@ from probe.report import Finding, Kind
 FINDINGS = {
     "port.security-differs": Kind(
         "the port and the security set for it disagree",
-        "The profile likely mixes up implicit TLS (465, 993, 995) and STARTTLS (587, 143, 110; 25 for old clients). Users who are "
-        "told the same wait for a greeting that never comes.",
+        "The profile likely mixes up implicit TLS (465, 993, 995) and STARTTLS (587, 143, 110; 25 for old clients). Users with "
+        "the same settings wait for a greeting that never comes.",
         (
             'Set security = "tls" with 465, 993 and 995, and security = "starttls" with 587, 143, 110 and 25',
             "Exchange: Get-PopSettings | fl SSLBindings,UnencryptedOrTLSBindings; Get-ImapSettings | fl the same",
