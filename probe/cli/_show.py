@@ -126,9 +126,9 @@ def _plan(plan: "Plan") -> dict[str, Any]:
         "profile": plan.profile,
         "sender": plan.sender,
         "recipient": plan.recipient,
-        "ehlo": plan.ehlo or "[this machine's address]",
+        "ehlo": plan.conduct.ehlo or "[this machine's address]",
         "timeout": plan.timeout,
-        "delete": plan.delete,
+        "delete": plan.conduct.delete,
         "servers": [
             {
                 "leg": side.leg,

@@ -83,7 +83,7 @@ async def look_until_found(
         seen = await look(looks) or seen
         if any(item.ours for item in seen):
             return sorted(seen, key=lambda item: not item.ours)
-        until = min(job.find_until, loop.time() - journal.now + since.at + job.delivery_critical)
+        until = min(job.find_until, loop.time() - journal.now + since.at + job.conduct.delivery_critical)
         left = until - loop.time()
         if left <= 0:
             raise _missing(journal, seen, journal.now - since.at)

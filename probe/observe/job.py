@@ -80,25 +80,36 @@ class Side:
     suspended: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """How a run goes about it, as its profile and options say, at every server alike. Times in seconds."""
+
+    # Further DNS servers to ask, by the name the profile gives them.
+    resolvers: Mapping[str, str]
+    # Our name in EHLO; empty: the address of the connection.
+    ehlo: str
+    per_connection: float
+    delivery_warning: float
+    delivery_critical: float
+    # Whether the message is deleted once it was read.
+    delete: bool
+    # False: one command at a time, whatever the server advertises.
+    pipelining: bool = True
+
+
 @dataclass(slots=True)
 class Job:
     """One run's shared state. Times in seconds."""
 
+    conduct: Conduct
     submission: Side
-    resolvers: Mapping[str, str]
-    ehlo: str
     draft: Draft | None
     prove_key: bytes
     deadline: Deadline
-    per_connection: float
-    delivery_warning: float
-    delivery_critical: float
-    delete: bool
     utc_now: Callable[[], datetime]
     # By marker, messages of this installation that are not known to be gone.
     known: Mapping[str, Sent] = field(default_factory=dict)
     reserve: float = 2.0
-    pipelining: bool = True
     # Called just before the message leaves, so that a killed run leaves a trace of it.
     before_message: Callable[[], None] = lambda: None
     # Holds a POP3 maildrop against other runs of this machine; given the mailbox's name and the instant to wait until.
@@ -119,7 +130,7 @@ class Job:
 
     def renew(self, connection: Connection) -> None:
         """Give a connection that was kept waiting for another leg its whole limit again."""
-        connection.limit(asyncio.get_running_loop().time() + self.per_connection)
+        connection.limit(asyncio.get_running_loop().time() + self.conduct.per_connection)
 
     async def sleep(self, seconds: float) -> None:
         """Wait between two looks; an interrupt, which brings the deadline forward, ends it early."""

@@ -76,7 +76,7 @@ async def connect(job: Job, journal: Journal, side: Side, stage: Stage[Connected
     loop = asyncio.get_running_loop()
     await job.pace.turn()
     resolution = await addresses(job, side)
-    until = loop.time() + job.per_connection
+    until = loop.time() + job.conduct.per_connection
     attempts: list[Attempt] = []
     try:
         sock, address = await dial(_wanted(resolution.addresses, side), job.deadline.until(until), attempts)

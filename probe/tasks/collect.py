@@ -29,7 +29,7 @@ async def collect(plan: Plan, profile: Profile, *, older_than: timedelta = timed
     journal, job = begin_apart(plan, Session(place))
     started = datetime.now(UTC)
     sent = [entry for entry in outbox.older(place.entries(), started, older_than) if entry.profile == plan.profile]
-    found = await sweep(job, journal, reader.side, reader.settings, older_than=older_than, dry_run=not plan.delete)
+    found = await sweep(job, journal, reader.side, reader.settings, older_than=older_than, dry_run=not plan.conduct.delete)
     stages = journal.stages(reader.module.STAGES[:5])
     if stages[-1].status == "ok":
         waiting = [entry for entry in sent if entry.marker not in found.seen]

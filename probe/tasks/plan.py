@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from probe.observe.connection.ourselves import full_name
 from probe.observe.gate import Policy
-from probe.observe.job import Side
+from probe.observe.job import Conduct, Side
 from probe.profile import Account, Profile, Tls
 from probe.record import SUBMISSION_STAGES, Target
 
@@ -53,18 +53,12 @@ class Plan:
 
     profile: str
     target: Target
+    conduct: Conduct
     submission: Side
-    resolvers: Mapping[str, str]
     readers: tuple[ReaderPlan, ...]
-    ehlo: str
     sender: str | None
     recipient: str | None
     timeout: float
-    per_connection: float
-    delivery_warning: float
-    delivery_critical: float
-    delete: bool
-    pipelining: bool = True
     every_address: str = "off"
     # Sent and left for a later `--collect`: remembered, though nobody reads it back now.
     send_only: bool = False
@@ -87,25 +81,31 @@ def make_plan(
         ReaderPlan(readers()[name], _reader_side(profile, name, settings), settings)
         for name, settings in ({} if send_only else profile.readers).items()
     )
-    limits = profile.limits
     return Plan(
         profile=profile.name,
         target=Target(submission.host, submission.port, submission.security),
+        conduct=_conduct(profile, delete=delete, pipelining=pipelining),
         submission=_side("smtp", submission, submission.host, profile.account, profile.tls),
-        resolvers=dict(profile.dns.resolvers),
         readers=bound,
-        ehlo=submission.ehlo or own_name(),
         sender=None if light else profile.sender,
         recipient=None if light else profile.recipient,
-        timeout=limits.timeout or MOST_SECONDS,
+        timeout=profile.limits.timeout or MOST_SECONDS,
+        every_address=submission.every_address,
+        send_only=send_only,
+        stages=_stages(profile, bound),
+    )
+
+
+def _conduct(profile: Profile, *, delete: bool, pipelining: bool) -> Conduct:
+    limits = profile.limits
+    return Conduct(
+        resolvers=dict(profile.dns.resolvers),
+        ehlo=profile.submission.ehlo or own_name(),
         per_connection=limits.per_connection or MOST_SECONDS_PER_CONNECTION,
         delivery_warning=limits.delivery_warning,
         delivery_critical=limits.delivery_critical,
         delete=delete,
         pipelining=pipelining,
-        every_address=submission.every_address,
-        send_only=send_only,
-        stages=_stages(profile, bound),
     )
 
 

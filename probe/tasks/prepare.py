@@ -90,19 +90,13 @@ def _job(plan: Plan, journal: Journal, pace: Pace, place: Place) -> Job:
         draft = compose(marker=marker, key=key, sender=plan.sender, recipient=plan.recipient, now=_utc_now())
     names = [reader.side.leg for reader in plan.readers]
     # With nobody to read it back, the message is meant to stay.
-    remembered = draft is not None and (bool(names) or plan.send_only) and plan.delete
+    remembered = draft is not None and (bool(names) or plan.send_only) and plan.conduct.delete
     return Job(
+        conduct=plan.conduct,
         submission=plan.submission,
-        resolvers=plan.resolvers,
-        ehlo=plan.ehlo,
         draft=draft,
         prove_key=key,
         deadline=Deadline(journal.begin + plan.timeout),
-        per_connection=plan.per_connection,
-        delivery_warning=plan.delivery_warning,
-        delivery_critical=plan.delivery_critical,
-        delete=plan.delete,
-        pipelining=plan.pipelining,
         before_message=lambda: _remember(plan, draft, journal, place) if remembered and draft else None,
         hold=lambda mailbox, until: _held(place, plan.profile, mailbox, until),
         pace=pace,

@@ -163,7 +163,7 @@ async def _removed(plan: Plan, job: Job, journal: Journal, marker: str) -> bool:
     """Whether a last look over IMAP4 deleted the message that an error of our own had left. Not where the logon had failed: the
     account gets no second failed attempt."""
     reader = next((reader for reader in plan.readers if reader.side.leg == "imap"), None)
-    if reader is None or not plan.delete or journal.failed("imap.login"):
+    if reader is None or not plan.conduct.delete or journal.failed("imap.login"):
         return False
     loop = asyncio.get_running_loop()
     apart = Journal(loop.time, journal.redactor)

@@ -83,8 +83,8 @@ class Scene:
         """An SMTP connection that has said EHLO; after TLS (STARTTLS or implicit) when `tls`. Raises Stopped."""
         side = side or self.submission
         connection = await self.connect(side)
-        connection.limit(asyncio.get_running_loop().time() + self.job.per_connection + TARPIT_SECONDS)
-        talk = SmtpTalk(connection, self.journal, self.job.ehlo)
+        connection.limit(asyncio.get_running_loop().time() + self.job.conduct.per_connection + TARPIT_SECONDS)
+        talk = SmtpTalk(connection, self.journal, self.job.conduct.ehlo)
         conversation = Smtp(talk)
         try:
             if side.security == "tls":

@@ -15,7 +15,7 @@ from probe.observe.connection import Deadline, Pace
 from probe.observe.discover.published import Answer, PublishedServer
 from probe.observe.discover.web import look_up
 from probe.observe.gate import Policy
-from probe.observe.job import Job, Milestone, Side
+from probe.observe.job import Conduct, Job, Milestone, Side
 from probe.observe.journal import Journal
 from probe.observe.legs import imap, pop3
 from probe.observe.legs.submission import submit
@@ -118,16 +118,11 @@ async def _talk(side: Side, ehlo: str, told: PublishedServer) -> dict[str, Any]:
 
 def _job(side: Side, ehlo: str, deadline: Deadline) -> Job:
     return Job(
+        conduct=Conduct({}, ehlo, per_connection=SECONDS, delivery_warning=0.0, delivery_critical=0.0, delete=False),
         submission=side,
-        resolvers={},
-        ehlo=ehlo,
         draft=None,
         prove_key=b"",
         deadline=deadline,
-        per_connection=SECONDS,
-        delivery_warning=0.0,
-        delivery_critical=0.0,
-        delete=False,
         utc_now=lambda: datetime.now(UTC),
         pace=Pace(),
         read={side.leg: Milestone()},

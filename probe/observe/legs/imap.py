@@ -381,7 +381,7 @@ async def _verify(job: Job, journal: Journal, session: Session, candidates: list
 async def _delete(job: Job, journal: Journal, session: Session, candidates: list[Candidate]) -> None:
     """UID STORE and UID EXPUNGE of exactly the proven UIDs; without UIDPLUS they stay (a plain EXPUNGE would take
     other people's deleted mail along)."""
-    if not job.delete:
+    if not job.conduct.delete:
         journal.skip("imap.delete", "--no-delete: the message stays in the mailbox")
         return
     job.renew(session.talk.connection)

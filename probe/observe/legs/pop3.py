@@ -61,7 +61,7 @@ class Session:
 
     @property
     def pipelined(self) -> bool:
-        return self.job.pipelining and "PIPELINING" in self.capabilities
+        return self.job.conduct.pipelining and "PIPELINING" in self.capabilities
 
 
 async def read(job: Job, journal: Journal, side: Side, settings: Settings) -> None:
@@ -102,7 +102,7 @@ async def _wait(job: Job, journal: Journal, session: Session, held: contextlib.A
         if not journal.has("pop3.login"):
             journal.skip("pop3.login", "no message was submitted, and the maildrop is a snapshot taken at logon")
         return None
-    await job.partners_have_read(NAME, job.delivery_warning)
+    await job.partners_have_read(NAME, job.conduct.delivery_warning)
     elsewhere = next((seen.value for seen in job.read.values() if seen.value not in (None, "INBOX")), None)
     if elsewhere is not None:
         for name in STAGES[3:]:
@@ -376,7 +376,7 @@ async def _retrieved(session: Session, shown: Candidate) -> Candidate:
 async def _delete(session: Session, candidates: list[Candidate]) -> None:
     """DELE of exactly the proven messages, then QUIT, which is when the server deletes."""
     job = session.job
-    if not job.delete:
+    if not job.conduct.delete:
         session.journal.skip("pop3.delete", "--no-delete: the message stays in the mailbox")
         return
     await job.partners_have_read(NAME)

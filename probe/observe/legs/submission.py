@@ -68,9 +68,9 @@ async def _resolve(job: Job, journal: Journal) -> None:
         return
     async with journal.stage("smtp.resolve", f"look up {side.host}", Resolved()) as stage:
         stage.facts = Resolved(name=side.host, source="literal" if literal(side.host) else "system")
-        if job.resolvers and not literal(side.host):
+        if job.conduct.resolvers and not literal(side.host):
             async with job.deadline.limit():
-                said = await ask_each(job.resolvers, side.host, side.family)
+                said = await ask_each(job.conduct.resolvers, side.host, side.family)
                 stage.facts = replace(stage.facts, resolvers={name: _brief(one, journal) for name, one in said.items()})
         resolution = await reach.addresses(job, side)
         stage.facts = replace(stage.facts, addresses=[address.ip for address in resolution.addresses])
@@ -85,7 +85,7 @@ async def _approach(job: Job, journal: Journal, verified: bool) -> SmtpTalk:
     side = job.submission
     async with journal.stage("smtp.connect", f"connect to {side.host} port {side.port}", Connected()) as stage:
         connection = await reach.connect(job, journal, side, stage)
-        talk = await _talk_on(connection, journal, job.ehlo)
+        talk = await _talk_on(connection, journal, job.conduct.ehlo)
     try:
         if side.security == "tls":
             journal.skip("smtp.ehlo", "implicit TLS: there is no plaintext EHLO")
@@ -212,7 +212,7 @@ def _judge_logon(reply: Reply, answers: Answers, credentials: Credentials) -> No
 
 async def _submit(job: Job, journal: Journal, talk: SmtpTalk, words: Mapping[str, list[str]], draft: Draft) -> None:
     """MAIL, RCPT and DATA, in one flight where PIPELINING is offered, then the message."""
-    pipelined = job.pipelining and "PIPELINING" in words
+    pipelined = job.conduct.pipelining and "PIPELINING" in words
     size = f" SIZE={len(draft.raw)}" if "SIZE" in words else ""
     international = not (draft.sender + draft.recipient).isascii()
     utf8 = " BODY=8BITMIME SMTPUTF8" if international else ""
