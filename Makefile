@@ -35,7 +35,7 @@ check: $(STAMP)
 	$(BIN)/coverage report
 
 # While you work: no root, no server, no browser, no network. Less than a minute on two cores.
-QUICK := tests/unit tests/certificates tests/output tests/test_house.py tests/test_docs.py tests/test_package.py
+QUICK := tests/unit tests/judge tests/certificates tests/output tests/test_plain_english.py tests/test_house.py tests/test_docs.py tests/test_package.py
 quick: $(STAMP)
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
