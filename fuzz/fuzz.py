@@ -12,8 +12,9 @@ import atheris
 with atheris.instrument_imports(include=["probe", "imapclient"]):
     from datetime import UTC, datetime
 
-    from probe.certificate import certificate_facts, dns_name_matches
+    from probe.certificate.host_name import dns_name_matches
     from probe.message import Sent, carries_marker, new_marker, prove, read, recognise
+    from probe.observe.certified import certified
     from probe.observe.protocol import imap, pop3, smtp
     from probe.redact import Redactor
 
@@ -76,7 +77,7 @@ def fuzz_message(data: bytes) -> None:
 
 def fuzz_certificate(data: bytes) -> None:
     chain = tuple(data.split(b"\0\0\0\0")[:4])
-    certificate_facts(chain, host="mail.x.test", openssl_code=20, openssl_text="", now=NOW)
+    certified(chain, host="mail.x.test", openssl_code=20, openssl_text="", now=NOW)
     dns_name_matches(data.decode("utf-8", "replace"), "mail.x.test")
 
 

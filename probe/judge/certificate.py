@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from probe.certificate import assignment, same_identifier
+from probe.certificate.identifier import assignment, same_identifier
 from probe.facts import Certified, Link
 from probe.profile import Profile, Tls
 from probe.record import Record

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from probe.certificate import certificate_facts
 from probe.facts import Attempt as Dialled
-from probe.facts import Certified, Connected, LoggedOn, Secured, rebuilt
+from probe.facts import Certified, Connected, LoggedOn, Secured
+from probe.observe.certified import certified
 from probe.observe.connection import Address, Attempt, Connection, Handshake, Resolution, Trust, dial, resolve
 from probe.observe.connection.resolve import literal
 from probe.observe.gate import certificate_allows, may_send_secret
@@ -144,14 +144,14 @@ async def certify(job: Job, journal: Journal, side: Side, connection: Connection
     assert handshake is not None
     name = f"{side.leg}.certificate"
     async with journal.stage(name, f"check the certificate of {side.host}", Certified()) as stage:
-        seen = certificate_facts(
+        seen = certified(
             handshake.chain,
             host=side.host,
             openssl_code=handshake.openssl_code,
             openssl_text=handshake.openssl_text,
             now=job.utc_now(),
         )
-        stage.facts = replace(rebuilt(Certified, seen), trust_store=handshake.trust_store)
+        stage.facts = replace(seen, trust_store=handshake.trust_store)
         matches = bool(stage.facts.name_matches)
         permission = certificate_allows(handshake, side.policy, name_matches=matches)
         stage.facts = replace(stage.facts, accepted_by=permission.by if permission.granted else None)

@@ -6,7 +6,7 @@ Server text is data: every control character is shown, never sent.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from probe.certificate import assignment
+from probe.certificate.identifier import assignment
 from probe.facts import Certified, Connected, Ehlo, Found, Greeted, LoggedOn, Resolved, Secured, Submitted, Verified
 from probe.output import Context
 from probe.output._words import outcome, safe

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.certificate import assignment, dns_name_matches, parsed_name, same_identifier, why_not
+from probe.certificate.distinguished_name import parsed_name
+from probe.certificate.host_name import dns_name_matches, why_not
+from probe.certificate.identifier import assignment, same_identifier
 
 LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True).filter(lambda text: not text.startswith("xn--"))
 NAME = st.lists(LABEL, min_size=2, max_size=5).map(".".join)

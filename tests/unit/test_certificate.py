@@ -9,7 +9,11 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.certificate import certificate_facts, dns_name_matches, dotnet_name, read_chain
+from probe.certificate.chain import read_chain
+from probe.certificate.distinguished_name import dotnet_name
+from probe.certificate.host_name import dns_name_matches
+from probe.facts import Certified
+from probe.observe.certified import certified
 
 NOW = datetime.now(UTC)
 
@@ -61,23 +65,23 @@ def der_of(leaf: trustme.LeafCert) -> bytes:
     return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
 
 
-def facts_of(leaf: trustme.LeafCert, host: str, code: int | None = 0) -> dict:
-    return certificate_facts([der_of(leaf)], host=host, openssl_code=code, openssl_text="", now=NOW)
+def facts_of(leaf: trustme.LeafCert, host: str, code: int | None = 0) -> Certified:
+    return certified([der_of(leaf)], host=host, openssl_code=code, openssl_text="", now=NOW)
 
 
 def test_facts_of_a_leaf() -> None:
     facts = facts_of(trustme.CA().issue_cert("mail.contoso.com", "10.0.0.1"), "mail.contoso.com")
-    assert facts["trusted"] and facts["name_matches"]
-    assert facts["subject_names"] == ["mail.contoso.com", "10.0.0.1"]
-    assert len(facts["thumbprint"]) == 40 and len(facts["sha256"]) == 64
-    assert facts["certificate_name"].startswith("<I>") and "<S>" in facts["certificate_name"]
-    assert facts_of(trustme.CA().issue_cert("10.0.0.1"), "10.0.0.1")["name_matches"]
+    assert facts.trusted and facts.name_matches
+    assert facts.subject_names == ["mail.contoso.com", "10.0.0.1"]
+    assert len(facts.thumbprint) == 40 and len(facts.sha256) == 64
+    assert facts.certificate_name.startswith("<I>") and "<S>" in facts.certificate_name
+    assert facts_of(trustme.CA().issue_cert("10.0.0.1"), "10.0.0.1").name_matches
 
 
 def test_a_wrong_name_does_not_hide_an_expired_chain() -> None:
     expired = trustme.CA().issue_cert("a.test", not_after=NOW - timedelta(days=1))
-    assert facts_of(trustme.CA().issue_cert("a.test"), "b.test", code=62)["trusted"]
-    assert not facts_of(expired, "b.test", code=62)["trusted"]
+    assert facts_of(trustme.CA().issue_cert("a.test"), "b.test", code=62).trusted
+    assert not facts_of(expired, "b.test", code=62).trusted
 
 
 def test_rubbish_in_a_chain_hides_nothing_else() -> None:
@@ -87,13 +91,13 @@ def test_rubbish_in_a_chain_hides_nothing_else() -> None:
 
 
 def test_no_certificate_is_not_trusted() -> None:
-    facts = certificate_facts([], host="a.test", openssl_code=0, openssl_text="", now=NOW)
-    assert not facts["trusted"] and not facts["name_matches"] and facts["thumbprint"] is None
+    facts = certified([], host="a.test", openssl_code=0, openssl_text="", now=NOW)
+    assert not facts.trusted and not facts.name_matches and facts.thumbprint is None
 
 
 def test_a_subject_that_cannot_be_read_is_an_error_of_that_entry_only() -> None:
     """Found by fuzzing: names are parsed late, and raised where nobody expected it."""
     corpus = Path(__file__).parent.parent.parent / "fuzz" / "corpus" / "certificate" / "bad-subject"
     chain = tuple(corpus.read_bytes().split(b"\0\0\0\0")[:4])
-    facts = certificate_facts(chain, host="a.test", openssl_code=20, openssl_text="", now=NOW)
-    assert not facts["trusted"] and "error" in facts["chain"][0]
+    facts = certified(chain, host="a.test", openssl_code=20, openssl_text="", now=NOW)
+    assert not facts.trusted and "error" in facts.chain[0]

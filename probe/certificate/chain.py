@@ -1,0 +1,183 @@
+"""DER → what stands in each certificate of a chain, and which signed which. It reads and has no opinion.
+
+cryptography's x509 is imported where it is used, since `probe --version` and `import probe` need none of it.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from probe.certificate.distinguished_name import dotnet_name
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+# Signature links are looked for among so many: each pair costs a verification, and no honest chain is longer.
+MOST_LINKED = 10
+
+
+@lru_cache(maxsize=256)
+def read_chain(chain: tuple[bytes, ...]) -> tuple[dict[str, Any], ...]:
+    """Each certificate of a chain (DER, as sent, leaf first) as plain facts; one that cannot be read has `error`.
+
+    Remembered by the octets, since a server shows the same chain each time it is probed: do not change what is returned.
+    """
+    from cryptography import x509
+
+    loaded: list[x509.Certificate | Exception] = []
+    for der in chain:
+        try:
+            loaded.append(x509.load_der_x509_certificate(der))
+        except Exception as error:
+            # ValueError for bad DER, InvalidVersion and others for what parses but makes no sense.
+            loaded.append(error)
+    return tuple(_entry(der, loaded, index) for index, der in enumerate(chain))
+
+
+def _entry(der: bytes, loaded: Sequence["x509.Certificate | Exception"], index: int) -> dict[str, Any]:
+    certificate = loaded[index]
+    unread = {"subject": "", "issuer": "", "sha1": _sha1(der), "sha256": _sha256(der)}
+    if isinstance(certificate, Exception):
+        return {**unread, "error": str(certificate)}
+    following = loaded[index + 1] if index + 1 < len(loaded) else None
+    among = list(enumerate(loaded))[:MOST_LINKED]
+    try:
+        return {
+            **_identity(certificate, der),
+            **_key(certificate),
+            **_extensions(certificate),
+            "self_signed": _signed_by(certificate, certificate),
+            "signed_by_next": _signed_by(certificate, following) if following is not None else None,
+            # Which of those sent signed this one, wherever it stands.
+            "issuer_index": next((other for other, issuer in among if other != index and _signed_by(certificate, issuer)), None),
+        }
+    except Exception as error:
+        # Names, keys and extensions are parsed late, and a broken one raises one of a dozen kinds of exception: none may
+        # hide the rest of the chain.
+        return {**unread, "error": str(error)}
+
+
+def _identity(certificate: "x509.Certificate", der: bytes) -> dict[str, Any]:
+    return {
+        "subject": dotnet_name(certificate.subject),
+        "issuer": dotnet_name(certificate.issuer),
+        "serial": f"{certificate.serial_number:X}",
+        "not_before": rfc3339(certificate.not_valid_before_utc),
+        "not_after": rfc3339(certificate.not_valid_after_utc),
+        "sha1": _sha1(der),
+        "sha256": _sha256(der),
+    }
+
+
+def _sha1(der: bytes) -> str:
+    return hashlib.sha1(der, usedforsecurity=False).hexdigest().upper()
+
+
+def _sha256(der: bytes) -> str:
+    return hashlib.sha256(der).hexdigest().upper()
+
+
+def _key(certificate: "x509.Certificate") -> dict[str, Any]:
+    from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+
+    kinds = {
+        rsa.RSAPublicKey: "RSA",
+        ec.EllipticCurvePublicKey: "EC",
+        dsa.DSAPublicKey: "DSA",
+        ed25519.Ed25519PublicKey: "Ed25519",
+        ed448.Ed448PublicKey: "Ed448",
+    }
+    key = certificate.public_key()
+    kind = next((name for of_type, name in kinds.items() if isinstance(key, of_type)), type(key).__name__)
+    try:
+        digest = certificate.signature_hash_algorithm
+        digest_name = digest.name if digest else None
+    except Exception:
+        # UnsupportedAlgorithm for a digest this build does not know: the OID still says what it is.
+        digest_name = certificate.signature_algorithm_oid.dotted_string
+    return {"key": kind, "key_bits": getattr(key, "key_size", None), "signature_hash": digest_name}
+
+
+def _extensions(certificate: "x509.Certificate") -> dict[str, Any]:
+    from cryptography import x509
+
+    extensions = certificate.extensions
+    basic = _extension(extensions, x509.BasicConstraints)
+    usage = _extension(extensions, x509.ExtendedKeyUsage)
+    return {
+        "dns_names": _san(extensions, x509.DNSName),
+        "ip_addresses": [str(address) for address in _san(extensions, x509.IPAddress)],
+        "has_san": _extension(extensions, x509.SubjectAlternativeName) is not None,
+        "common_names": [str(item.value) for item in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)],
+        "ca": bool(basic and basic.ca),
+        "basic_constraints": basic is not None,
+        "self_issued": certificate.subject == certificate.issuer,
+        "issuer_urls": _issuer_urls(_extension(extensions, x509.AuthorityInformationAccess)),
+        "scts": len(_extension(extensions, x509.PrecertificateSignedCertificateTimestamps) or ()),
+        "extended_key_usage": [oid.dotted_string for oid in usage] if usage is not None else None,
+        "key_usage": _key_usage(_extension(extensions, x509.KeyUsage)),
+    }
+
+
+def _extension(extensions: "x509.Extensions", kind: Any) -> Any:
+    from cryptography import x509
+
+    try:
+        return extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _san(extensions: "x509.Extensions", kind: Any) -> list[Any]:
+    from cryptography import x509
+
+    names = _extension(extensions, x509.SubjectAlternativeName)
+    return list(names.get_values_for_type(kind)) if names is not None else []
+
+
+def _issuer_urls(access: Any) -> list[str]:
+    """Where the issuer's certificate can be had (RFC 5280 section 4.2.2.1, caIssuers). Never fetched here."""
+    from cryptography import x509
+    from cryptography.x509.oid import AuthorityInformationAccessOID
+
+    if access is None:
+        return []
+    issuers = [item.access_location for item in access if item.access_method == AuthorityInformationAccessOID.CA_ISSUERS]
+    return [location.value for location in issuers if isinstance(location, x509.UniformResourceIdentifier)]
+
+
+def _key_usage(usage: Any) -> list[str] | None:
+    if usage is None:
+        return None
+    known = ("digital_signature", "key_encipherment", "key_agreement", "key_cert_sign", "crl_sign")
+    return [name for name in known if getattr(usage, name)]
+
+
+def _signed_by(certificate: "x509.Certificate", issuer: "x509.Certificate | Exception") -> bool:
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+    if not isinstance(issuer, x509.Certificate) or certificate.issuer != issuer.subject:
+        return False
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (UnsupportedAlgorithm, ValueError) as error:
+        # SHA-1 and MD5 signatures are no longer computed; names and key identifiers still say whose it is.
+        return "unsupported" in str(error).lower() and _key_identifiers_agree(certificate, issuer)
+    except (InvalidSignature, TypeError):
+        return False
+    return True
+
+
+def _key_identifiers_agree(certificate: "x509.Certificate", issuer: "x509.Certificate") -> bool:
+    from cryptography import x509
+
+    wanted = _extension(certificate.extensions, x509.AuthorityKeyIdentifier)
+    given = _extension(issuer.extensions, x509.SubjectKeyIdentifier)
+    return wanted is None or given is None or bool(wanted.key_identifier == given.digest)
+
+
+def rfc3339(instant: datetime) -> str:
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,63 @@
+"""Whether a certificate is valid for a host name (RFC 9525), and of each of its names why not."""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+
+def name_matches(entry: Mapping[str, Any], host: str) -> bool:
+    """Whether a certificate is valid for `host` (RFC 9525 section 6): subjectAltName only, wildcard for one whole label."""
+    try:
+        address = str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return any(dns_name_matches(name, host) for name in entry.get("dns_names", ()))
+    return address in entry.get("ip_addresses", ())
+
+
+def dns_name_matches(pattern: str, host: str) -> bool:
+    """One dNSName against one host name; both compared as A-labels, without case."""
+    presented, wanted = _labels(pattern), _labels(host)
+    if not presented or len(presented) != len(wanted):
+        return False
+    if presented[0] == "*":
+        # A wildcard needs something that is not one: `*` and `*.com` would match half the world.
+        return len(presented) > 2 and presented[1:] == wanted[1:] and "*" not in presented[1:]
+    return "*" not in pattern and presented == wanted
+
+
+def why_not(entry: Mapping[str, Any], host: str) -> list[str]:
+    """Of each name in the certificate, why it does not match `host`; a name that matches is left out."""
+    wanted = _labels(host)
+    told = [f"{name}: {_why_not(name, wanted)}" for name in entry.get("dns_names", ()) if not dns_name_matches(name, host)]
+    told += [f"{address}: an IP address" for address in entry.get("ip_addresses", ()) if address != host.strip("[]")]
+    if not entry.get("has_san"):
+        told += [f"CN {name}: clients do not look at the CN (RFC 9525)" for name in entry.get("common_names", ())]
+    return told
+
+
+def _why_not(pattern: str, wanted: list[str]) -> str:
+    presented = _labels(pattern)
+    if not presented:
+        return "not a name that DNS can hold"
+    if "*" not in pattern:
+        return "another name"
+    if presented[0] != "*" or "*" in "".join(presented[1:]):
+        return "a wildcard counts only as the whole left-most label"
+    if len(presented) <= 2:
+        return "a wildcard for a whole top-level domain counts for nothing"
+    if wanted[-len(presented) + 1 :] == presented[1:]:
+        return "a wildcard stands for one label, no more and no less"
+    return "another domain"
+
+
+def _labels(name: str) -> list[str]:
+    name = name.rstrip(".").lower()
+    try:
+        name = name.encode("ascii").decode()
+    except UnicodeError:
+        try:
+            name = name.encode("idna").decode()
+        except UnicodeError:
+            return []
+    labels = name.split(".")
+    return labels if all(labels) else []
