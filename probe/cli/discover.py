@@ -11,7 +11,6 @@ import typer
 
 from probe.cli import _options as option
 from probe.cli import _out
-from probe.facts import Published, Tried
 
 if TYPE_CHECKING:
     from probe.observe.discover.web import Login
@@ -118,9 +117,9 @@ def _unless_refused(address: str, login: "Login | None", try_again: bool) -> "Lo
 def _remember(address: str, login: "Login", report: "Report") -> None:
     """Whether the password was refused, or let us in; else nothing is known."""
     from probe.tasks.backoff import note
+    from probe.tasks.discover import answers
 
-    answers = [answer for stage in report.stages for answer in stage.record.seen(Published).answers]
-    ended = {answer["outcome"] for answer in answers if answer.get("username_sent")}
+    ended = {answer["outcome"] for answer in answers(report) if answer.get("username_sent")}
     if ended & {"credentials", "found"}:
         note(_whose(address), login.username, login.password, refused="credentials" in ended)
 
@@ -128,18 +127,18 @@ def _remember(address: str, login: "Login", report: "Report") -> None:
 def lines(report: "Report") -> Iterator[str]:
     """The report as text: each source with what it publishes, what trying it showed, then the findings."""
     from probe.output.text import safe
+    from probe.tasks.discover import answers, tried
 
     yield f"{report.verdict.upper()}  {safe(report.profile)}  {report.seconds:.2f} s"
-    for stage in report.stages:
-        for answer in stage.record.seen(Published).answers:
-            yield from (f"  {safe(line)}" for line in _answer(answer))
+    for answer in answers(report):
+        yield from (f"  {safe(line)}" for line in _answer(answer))
     verified = next(stage for stage in report.stages if stage.name == "discover.verify").record
     if verified.status == "skipped":
         yield f"  not tried: {verified.reason}"
-    for server in verified.seen(Tried).servers:
+    for server in tried(report).servers:
         yield f"  tried {safe(_server(server))}: {safe(_outcome(server))}"
-    if verified.seen(Tried).left_out:
-        yield f"  not tried: {verified.seen(Tried).left_out} more servers"
+    if tried(report).left_out:
+        yield f"  not tried: {tried(report).left_out} more servers"
     for finding in report.findings:
         yield ""
         yield f"{finding.severity.upper()}  {finding.id}: {safe(finding.summary)}"

@@ -11,7 +11,6 @@ import typer
 from probe.cli import _options as option
 from probe.cli import _out
 from probe.cli import discover as discovery
-from probe.facts import Published
 
 if TYPE_CHECKING:
     from probe.cli._schedule import Job
@@ -209,15 +208,14 @@ def _best(report: "Report") -> "dict[str, Server]":
     STARTTLS on 587 to submit, TLS to read.
     """
     from probe.cli._starter import Server
-    from probe.tasks.discover import told
+    from probe.tasks.discover import answers, told
 
     sources: dict[tuple[str, str, int, str], list[str]] = {}
-    for stage in report.stages:
-        for answer in stage.record.seen(Published).answers:
-            for server in answer["told"]:
-                key = (server["protocol"], server["host"], server["port"], server["security"])
-                if answer["source"] not in sources.setdefault(key, []):
-                    sources[key].append(answer["source"])
+    for answer in answers(report):
+        for server in answer["told"]:
+            key = (server["protocol"], server["host"], server["port"], server["security"])
+            if answer["source"] not in sources.setdefault(key, []):
+                sources[key].append(answer["source"])
     found: dict[str, Server] = {}
     strangers = _strangers(report)
     for one in sorted(told(report), key=lambda one: _rank(one, strangers)):

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -112,13 +112,23 @@ async def _verify(journal: Journal, asked: Question, answers: Sequence[Answer]) 
             stage.facts = await verify(answers, own_name(), ca_file=way.ca_file, resolver=way.resolver)
 
 
+def answers(report: Report) -> Iterator[Mapping[str, Any]]:
+    """What every source of a report of `discover` answered, in order."""
+    for stage in report.stages:
+        yield from stage.record.seen(Published).answers
+
+
+def tried(report: Report) -> Tried:
+    """What became of the published servers that were tried."""
+    return report.seen("discover.verify", Tried)
+
+
 def told(report: Report) -> list[PublishedServer]:
     """What a report of `discover` says is published, best first: what is for outside, then TLS before STARTTLS (RFC 8314)."""
     servers: dict[PublishedServer, None] = {}
-    for stage in report.stages:
-        for answer in stage.record.seen(Published).answers:
-            for server in answer["told"]:
-                servers.setdefault(PublishedServer(**server))
+    for answer in answers(report):
+        for server in answer["told"]:
+            servers.setdefault(PublishedServer(**server))
     rank = {"tls": 0, "starttls": 1, "plaintext": 2}
     return sorted(servers, key=lambda server: (server.scope == "internal", rank[server.security]))
 
