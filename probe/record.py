@@ -19,6 +19,8 @@ RunKind = Literal["run", "node", "repetition", "collection"]
 # Seconds, and RFC 3339 UTC: the JSON Schema of a run says what each may hold.
 Seconds = Annotated[float, "seconds"]
 Instant = Annotated[str, "instant"]
+# A stage, a finding, a connection: every output writes it as it is.
+Name = Annotated[str, "name"]
 # Of a field: runs that an earlier version saved do not have it; it has no key in the JSON of a run.
 LATER, HIDDEN = {"json": "later"}, {"json": "hidden"}
 
@@ -58,7 +60,7 @@ class Line:
     """One line of the transcript. `at` is seconds since the run began; direction `>` sent, `<` received, `*` a note."""
 
     at: Seconds
-    connection: str
+    connection: Name
     direction: Literal[">", "<", "*"]
     text: str
 
@@ -67,7 +69,7 @@ class Line:
 class StageRecord:
     """How one stage went. `at` and `seconds` are seconds on the monotonic clock, `at` since the run began."""
 
-    name: str
+    name: Name
     status: StageStatus
     at: Seconds = 0.0
     seconds: Seconds = 0.0

@@ -1,6 +1,5 @@
 """`probe compare`: two saved runs, and only what differs."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,15 +33,15 @@ def compare(
 
 
 def saved(file: Path) -> Any:
-    """A run's JSON. Raises a usage error that says what is wrong with the file."""
+    """A run's JSON, checked. Raises NotARun, or a usage error that says what is wrong with the file."""
+    from probe.runs.saved import checked
+
     try:
-        return json.loads(text_of(one_path(file)))
+        return checked(text_of(one_path(file)), str(file))
     except OSError as error:
         raise typer.BadParameter(f"{file} cannot be read: {error.strerror}") from None
     except NotText as error:
         raise typer.BadParameter(f"{file} {error}") from None
-    except (ValueError, RecursionError):
-        raise typer.BadParameter(f"{file} is not JSON; save a run by: probe run PROFILE -o json > {file}") from None
 
 
 def wanted(given: list[str] | None, file: Path | None) -> list[tuple[str, str]]:
@@ -70,5 +69,3 @@ def comparison(before: Any, after: Any, expected: list[tuple[str, str]]) -> Any:
         return compare_runs(before, after, expected)
     except NotComparable as error:
         raise typer.BadParameter(str(error)) from None
-    except (KeyError, TypeError, AttributeError) as error:
-        raise typer.BadParameter(f"not a whole run: {type(error).__name__} {error}") from None

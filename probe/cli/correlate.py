@@ -35,19 +35,17 @@ def correlate(
 
     Exit status: 0 every connection of the run was found, 1 some were not, 3 a file cannot be read.
     """
+    from probe.output.text import safe
     from probe.runs import correlate as keep
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"no output format {output!r} here; there are text, json")
     run, logs = one_path(run), paths(logs)
     reports = _reports(run)
-    try:
-        runs = [keep.read_run(report) for report in reports]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise typer.BadParameter(f"{run} is no saved run: {type(error).__name__}; save one by: probe run -o json") from None
+    runs = [keep.read_run(report) for report in reports]
     found = [keep.correlate(item, ((_called(path, logs), _lines(path)) for path in logs)) for item in runs]
     done = list(zip(reports, found, strict=True))
-    told = _json(done) if output == "json" else "\n".join(line for pair in done for line in _text(*pair))
+    told = _json(done) if output == "json" else "\n".join(safe(line) for pair in done for line in _text(*pair))
     _out.write(f"{told}\n", machine=output == "json")
     return 1 if any(found.missing or not found.matched for _, found in done) else 0
 
@@ -56,16 +54,17 @@ def correlate(
 
 
 def _reports(path: Path) -> list[dict[str, Any]]:
+    """Raises NotARun, or a usage error."""
+    from probe.runs.saved import checked
+
     try:
         if path.stat().st_size > _MOST_OCTETS_OF_A_RUN:
             raise typer.BadParameter(f"{path} is larger than any saved run")
-        data = json.loads(textfile.read(path))
+        data = checked(textfile.read(path), str(path))
     except OSError as error:
         raise typer.BadParameter(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, RecursionError):
-        raise typer.BadParameter(f"{path} is not JSON; save a run by: probe run -o json") from None
-    if not isinstance(data, dict) or data.get("schema") != "submission-probe/run/1" or not isinstance(data.get("reports"), list):
-        raise typer.BadParameter(f"{path} is no saved run (schema submission-probe/run/1); save one by: probe run -o json")
+    except textfile.NotText as error:
+        raise typer.BadParameter(f"{path} {error}") from None
     return list(data["reports"])
 
 
@@ -99,17 +98,16 @@ def _split(stream: io.BufferedReader) -> Iterator[str]:
 
 
 def _text(report: dict[str, Any], found: "Correlation") -> Iterator[str]:
-    from probe.output.text import safe
-
-    yield f"{safe(str(report.get('profile')))}  {safe(str(report.get('started')))}  {safe(str(report.get('verdict')))}"
+    """As lines; whatever is in them came from others."""
+    yield f"{report.get('profile')}  {report.get('started')}  {report.get('verdict')}"
     for item in found.matched:
-        yield f"  {item.leg:<5} found: {safe(item.session.key)} in {safe(item.session.source)} by {', '.join(item.because)}"
+        yield f"  {item.leg:<5} found: {item.session.key} in {item.session.source} by {', '.join(item.because)}"
     if not found.matched and not found.missing:
         yield "  no connection of this run reached a server: there is nothing to look for"
     for leg in found.missing:
         yield f"  {leg:<5} not found: give the log of that protocol and that time; is logging switched on?"
     for clock in found.clocks:
-        yield f"  clock of {safe(clock.source)}: {clock.seconds:+.3f} s against ours, give or take {clock.uncertainty:.3f} s"
+        yield f"  clock of {clock.source}: {clock.seconds:+.3f} s against ours, give or take {clock.uncertainty:.3f} s"
         if not clock.steady:
             yield "    no one difference fits every line: the clock moved, or some lines are not ours"
     if found.forgotten:
@@ -117,11 +115,11 @@ def _text(report: dict[str, Any], found: "Correlation") -> Iterator[str]:
     yield ""
     yield "what the server knew:"
     for label, text in found.knew:
-        yield f"  {label}: {safe(text)}"
+        yield f"  {label}: {text}"
     yield ""
     yield "both sides, in seconds on our clock since the run began:"
     for moment in found.timeline:
-        yield f"  {moment.at:9.3f}  {moment.side:<6}  {safe(moment.where):<5}  {moment.event:1}  {safe(moment.text)}".rstrip()
+        yield f"  {moment.at:9.3f}  {moment.side:<6}  {moment.where:<5}  {moment.event:1}  {moment.text}".rstrip()
 
 
 def _json(done: list[tuple[dict[str, Any], "Correlation"]]) -> str:

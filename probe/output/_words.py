@@ -45,9 +45,14 @@ def without_stage(report: Report) -> list[Finding]:
     return by_severity(finding for finding in report.findings if finding.stage not in names)
 
 
+def named(finding: Finding) -> str:
+    """Stage and id in one line. A comparison's ids hold what it found: a server's own words (capabilities)."""
+    return safe(f"{finding.stage} {finding.id}")
+
+
 def told(finding: Finding) -> Iterator[str]:
     """A finding as plain lines: what was seen, the likely cause, what to do."""
-    yield f"{finding.id}: {safe(finding.summary)}"
+    yield f"{safe(finding.id)}: {safe(finding.summary)}"
     if finding.evidence and finding.evidence not in finding.summary:
         yield f"seen: {safe(finding.evidence)}"
     if finding.cause:

@@ -8,7 +8,7 @@ annotations of a kind, so the worst come first.
 from collections.abc import Iterator, Sequence
 
 from probe.output import Context
-from probe.output._words import by_severity, outcome, safe, told, unexplained
+from probe.output._words import by_severity, named, outcome, safe, told, unexplained
 from probe.report import Finding, Report
 
 _COMMANDS = {"critical": "error", "warning": "warning", "info": "notice", "ok": "notice", "unknown": "error"}
@@ -30,7 +30,7 @@ def _lines(report: Report) -> Iterator[str]:
 
 
 def _title(report: Report, finding: Finding) -> str:
-    return f"{safe(report.profile)} {finding.stage} {finding.id}"
+    return f"{safe(report.profile)} {named(finding)}"
 
 
 def _command(name: str, title: str, lines: list[str]) -> str:

@@ -62,14 +62,14 @@ def _compared(comparison: Comparison) -> Panel:
     from markupsafe import Markup
 
     if not comparison.changes:
-        return Panel("Compared with an earlier run", Markup("<p>Unchanged since {}.</p>").format(comparison.before))
+        return Panel("Compared with an earlier run", Markup("<p>Unchanged since {}.</p>").format(_shown(comparison.before)))
     # Control characters are made visible, as everywhere on the page.
     row = Markup("<tr><td>{}</td><td>{}</td><td><code>{}</code></td><td>{}</td><td>{}</td></tr>")
     rows = Markup("").join(
         row.format("expected" if change.expected else change.severity, *map(_shown, (change.target, change.key)), *_sides(change))
         for change in comparison.changes
     )
-    head = Markup("<p>Changes since {}.</p>").format(comparison.before)
+    head = Markup("<p>Changes since {}.</p>").format(_shown(comparison.before))
     titles = Markup("<thead><tr><th>{}</th><th>{}</th><th>{}</th><th>{}</th><th>{}</th></tr></thead>")
     table = Markup('<div class="scroll"><table>{}<tbody>{}</tbody></table></div>')
     return Panel("Compared with an earlier run", head + table.format(titles.format("", "target", "what", "before", "after"), rows))

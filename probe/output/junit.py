@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from probe.output import Context
-from probe.output._words import distinct, of_stage, plain_label, told, unexplained, without_stage
+from probe.output._words import distinct, of_stage, plain_label, safe, told, unexplained, without_stage
 from probe.report import Finding, Report, Stage
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -73,7 +73,7 @@ def _extra(finding: Finding, classname: str, mark: str, index: int) -> ET.Elemen
     case = _element(f"{finding.id} {index}{mark}", classname, 0.0)
     text = "\n".join(legal(line) for line in told(finding))
     if finding.severity == "critical":
-        ET.SubElement(case, "failure", {"type": finding.id, "message": legal(finding.summary)}).text = text
+        ET.SubElement(case, "failure", {"type": legal(finding.id), "message": legal(finding.summary)}).text = text
     else:
         ET.SubElement(case, "system-out").text = text
     return case
@@ -90,5 +90,5 @@ def _element(name: str, classname: str, seconds: float) -> ET.Element:
 
 
 def legal(text: str) -> str:
-    """Text without the characters that no XML 1.0 document can hold, not even escaped."""
-    return _ILLEGAL.sub("", text)
+    """Text without the characters that no XML 1.0 document can hold, not even escaped; other control characters are shown."""
+    return re.sub(r"[^\t\n\r]+", lambda found: safe(found[0]), _ILLEGAL.sub("", text))

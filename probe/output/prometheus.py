@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from probe.facts import Certified
 from probe.output import Context
-from probe.output._words import instant
+from probe.output._words import instant, safe
 from probe.report import Report
 
 # node_exporter runs as a user of its own.
@@ -48,9 +48,8 @@ def _lines(metric: Metric, reports: Sequence[Report]) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    """A label's value: backslash, double quote and line feed are escaped; what is no Unicode text cannot be written."""
-    clean = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return clean.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\\\r")
+    """A label's value: control characters are made visible, then backslash and double quote are escaped."""
+    return safe(text).replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _value(value: float) -> str:

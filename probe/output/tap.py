@@ -31,19 +31,24 @@ def _points(report: Report) -> Iterator[Point]:
     for stage in report.stages:
         yield _point(report, stage, profile)
     for finding in without_stage(report):
-        yield finding.severity != "critical", f"{profile} {finding.id}", "", [finding]
+        yield finding.severity != "critical", f"{profile} {_word(finding.id)}", "", [finding]
     if why := unexplained(report):
         yield False, f"{profile} run", "", [Finding("run", "critical", "", why)]
+
+
+def _word(text: str) -> str:
+    """Text that begins no directive, nor another line."""
+    return safe(text).replace("#", "")
 
 
 def _point(report: Report, stage: Stage, profile: str) -> Point:
     directive = ""
     if stage.status == "skipped":
-        directive = f" # SKIP {safe(stage.record.reason or '').replace('#', '')}".rstrip()
+        directive = f" # SKIP {_word(stage.record.reason or '')}".rstrip()
     findings = of_stage(report, stage.name)
     if stage.status == "failed" and not findings:
         findings = [Finding("failed", "critical", stage.name, stage.record.reason or "failed")]
-    return stage.status != "failed", f"{profile} {stage.name}", directive, findings
+    return stage.status != "failed", f"{profile} {_word(stage.name)}", directive, findings
 
 
 def _block(findings: Sequence[Finding]) -> Iterator[str]:

@@ -52,7 +52,7 @@ def _in_a_row(reports: Sequence[Report], context: Context) -> Iterator[str]:
 
 def comparison_lines(comparison: Comparison, color: bool = False) -> Iterator[str]:
     """What differs from the earlier run, worst first."""
-    began = f"compared with the run of {comparison.before}"
+    began = f"compared with the run of {safe(comparison.before)}"
     if not comparison.changes:
         yield f"{_paint('UNCHANGED', 'ok', color)}  {began}"
         return
@@ -61,7 +61,7 @@ def comparison_lines(comparison: Comparison, color: bool = False) -> Iterator[st
     for change in sorted(comparison.changes, key=lambda change: rank[change.severity]):
         word = "expected" if change.expected else {"info": "better"}.get(change.severity, change.severity)
         was, now = (safe(value) if value is not None else "(none)" for value in (change.before, change.after))
-        yield f"  {_paint(f'{word:<8}', change.severity, color)}  {safe(change.target)}  {change.key}: {was} → {now}"
+        yield f"  {_paint(f'{word:<8}', change.severity, color)}  {safe(change.target)}  {safe(change.key)}: {was} → {now}"
 
 
 def _same_target(reports: Sequence[Report]) -> Iterator[list[Report]]:
@@ -169,7 +169,8 @@ _DETAILS: Mapping[type, Callable[[Any], str]] = {
 
 
 def _finding(finding: Finding, color: bool) -> Iterator[str]:
-    yield f"{_paint(finding.severity.upper(), finding.severity, color)}  {finding.stage}  {finding.id}: {safe(finding.summary)}"
+    said = safe(f"{finding.stage}  {finding.id}: {finding.summary}")
+    yield f"{_paint(finding.severity.upper(), finding.severity, color)}  {said}"
     if finding.evidence and finding.evidence not in finding.summary:
         yield f"  seen:   {_short(safe(finding.evidence), 300)}"
     if finding.cause:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from probe.facts import F
-from probe.record import HIDDEN, LATER, Instant, Line, RunKind, Seconds, StageRecord, Target
+from probe.record import HIDDEN, LATER, Instant, Line, Name, RunKind, Seconds, StageRecord, Target
 
 Severity = Literal["critical", "warning", "info"]
 Verdict = Literal["ok", "warning", "critical", "unknown"]
@@ -23,9 +23,9 @@ _SEVERITY_RANK: dict[Severity, int] = {"info": 0, "warning": 1, "critical": 2}
 class Finding:
     """One thing that is wrong or worth knowing, with its likely cause and what to do about it."""
 
-    id: str
+    id: Name
     severity: Severity
-    stage: str
+    stage: Name
     summary: str
     evidence: str = ""
     cause: str = ""
@@ -71,7 +71,7 @@ class Report:
     started: Instant
     seconds: Seconds
     verdict: Verdict
-    failed_stage: str | None
+    failed_stage: Name | None
     delivery_seconds: Seconds | None
     stages: tuple[Stage, ...]
     findings: tuple[Finding, ...]

@@ -13,7 +13,8 @@ from probe.report import Report, Stage, Status
 MOST_SECONDS = 1e9
 SECONDS: dict[str, Any] = {"type": "number", "minimum": -MOST_SECONDS, "maximum": MOST_SECONDS}
 INSTANT: dict[str, Any] = {"type": "string", "pattern": r"^(19[7-9]\d|2\d{3})-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"}
-_MARKED: Mapping[str, dict[str, Any]] = {"seconds": SECONDS, "instant": INSTANT}
+NAME: dict[str, Any] = {"type": "string", "pattern": "^[A-Za-z0-9 ._:/@+-]{0,100}$"}
+_MARKED: Mapping[str, dict[str, Any]] = {"seconds": SECONDS, "instant": INSTANT, "name": NAME}
 _PLAIN: Mapping[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 
 

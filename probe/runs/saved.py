@@ -5,7 +5,8 @@ know are passed over.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ REPORT = "submission-probe/report/1"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TEXT: dict[str, Any] = {"type": "string"}
 _MOST_NUMBER = 1e15
+_MOST_DEPTH = 40
 
 
 class NotARun(ValueError):
@@ -83,8 +85,18 @@ def read(text: str, name: str = "the input") -> Saved:
 
 
 def _loaded(text: str) -> Any:
-    """JSON whose numbers every format can show. Raises ValueError, RecursionError."""
-    return json.loads(text, parse_constant=_no_constant, parse_int=_number(int), parse_float=_number(float))
+    """JSON whose numbers and depth every format can show. Raises ValueError, RecursionError."""
+    data = json.loads(text, parse_constant=_no_constant, parse_int=_number(int), parse_float=_number(float))
+    level = [data] if isinstance(data, (dict, list)) else []
+    for _ in range(_MOST_DEPTH):
+        level = [item for each in level for item in _inside(each) if isinstance(item, (dict, list))]
+    if level:
+        raise ValueError(f"nested more than {_MOST_DEPTH} deep")
+    return data
+
+
+def _inside(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -125,12 +137,30 @@ def _from_object(data: Any, name: str) -> Saved:
         _require(data, report_schema(), name)
         _require_facts([data], name)
         return Saved(_reports([data]), data["started"], float(data["seconds"]), data["version"])
+    _require_run(data, name)
+    return Saved(_reports(data["reports"]), data["started"], float(data["seconds"]), data["version"])
+
+
+def checked(text: str, name: str = "the input") -> dict[str, Any]:
+    """The run object that `-o json` wrote, as it stands: after the same check as in `read`, every value has its type.
+
+    Raises NotARun.
+    """
+    try:
+        data = _loaded(text)
+        _require_run(data, name)
+    except (ValueError, RecursionError) as error:
+        raise error if isinstance(error, NotARun) else NotARun(_not_json(name, text, error)) from None
+    return dict(data)
+
+
+def _require_run(data: Any, name: str) -> None:
+    kind = data.get("schema") if isinstance(data, dict) else None
     if kind != RUN:
         what = f"has the schema {_brief(kind)}" if kind is not None else "has no schema"
         raise NotARun(f"{name} {what}, not {RUN}: give the file that `probe run -o json` or `--report json=FILE` wrote")
     _require(data, _run_schema(), name)
     _require_facts(data["reports"], name)
-    return Saved(_reports(data["reports"]), data["started"], float(data["seconds"]), data["version"])
 
 
 def _require_facts(reports: Sequence[Mapping[str, Any]], name: str) -> None:
@@ -159,8 +189,8 @@ def _problems(value: Any, description: Mapping[str, Any], path: str) -> Iterator
     elif "type" in description and not _is(value, description["type"]):
         types = description["type"]
         yield f"{where} is {_brief(value)}, not {types if isinstance(types, str) else ' or '.join(types)}"
-    elif "pattern" in description and not _is_instant(value):
-        yield f"{where} is {_brief(value)}, not an instant like 2026-11-24T08:00:00Z"
+    elif "pattern" in description and value is not None and (wrong := _unlike(value, description["pattern"])):
+        yield f"{where} is {_brief(value)}, not {wrong}"
     elif "maximum" in description and value is not None and not description["minimum"] <= value <= description["maximum"]:
         yield f"{where} is {_brief(value)}, not between {description['minimum']:g} and {description['maximum']:g}"
     elif isinstance(value, dict):
@@ -190,6 +220,13 @@ _TYPES: dict[str, tuple[type, ...]] = {
 def _is(value: Any, types: str | Sequence[str]) -> bool:
     names = [types] if isinstance(types, str) else types
     return any(isinstance(value, _TYPES[name]) and (name == "boolean" or not isinstance(value, bool)) for name in names)
+
+
+def _unlike(value: str, pattern: str) -> str:
+    """What a text should have been, by the pattern that describes it; empty when it is that."""
+    if pattern == INSTANT["pattern"]:
+        return "" if _is_instant(value) else "an instant like 2026-11-24T08:00:00Z"
+    return "" if re.fullmatch(pattern.removesuffix("$"), value) else "a plain name"
 
 
 def _is_instant(value: str) -> bool:

@@ -1,11 +1,13 @@
 """Whatever a server says, and whatever a profile is called, every output stays what it is."""
 
+import json
 import re
 from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 import junitparser
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,10 +16,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from tap.parser import Parser
 
 from probe.facts import Facts, from_json, to_json
-from probe.output import Context, output
+from probe.output import Context, formats, output
+from probe.output._changes import NATIVE, as_report
 from probe.record import StageRecord
 from probe.report import Report
-from tests.output.runs import saved
+from probe.report.comparison import Change, Comparison
+from probe.runs.saved import NotARun, read
+from tests.output.runs import FOLDER, saved
 from tests.output.test_html import Source
 
 CONTEXT = Context("2026-11-24T08:00:00Z", 1.0, transcript=True)
@@ -116,3 +121,63 @@ def test_a_profile_may_be_called_anything(profile: str) -> None:
     assert not any(line.category == "unknown" for line in Parser().parse_text(told("tap", report)))
     github = told("github", report).splitlines()
     assert len(github) == 2 and all(re.fullmatch(r"::error title=[^:,]*::.*", line) for line in github)
+
+
+def compared(format: str, text: str) -> str:
+    """A comparison whose keys, which servers name too (a capability), and values say the text."""
+    made = Comparison((Change(text, text, text, text, "critical"),), text, text)
+    reports = [] if format in NATIVE else [as_report(made)]
+    return output(format).write(reports, replace(CONTEXT, comparison=made))
+
+
+@settings(max_examples=60, deadline=None)
+@given(HOSTILE)
+def test_what_a_comparison_names_is_data(text: str) -> None:
+    for format in formats():
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", compared(format, text)), format
+    assert len(compared("text", text).splitlines()) == 2
+    assert compared("nagios", text).count("\n") == compared("nagios", text).count("|") == 1
+    github = compared("github", text).splitlines()
+    assert len(github) == 2 and all(re.fullmatch(r"::error title=[^:,]*::.*", line) for line in github)
+    (suite,) = junitparser.JUnitXml.fromstring(compared("junit", text).encode())
+    assert suite.tests == suite.failures == 1
+    lines = Counter(line.category for line in Parser().parse_text(compared("tap", text)))
+    assert lines == {"version": 1, "plan": 1, "test": 1}
+    list(text_string_to_metric_families(compared("prometheus", text)))
+    source = Source(compared("html", text))
+    assert source.open == [] and _count(source, {"script", "img", "td"}) == {"script": 1, "td": 5}
+
+
+@pytest.mark.parametrize("format", formats())
+def test_a_finding_of_no_stage_may_be_called_anything(format: str) -> None:
+    """Outputs that go by stages show it in a place of its own, under its id."""
+    text = "change.\n\x1b[31m<b>|#&]]>\x00"
+    finding = replace(BASE.findings[0], id=text, stage="elsewhere")
+    shown = told(format, replace(BASE, findings=(*BASE.findings, finding)))
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown)
+    if format == "tap":
+        lines = Counter(line.category for line in Parser().parse_text(shown))
+        assert lines == {"version": 1, "plan": 1, "test": len(BASE.stages) + 1}
+    elif format == "junit":
+        (suite,) = junitparser.JUnitXml.fromstring(shown.encode())
+        assert suite.tests == len(BASE.stages) + 1
+
+
+@pytest.mark.parametrize(
+    "word", ["smtp.\x1b[31m", "smtp.x # TODO", "smtp.x\nnot ok 1", "smtp.x|a=1", "smtp." + "x" * 200, "smtp.<b>"]
+)
+@pytest.mark.parametrize("place", ["stage", "finding", "finding's stage", "connection", "failed_stage"])
+def test_a_saved_run_has_plain_names(place: str, word: str) -> None:
+    run = json.loads((FOLDER / "failed-smtp-submit.json").read_text(encoding="ascii"))
+    report = run["reports"][0]
+    if place == "failed_stage":
+        report[place] = word
+    else:
+        item, key = {
+            "stage": (report["stages"][0], "name"), "finding": (report["findings"][0], "id"),
+            "finding's stage": (report["findings"][0], "stage"), "connection": (report["transcript"][0], "connection"),
+        }[place]  # fmt: skip
+        item[key] = word
+    with pytest.raises(NotARun, match="not a plain name") as caught:
+        read(json.dumps(run), "run.json")
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 250

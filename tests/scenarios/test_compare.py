@@ -300,14 +300,11 @@ def test_neither_waits_nor_repeats_with_a_refused_password(tmp_path: Path, mail:
 @pytest.mark.parametrize("name", ["text", "json", "jsonl", "markdown", "github", "junit", "tap", "nagios", "prometheus", "html"])
 def test_every_output_carries_a_comparison(tmp_path: Path, mail: Any, name: str) -> None:
     bench = Bench(tmp_path, mail, user="carried")
-    runs = []
-    for thumbprint in ("AA" * 20, "BB<b>" * 8):
-        report = {"profile": "contoso", "target": {"host": "h", "port": 587, "address": None}, "findings": []}
-        facts = {"thumbprint": thumbprint, "chain": [{"subject": "CN=h"}]}
-        stage = {"name": "smtp.certificate", "status": "ok", "seconds": 0.0, "facts": facts}
-        run = {"schema": "submission-probe/run/1", "started": "2026-11-24T00:00:00Z"}
-        runs.append({**run, "reports": [{**report, "stages": [stage]}]})
-        (tmp_path / f"{len(runs)}.json").write_text(json.dumps(runs[-1]))
+    run = json.loads((ROOT / "tests" / "recorded" / "ok.json").read_text(encoding="ascii"))
+    (seen,) = (stage["facts"] for stage in run["reports"][0]["stages"] if stage["name"] == "smtp.certificate")
+    for number, thumbprint in enumerate(("AA" * 20, "BB<b>" * 8), 1):
+        seen["thumbprint"] = thumbprint
+        (tmp_path / f"{number}.json").write_text(json.dumps(run))
     done = probe(bench, "compare", str(tmp_path / "1.json"), str(tmp_path / "2.json"), "-o", name)
     assert done.returncode == 1, done.stderr
     assert "certificate.thumbprint" in done.stdout.replace("\\", "") and not done.stderr

@@ -45,7 +45,7 @@ def run_json() -> dict[str, Any]:
     return {
         "id": "0123456789abcdef",
         "profile": "contoso",
-        "started": STARTED.isoformat(),
+        "started": STARTED.isoformat().replace("+00:00", "Z"),
         "verdict": "ok",
         "stages": [
             _stage("smtp.connect", 0.01, 0.01, local="10.0.0.9:40000", remote="10.0.0.1:587"),
@@ -68,6 +68,14 @@ def run_json() -> dict[str, Any]:
             *_lines("pop3", (0.06, ">", "USER"), (0.08, "<", "+OK User successfully logged on.")),
         ],
     }  # fmt: skip
+
+
+def saved(report: dict[str, Any]) -> str:
+    """A whole run object around it: what is not read here has some value."""
+    target = {"host": "mail.contoso.com", "port": 587, "security": "starttls", "address": None, "node": None}
+    more = {"target": target, "seconds": 1.0, "failed_stage": None, "delivery_seconds": None, "findings": []}
+    run = {"schema": "submission-probe/run/1", "version": "1", "seconds": 1.0, "verdict": "ok", "exit_code": 0}
+    return json.dumps({**run, "started": report["started"], "reports": [{**more, **report}]})
 
 
 def stamp(seconds: float) -> str:
@@ -187,7 +195,7 @@ HOSTILE = [
 
 def test_hostile_lines_are_passed_over_or_shown_as_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, log = tmp_path / "run.json", tmp_path / "RECV.LOG"
-    run.write_text(json.dumps({"schema": "submission-probe/run/1", "reports": [run_json()]}), encoding="utf-8")
+    run.write_text(saved(run_json()), encoding="utf-8")
     log.write_text("".join([*head("SMTP Receive Protocol Log"), *OURS, *(f"{line}\n" for line in HOSTILE)]), encoding="utf-8")
     assert entry(["correlate", str(run), str(log)]) == 1
     shown = capsys.readouterr().out
@@ -217,7 +225,7 @@ def test_memory_is_bounded_and_ours_is_kept() -> None:
 
 def test_compressed_logs_and_files_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run.json"
-    run.write_text(json.dumps({"schema": "submission-probe/run/1", "reports": [run_json()]}), encoding="utf-8")
+    run.write_text(saved(run_json()), encoding="utf-8")
     names = []
     for name, lines in logs():
         path = tmp_path / f"{name}.gz"
@@ -269,7 +277,7 @@ def test_whatever_a_log_holds_is_read_to_its_end(lines: list[str]) -> None:
 def test_a_run_that_reached_no_server_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, log = tmp_path / "run.json", tmp_path / "RECV.LOG"
     run.write_text(
-        json.dumps({"schema": "submission-probe/run/1", "reports": [{**run_json(), "stages": [], "transcript": []}]}),
+        saved({**run_json(), "stages": [], "transcript": []}),
         encoding="utf-8",
     )
     log.write_text("".join(OURS), encoding="utf-8")
@@ -279,7 +287,7 @@ def test_a_run_that_reached_no_server_says_so(tmp_path: Path, capsys: pytest.Cap
 
 def test_logs_of_one_name_from_two_servers_are_two_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run.json"
-    run.write_text(json.dumps({"schema": "submission-probe/run/1", "reports": [run_json()]}), encoding="utf-8")
+    run.write_text(saved(run_json()), encoding="utf-8")
     for folder, rows in (("FrontEnd", OURS), ("Hub", HUB)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "RECV.LOG").write_text("".join([*head("SMTP Receive Protocol Log"), *rows]), encoding="utf-8")
