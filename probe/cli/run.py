@@ -11,7 +11,6 @@ from probe.cli import _out
 from probe.cli.compare import saved, wanted
 
 if TYPE_CHECKING:
-    from probe.cli._carry_out import Wish
     from probe.judge._ranges import Limits
     from probe.profile import Profile
 
@@ -20,65 +19,37 @@ def register(app: typer.Typer) -> None:
     app.command("run")(run)
 
 
-# Options that lie over the profile's settings, by their names in probe/profile/options.py.
-_SETTINGS = (
-    "host", "port", "security", "user", "password_env", "password_file", "readback", "connect", "every_address", "set",
-    "ca_file", "trust_any_certificate", "timeout", "blame",
-)  # fmt: skip
-
-
 def run(
-    profiles: option.Profiles = None,
-    output: option.Format = "text",
-    report: option.ReportFiles = None,
-    host: option.Host = None,
-    port: option.Port = None,
-    security: option.Security = None,
-    user: option.User = None,
-    password_env: option.PasswordEnv = None,
-    password_file: option.PasswordFile = None,
-    readback: option.Readback = None,
-    connect: option.Connect = None,
-    every_address: option.EveryAddress = False,
-    set: option.Set = None,
-    ca_file: option.CaFile = None,
-    trust_any_certificate: option.TrustAny = False,
-    light: option.Light = False,
-    send_only: option.SendOnly = False,
-    collect: option.Collect = False,
-    blame: option.Blame = None,
-    no_delete: option.NoDelete = False,
-    no_pipelining: option.NoPipelining = False,
-    timeout: option.Timeout = None,
-    try_again: option.TryAgain = False,
-    repeat: option.Repeat = 1,
-    interval: option.Interval = "1s",
-    wait_until_ok: option.WaitUntilOk = None,
-    against: option.Against = None,
-    expect_change: option.ExpectChange = None,
-    expectations: option.Expectations = None,
-    history: option.History = None,
-    concurrency: option.Concurrency = 10,
-    jitter: option.Jitter = "0",
-    ping: option.Ping = None,
-    ping_env: option.PingEnv = None,
-    ping_file: option.PingFile = None,
-    warning: option.RangeWarning = None,
-    critical: option.RangeCritical = None,
-    otel: option.Otel = False,
-    allow_warnings: option.AllowWarnings = False,
-    dry_run: option.DryRun = False,
-    verbose: option.Verbose = False,
-    quiet: option.Quiet = False,
-) -> int:
+    profiles: option.Profiles = None, output: option.Format = "text", report: option.ReportFiles = None,
+    host: option.Host = None, port: option.Port = None, security: option.Security = None,
+    user: option.User = None, password_env: option.PasswordEnv = None, password_file: option.PasswordFile = None,
+    readback: option.Readback = None, connect: option.Connect = None, every_address: option.EveryAddress = False,
+    set: option.Set = None, ca_file: option.CaFile = None, trust_any_certificate: option.TrustAny = False,
+    light: option.Light = False, send_only: option.SendOnly = False, collect: option.Collect = False,
+    blame: option.Blame = None, no_delete: option.NoDelete = False, no_pipelining: option.NoPipelining = False,
+    timeout: option.Timeout = None, try_again: option.TryAgain = False,
+    repeat: option.Repeat = 1, interval: option.Interval = "1s", wait_until_ok: option.WaitUntilOk = None,
+    against: option.Against = None, expect_change: option.ExpectChange = None, expectations: option.Expectations = None,
+    history: option.History = None, concurrency: option.Concurrency = 10, jitter: option.Jitter = "0",
+    ping: option.Ping = None, ping_env: option.PingEnv = None, ping_file: option.PingFile = None,
+    warning: option.RangeWarning = None, critical: option.RangeCritical = None,
+    otel: option.Otel = False, allow_warnings: option.AllowWarnings = False, dry_run: option.DryRun = False,
+    verbose: option.Verbose = False, quiet: option.Quiet = False,
+) -> int:  # fmt: skip
     """Send a test message through each PROFILE's server, read it back, and say what is wrong."""
-    options = dict(locals())
     from probe.cli import _show
+    from probe.cli._carry_out import Results, carry_out
+    from probe.cli._runs import Runs
     from probe.tasks.plan import make_plan
 
     _show.require_format(output)
     files = [_show.parse_report(text) for text in report or ()]
-    loaded = load_all(_names(profiles, host), option.given(**{name: options[name] for name in _SETTINGS}))
+    settings = option.given(
+        host=host, port=port, security=security, user=user, password_env=password_env, password_file=password_file,
+        readback=readback, connect=connect, every_address=every_address, set=set, ca_file=ca_file,
+        trust_any_certificate=trust_any_certificate, timeout=timeout, blame=blame,
+    )  # fmt: skip
+    loaded = load_all(_names(profiles, host), settings)
     how = {"light": light or (collect and not send_only), "delete": not no_delete, "pipelining": not no_pipelining}
     plans = [make_plan(profile, send_only=send_only and not collect, **how) for profile in loaded]
     if otel:
@@ -86,33 +57,26 @@ def run(
     if dry_run:
         _out.write(_show.plans(plans, output), machine=output == "json")
         return 0
-    from probe.cli._carry_out import carry_out
+    runs = Runs(
+        concurrency=concurrency, try_again=try_again, collect=collect, send_only=send_only,
+        repeat=repeat, interval=option.duration("--interval", interval), wait_seconds=_seconds_to_wait(wait_until_ok, repeat),
+        jitter=option.duration("--jitter", jitter),
+    )  # fmt: skip
+    results = Results(
+        output=output, files=files, verbose=verbose, quiet=quiet, ranges=_ranges(output, warning, critical),
+        allow_warnings=allow_warnings, against=None if against is None else saved(against),
+        expected=wanted(expect_change, expectations), history=history_file(history), otel=otel,
+    )  # fmt: skip
+    return carry_out(loaded, plans, runs, results, ping_at=_ping(ping, ping_env, ping_file))
 
-    return carry_out(loaded, plans, _wish(options, files))
 
-
-def _wish(options: dict[str, Any], files: list[tuple[str, Path]]) -> "Wish":
-    """What is asked for beyond the profile. Raises a usage error."""
-    from probe.cli._carry_out import Wish
-
-    if options["repeat"] > 1 and options["wait_until_ok"] is not None:
+def _seconds_to_wait(wait_until_ok: str | None, repeat: int) -> float | None:
+    """Raises a usage error."""
+    if wait_until_ok is None:
+        return None
+    if repeat > 1:
         raise typer.BadParameter("--repeat and --wait-until-ok do not go together")
-    waits = options["wait_until_ok"]
-    same = ("output", "concurrency", "allow_warnings", "try_again", "verbose", "quiet", "repeat", "otel")
-    return Wish(
-        **{name: options[name] for name in same},
-        files=files,
-        interval=option.duration("--interval", options["interval"]),
-        wait_seconds=None if waits is None else option.duration("--wait-until-ok", waits),
-        against=None if options["against"] is None else saved(options["against"]),
-        collect=options["collect"],
-        send_only=options["send_only"],
-        jitter=option.duration("--jitter", options["jitter"]),
-        ping=_ping(options["ping"], options["ping_env"], options["ping_file"]),
-        expected=wanted(options["expect_change"], options["expectations"]),
-        history=history_file(options["history"]),
-        ranges=_ranges(options),
-    )
+    return option.duration("--wait-until-ok", wait_until_ok)
 
 
 def _ping(url: str | None, env: str | None, file: Path | None) -> str | None:
@@ -127,24 +91,24 @@ def _ping(url: str | None, env: str | None, file: Path | None) -> str | None:
     return resolve_secret(source, None, key="--ping-env" if env is not None else "--ping-file")
 
 
-def _ranges(options: dict[str, Any]) -> "dict[str, Limits]":
+def _ranges(output: str, warning: str | None, critical: str | None) -> "dict[str, Limits]":
     """-w and -c. Raises a usage error."""
     from probe.judge._ranges import NotARange, limits
 
-    if options["output"] != "nagios" and (options["warning"], options["critical"]) != (None, None):
+    if output != "nagios" and (warning, critical) != (None, None):
         raise typer.BadParameter("-w and -c go with -o nagios; a profile has [limits] and [tls] for the other outputs")
     try:
-        return limits(options["warning"], options["critical"])
+        return limits(warning, critical)
     except NotARange as error:
         raise typer.BadParameter(f"-w, -c: {error}") from None
 
 
-def history_file(wish: str | None) -> Path | None:
+def history_file(given: str | None) -> Path | None:
     """Where to keep runs; None for `none`."""
-    if wish == "none":
+    if given == "none":
         return None
-    if wish is not None:
-        return Path(wish)
+    if given is not None:
+        return Path(given)
     from probe.state.directory import state_directory
 
     return state_directory() / "history.sqlite"

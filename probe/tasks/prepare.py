@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from probe.message import Draft, Sent, compose, new_marker
@@ -15,7 +15,7 @@ from probe.observe.connection.ourselves import machine_name
 from probe.observe.job import Job, Milestone
 from probe.observe.journal import Journal, Watch
 from probe.observe.trouble import stop
-from probe.profile import Profile
+from probe.profile import Profile, ProfileError
 from probe.redact import Redactor
 from probe.state import outbox
 from probe.state.lease import Held
@@ -23,6 +23,8 @@ from probe.state.place import Place, files
 from probe.tasks.backoff import with_backoff
 from probe.tasks.credentials import asks_somebody, is_slow, with_credentials
 from probe.tasks.plan import Plan
+
+_Pair = tuple[Plan, Profile]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,44 @@ async def prepare(plan: Plan, profile: Profile, place: Place, *, try_again: bool
     if is_slow(profile) and not asks_somebody(profile):
         return await beside(lambda: prepared(plan, profile, place, try_again=try_again), "secrets")
     return prepared(plan, profile, place, try_again=try_again)
+
+
+def prepare_all(
+    plans: Sequence[Plan], profiles: Sequence[Profile], place: Place | None = None, *, try_again: bool = False
+) -> list[Plan]:
+    """`prepared` for each; a plan whose secrets cannot be had becomes `unready`, and the others go on.
+
+    Raises ProfileError with every secret of every profile when no run can begin.
+    """
+    home = place or files()
+
+    def one(pair: _Pair) -> Plan | ProfileError:
+        try:
+            return prepared(*pair, home, try_again=try_again)
+        except ProfileError as error:
+            return error
+
+    found = _answers(one, list(zip(plans, profiles, strict=True)))
+    errors = [error for error in found if isinstance(error, ProfileError)]
+    if errors and len(errors) == len(found):
+        raise ProfileError(dict.fromkeys(problem for error in errors for problem in error.problems))
+    return [
+        replace(plan, unready=str(ready)) if isinstance(ready, ProfileError) else ready
+        for plan, ready in zip(plans, found, strict=True)
+    ]
+
+
+def _answers(
+    one: Callable[[tuple[Plan, Profile]], Plan | ProfileError], pairs: list[tuple[Plan, Profile]]
+) -> list[Plan | ProfileError]:
+    """All at once, since one source's seconds are not every profile's; but questions to a person one at a time, and first."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    # By place in the list: two profiles may have one name.
+    asked = {index: one(pair) for index, pair in enumerate(pairs) if len(pairs) == 1 or asks_somebody(pair[1])}
+    with ThreadPoolExecutor(len(pairs) or 1, "secrets") as pool:
+        fetched = {index: pool.submit(one, pair) for index, pair in enumerate(pairs) if index not in asked}
+    return [asked[index] if index in asked else fetched[index].result() for index in range(len(pairs))]
 
 
 def begin(plan: Plan, session: Session) -> tuple[Journal, Job]:

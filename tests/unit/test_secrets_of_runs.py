@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from probe.cli._carry_out import Wish, _all_once, _ready
+from probe.cli._runs import Piece, Runs, side_by_side
 from probe.profile import Profile, ProfileError, load_mapping
 from probe.state.place import files
 from probe.tasks.credentials import with_credentials
 from probe.tasks.plan import Plan, make_plan
-from probe.tasks.prepare import prepare
+from probe.tasks.prepare import Session, prepare, prepare_all
 
 READERS: dict[str, Any] = {"imap": {}, "pop3": {}}
 
@@ -72,12 +72,12 @@ async def test_one_unreadable_secret_makes_only_its_own_profile_unknown(monkeypa
     monkeypatch.setenv("PW", "hunter2")
     monkeypatch.delenv("GONE", raising=False)
     plans, profiles = planned(profile({"env": "PW"}, "good"), profile({"env": "GONE"}, "bad"))
-    good, bad = _ready(plans, profiles, Wish())
+    good, bad = prepare_all(plans, profiles)
     assert good.submission.credentials is not None and good.unready == "" and "GONE is not set" in bad.unready
-    (report,) = await _all_once([bad], [profiles[1]], [None], Wish(), asyncio.Event())
+    (report,) = await side_by_side([Piece(bad, profiles[1])], Runs(), Session())
     assert report.verdict == "unknown" and report.profile == "bad" and "GONE is not set" in str(report)
     with pytest.raises(ProfileError, match="GONE is not set"):
-        _ready(plans[1:], profiles[1:], Wish())
+        prepare_all(plans[1:], profiles[1:])
 
 
 @pytest.mark.not_on_windows("modes of POSIX")
@@ -95,3 +95,21 @@ def test_a_client_key_that_others_can_read_is_refused(tmp_path: Path, monkeypatc
         with_credentials(make_plan(one), one)
     files[key].chmod(0o600)
     assert with_credentials(make_plan(one), one).submission.credentials is not None
+
+
+def test_profiles_of_one_name_have_each_their_own_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two folders may each have an office.toml; only one of these asks at the terminal, where nobody is."""
+    monkeypatch.setenv("PW", "hunter2")
+    monkeypatch.setattr("sys.stdin", None)
+    plans, profiles = planned(profile({"prompt": True}), profile({"env": "PW"}))
+    asking, other = prepare_all(plans, profiles)
+    assert "prompt" in asking.unready and other.unready == "" and other.submission.credentials is not None
+
+
+def test_every_missing_secret_of_every_profile_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GONE", "GONE_TOO"):
+        monkeypatch.delenv(name, raising=False)
+    plans, profiles = planned(profile({"env": "GONE"}), profile({"env": "GONE_TOO"}))
+    with pytest.raises(ProfileError) as caught:
+        prepare_all(plans, profiles)
+    assert "GONE is not set" in str(caught.value) and "GONE_TOO is not set" in str(caught.value)
