@@ -113,7 +113,7 @@ async def test_what_is_told_goes_into_a_profile_that_runs(authority: Any, certif
         )  # fmt: skip
         assert status == 0, err
         text, written = path.read_text(), profile(path)
-        assert "told by srv, autoconfig" in text
+        assert "given by srv, autoconfig" in text
         assert written.submission.port == sandbox.addresses["submission"].port and written.submission.host == sandbox.fqdn
         here = '["127.0.0.1"]'
         changes = [f"submission.connect={here}", f"readback.imap.connect={here}", f"readback.pop3.connect={here}"]
@@ -157,7 +157,7 @@ async def test_servers_of_another_domain_that_only_dns_names_are_refused(
         assert (
             status == 1
             and out.count("discover.other-domain") == 2
-            and "tells IMAP4 mail.contoso.test:993 (tls), outside" not in out
+            and "publishes IMAP4 mail.contoso.test:993 (tls), outside" not in out
         )
 
 
