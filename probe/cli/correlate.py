@@ -15,7 +15,7 @@ from probe.cli._given import one_path, paths
 from probe.profile import textfile
 
 if TYPE_CHECKING:
-    from probe.runs.correlate import Correlation
+    from probe.runs.correlate.values import Correlation
 
 _MOST_A_LINE = 65_536
 _MOST_OCTETS_OF_A_RUN = 64 * 1024 * 1024

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probe.cli import entry
-from probe.runs.correlate import MOST_ENTRIES, Correlation, correlate, read_run
-from probe.runs.correlate_lines import parse
+from probe.runs.correlate import MOST_ENTRIES, correlate, read_run
+from probe.runs.correlate.lines import parse
+from probe.runs.correlate.values import Correlation
 
 STARTED = datetime(2026, 11, 24, 1, 2, 3, 250000, tzinfo=UTC)
 AHEAD = 7.5
