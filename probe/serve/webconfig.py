@@ -83,7 +83,7 @@ def _parsed(path: Path) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(textfile.read(path)) or {}
+        data = yaml.safe_load(textfile.read(path))
     except OSError as error:
         raise WebConfigError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, textfile.NotText) as error:
@@ -91,6 +91,10 @@ def _parsed(path: Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark else ""
         raise WebConfigError(f"{path}{where}: this is no YAML") from None
+    if data is None:
+        # A file that is being written, or a pipe that was read before: a reload of it would take all users away.
+        raise WebConfigError(f"{path}: the file is empty; {{}} says plain HTTP without users")
+    return data
 
 
 def _mapping(path: Path, value: Any, where: str, known: Sequence[str]) -> Mapping[str, Any]:

@@ -275,6 +275,8 @@ def _leaf(port: int) -> str:
         ("tls_server_config: {cert_file: x.pem, key_file: x.pem}", "tls_server_config: No such file"),
         ("a: [", "this is no YAML"),
         ("- 1", "expected keys with values"),
+        ("", "the file is empty"),
+        ("# basic_auth_users:\n", "the file is empty"),
     ],
 )
 def test_a_wrong_web_config_is_one_line(tmp_path: Path, text: str, said: str) -> None:

@@ -1,5 +1,7 @@
 """The installation's key and files that are whole or not there, on bad days too."""
 
+import asyncio
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from probe.message import new_marker
+from probe.profile.bounded import within
 from probe.state.directory import KEY_OCTETS, installation_key
 from probe.state.files import write_atomically, write_private
 from probe.state.history import Unusable, add, rows
-from probe.state.outbox import Entry, put
+from probe.state.lease import lease
+from probe.state.outbox import Entry, entries, put
 from probe.state.refusals import note_refused, suspended_until
+from probe.state.tokens import Tokens
 
 
 def test_the_key_is_made_once_and_is_ours_alone(tmp_path: Path) -> None:
@@ -131,6 +136,32 @@ def test_a_key_that_is_no_file_is_refused_at_once(make: Callable[[Path], None], 
     make(tmp_path / "state" / "key")
     key, remark = installation_key(tmp_path / "state")
     assert len(key) == KEY_OCTETS and remark is not None and ("no regular file" in remark or "Is a directory" in remark)
+
+
+@pytest.mark.not_on_windows("pipes of POSIX")
+def test_a_pipe_in_place_of_any_file_holds_nothing_up(tmp_path: Path) -> None:
+    """Nobody writes to it: whoever opened it for reading would wait for good."""
+    note_refused(tmp_path, "h", "u", "mark")
+    entry = Entry(new_marker(bytes(16)), "office", "2026-01-01T00:00:00Z", "u@example.test", "h")
+    put(tmp_path, entry)
+    tokens = Tokens(tmp_path)
+    tokens.write("whose", "{}")
+    history, (refused,), leases = tmp_path / "history.sqlite", tmp_path.glob("refused-*"), tmp_path / "leases"
+    for path in (history, refused, tokens.path("whose"), tmp_path / "outbox" / f"{entry.marker}.json"):
+        path.unlink(missing_ok=True)
+        os.mkfifo(path, 0o600)
+    remark = within(10, lambda: add(history, []))
+    assert remark is not None and "no regular file" in remark
+    assert within(10, lambda: suspended_until(tmp_path, "h", "u", "mark")) is None
+    assert within(10, lambda: tokens.read("whose")) is None and within(10, lambda: entries(tmp_path)) == []
+    leases.mkdir(mode=0o700)
+    os.mkfifo(leases / hashlib.sha256(b"box").hexdigest()[:32], 0o600)
+
+    async def hold() -> bool:
+        async with lease(tmp_path, "box", "me", 0.0):
+            return True
+
+    assert within(10, lambda: asyncio.run(hold()))
 
 
 @pytest.mark.not_on_windows("modes of POSIX")
