@@ -163,7 +163,7 @@ async def test_servers_of_another_domain_that_only_dns_names_are_refused(
 
 @pytest.mark.parametrize("yes", [True, False])
 def test_on_a_terminal_a_server_of_another_domain_is_asked_about(monkeypatch: pytest.MonkeyPatch, yes: bool) -> None:
-    from probe.cli import init
+    from probe.cli._asking import Asking
     from probe.cli._starter import Server
 
     asked: list[tuple[str, bool]] = []
@@ -174,7 +174,7 @@ def test_on_a_terminal_a_server_of_another_domain_is_asked_about(monkeypatch: py
 
     monkeypatch.setattr("typer.confirm", confirm)
     told = {"smtp": Server("mail.evil.example"), "imap": Server("mail.contoso.test")}
-    kept = init._Asking({}, terminal=True)._without_strangers(ADDRESS, told, {"mail.evil.example"})
+    kept = Asking({}, terminal=True)._without_strangers(ADDRESS, told, {"mail.evil.example"})
     assert kept == (told if yes else {"imap": told["imap"]})
     assert len(asked) == 1 and "mail.evil.example" in asked[0][0] and asked[0][1] is False  # Enter alone accepts nothing
 
