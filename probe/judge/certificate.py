@@ -5,11 +5,14 @@ page on authenticated SMTP (the certificate must contain the FQDN, be trusted an
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from probe.certificate.identifier import assignment, same_identifier
 from probe.facts import Certified, Link
+from probe.judge._finding import finding
 from probe.profile import Profile, Tls
 from probe.record import Record
 from probe.report import Finding, Kind, Severity
@@ -107,7 +110,10 @@ FINDINGS = {
         ("Exchange: Set-ReceiveConnector -TlsCertificateName with the value the report shows",),
     ),
 }
+_finding = partial(finding, FINDINGS)
 
+# What another assignment of a certificate cures.
+_ASSIGNED = ("certificate.name-mismatch", "certificate.identifier-differs", "certificate.thumbprint-differs")
 _SERVER_AUTH = ("1.3.6.1.5.5.7.3.1", "2.5.29.37.0")
 _WEAK_BITS = {"RSA": 2048, "DSA": 2048, "EC": 224}
 
@@ -118,13 +124,13 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
         seen = stage.seen(Certified)
         if seen.chain:
             tls = _tls_of(stage.name, profile)
-            for name, severity, summary, evidence in _problems(seen, tls):
-                kind = FINDINGS[name]
-                eased = _eased(severity, seen, name)
-                remedy = kind.remedy
-                if name in ("certificate.name-mismatch", "certificate.identifier-differs", "certificate.thumbprint-differs"):
-                    remedy = (*remedy, f"To assign what is served now: {assignment(seen.certificate_name or '')}")
-                yield Finding(name, eased, stage.name, summary, evidence, kind.cause, remedy)
+            for problem in _problems(seen, tls):
+                eased = _eased(problem.severity, seen, problem.name)
+                found = _finding(problem.name, eased, stage.name, problem.summary, problem.evidence)
+                if problem.name in _ASSIGNED:
+                    more = f"To assign what is served now: {assignment(seen.certificate_name or '')}"
+                    found = replace(found, remedy=(*found.remedy, more))
+                yield found
     yield from _between_ports(record, profile)
 
 
@@ -139,14 +145,13 @@ def _between_ports(record: Record, profile: Profile) -> Iterator[Finding]:
             continue
         chains = [[entry["sha256"] for entry in item.chain] for item in (first, facts)]
         if chains[0] != chains[1]:
-            kind = FINDINGS["certificate.differs-between-ports"]
             what = "another certificate" if chains[0][0] != chains[1][0] else "another chain"
             evidence = f"smtp: {first.thumbprint} ({len(chains[0])} sent); {name}: {facts.thumbprint} ({len(chains[1])} sent)"
             text = f"{name} shows {what} than the submission port"
             # One subject and two ages: the older one was likely left behind by a renewal. Else it is likely so on purpose.
             severity: Severity = "warning" if _is_renewal(first.chain[0], facts.chain[0]) else "info"
             stage = f"{name}.certificate"
-            yield Finding("certificate.differs-between-ports", severity, stage, text, evidence, kind.cause, kind.remedy)
+            yield _finding("certificate.differs-between-ports", severity, stage, text, evidence)
 
 
 def _is_renewal(one: Link, other: Link) -> bool:
@@ -168,7 +173,14 @@ def _eased(severity: Severity, facts: Certified, name: str) -> Severity:
     return {"thumbprint": "info", "trust-any-certificate": "warning"}.get(str(facts.accepted_by), severity)  # type: ignore[return-value]
 
 
-Problem = tuple[str, Severity, str, str]
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a certificate, before the profile's exceptions ease it."""
+
+    name: str
+    severity: Severity
+    summary: str
+    evidence: str
 
 
 def _problems(facts: Certified, tls: Tls) -> Iterator[Problem]:
@@ -180,8 +192,8 @@ def _problems(facts: Certified, tls: Tls) -> Iterator[Problem]:
     yield from _expected(facts, tls)
     # OpenSSL's refusal must never go unsaid, even where our own reading found nothing that explains it.
     code = facts.openssl_code
-    if not facts.trusted and code not in (None, 0) and not _explains(code, {name for name, *_ in problems}):
-        yield "certificate.not-trusted", "critical", f"OpenSSL: {facts.openssl_text}", f"code {code}"
+    if not facts.trusted and code not in (None, 0) and not _explains(code, {problem.name for problem in problems}):
+        yield Problem("certificate.not-trusted", "critical", f"OpenSSL: {facts.openssl_text}", f"code {code}")
 
 
 # OpenSSL's codes (x509_vfy.h) by the findings that say the same in more words; dates and names always have one.
@@ -218,13 +230,15 @@ def _dates(facts: Certified, chain: Sequence[Link], tls: Tls) -> Iterator[Proble
         left = (_instant(entry["not_after"]) - now).total_seconds()
         if left < 0:
             name = "certificate.expired" if index == 0 else "certificate.intermediate-expired"
-            yield name, "critical", f"{who} expired on {entry['not_after']}", entry["not_after"]
+            yield Problem(name, "critical", f"{who} expired on {entry['not_after']}", entry["not_after"])
         elif _instant(entry["not_before"]) > now:
-            yield "certificate.not-yet-valid", "critical", f"{who} is valid only from {entry['not_before']}", entry["not_before"]
+            yield Problem(
+                "certificate.not-yet-valid", "critical", f"{who} is valid only from {entry['not_before']}", entry["not_before"]
+            )
         elif left < tls.expires_warning:
             severity: Severity = "critical" if left < tls.expires_critical else "warning"
             text = f"{who} expires in {left / 86400:.1f} days, on {entry['not_after']}"
-            yield "certificate.expires-soon", severity, text, entry["not_after"]
+            yield Problem("certificate.expires-soon", severity, text, entry["not_after"])
 
 
 def _instant(text: str) -> datetime:
@@ -237,9 +251,11 @@ def _names(facts: Certified, leaf: Link) -> Iterator[Problem]:
     names = ", ".join(facts.subject_names) or "none"
     host = facts.name_checked
     if not leaf.get("has_san") and "error" not in leaf:
-        yield "certificate.no-subject-alternative-name", "critical", "the certificate has no subjectAltName", leaf["subject"]
+        yield Problem(
+            "certificate.no-subject-alternative-name", "critical", "the certificate has no subjectAltName", leaf["subject"]
+        )
     reasons = "; ".join(facts.name_reasons) or names
-    yield "certificate.name-mismatch", "critical", f"the certificate is not valid for {host}; its names: {names}", reasons
+    yield Problem("certificate.name-mismatch", "critical", f"the certificate is not valid for {host}; its names: {names}", reasons)
 
 
 def _trust(facts: Certified, chain: Sequence[Link]) -> Iterator[Problem]:
@@ -250,20 +266,20 @@ def _trust(facts: Certified, chain: Sequence[Link]) -> Iterator[Problem]:
         return
     evidence = f"OpenSSL code {code}: {facts.openssl_text}"
     if leaf.get("self_signed"):
-        yield "certificate.self-signed", "critical", "the certificate is self-signed and not trusted here", evidence
+        yield Problem("certificate.self-signed", "critical", "the certificate is self-signed and not trusted here", evidence)
         return
     top = chain[_path(chain)[-1]]
     issuer = top.get("issuer", "")
     if top is leaf and leaf.get("issuer_urls"):
         # The leaf alone, and it says where its issuer's certificate can be had: a private root says no such thing.
         text = f"the server sends its own certificate without the intermediate that signed it ({issuer})"
-        yield "certificate.missing-intermediate", "critical", text, f"{evidence}; {leaf['issuer_urls'][0]}"
+        yield Problem("certificate.missing-intermediate", "critical", text, f"{evidence}; {leaf['issuer_urls'][0]}")
         return
-    yield "certificate.unknown-issuer", "critical", f"the issuer is not trusted here: {issuer}", evidence
+    yield Problem("certificate.unknown-issuer", "critical", f"the issuer is not trusted here: {issuer}", evidence)
     if top is leaf:
         # Nothing in the certificate distinguishes a private root from an intermediate: say both, this one with less weight.
         text = f"the server sends only its own certificate, not its issuer's ({issuer})"
-        yield "certificate.missing-intermediate", "warning", text, evidence
+        yield Problem("certificate.missing-intermediate", "warning", text, evidence)
 
 
 _UNTRUSTED = (2, 18, 19, 20, 21)
@@ -275,12 +291,12 @@ def _strength(chain: Sequence[Link]) -> Iterator[Problem]:
         bits, least = entry.get("key_bits"), _WEAK_BITS.get(entry.get("key", ""), 0)
         if bits is not None and bits < least:
             text = f"{entry['subject']} has a key of {bits} bits ({entry['key']})"
-            yield "certificate.weak-key", "critical", text, f"{entry['key']} {bits}"
+            yield Problem("certificate.weak-key", "critical", text, f"{entry['key']} {bits}")
         # A root's signature over itself proves nothing and may be old.
         digest = entry.get("signature_hash")
         if digest in ("md5", "sha1") and not entry.get("self_signed"):
             text = f"{entry['subject']} is signed with {digest.upper()}"
-            yield "certificate.weak-signature", "critical", text, digest
+            yield Problem("certificate.weak-signature", "critical", text, digest)
     yield from _usage(path)
     yield from _order(chain)
 
@@ -289,36 +305,40 @@ def _usage(path: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
     leaf, authorities = path[0], path[1:]
     extended, usage = leaf.get("extended_key_usage"), leaf.get("key_usage")
     if extended is not None and not set(extended) & set(_SERVER_AUTH):
-        yield "certificate.wrong-usage", "critical", "the certificate is not meant for servers", ", ".join(extended)
+        yield Problem("certificate.wrong-usage", "critical", "the certificate is not meant for servers", ", ".join(extended))
     if usage is not None and not set(usage) & {"digital_signature", "key_encipherment", "key_agreement"}:
-        yield "certificate.wrong-usage", "critical", "the certificate's key may not be used for TLS", ", ".join(usage) or "none"
+        yield Problem(
+            "certificate.wrong-usage", "critical", "the certificate's key may not be used for TLS", ", ".join(usage) or "none"
+        )
     if leaf.get("ca") and not leaf.get("self_signed"):
-        yield "certificate.wrong-usage", "warning", "the server's certificate is a CA's", leaf["subject"]
+        yield Problem("certificate.wrong-usage", "warning", "the server's certificate is a CA's", leaf["subject"])
     for entry in authorities:
         usage = entry.get("key_usage")
         if entry.get("basic_constraints") and not entry.get("ca"):
-            yield "certificate.wrong-usage", "critical", f"{entry['subject']} signs others, but is no CA", "CA:FALSE"
+            yield Problem("certificate.wrong-usage", "critical", f"{entry['subject']} signs others, but is no CA", "CA:FALSE")
         elif usage is not None and "key_cert_sign" not in usage:
             text = f"{entry['subject']} signs others, but its key may not be used for that"
-            yield "certificate.wrong-usage", "critical", text, ", ".join(usage)
+            yield Problem("certificate.wrong-usage", "critical", text, ", ".join(usage))
 
 
 def _order(chain: Sequence[Link]) -> Iterator[Problem]:
     path = _path(chain)
     if path != sorted(path):
         text = f"{chain[path[0]].get('subject')} is not followed by its issuer"
-        yield "certificate.chain-order", "warning", text, "; ".join(str(entry.get("subject")) for entry in chain)
+        yield Problem("certificate.chain-order", "warning", text, "; ".join(str(entry.get("subject")) for entry in chain))
     junk = [entry for index, entry in enumerate(chain) if index not in path]
     if junk:
         names = "; ".join(str(entry.get("subject") or entry.get("error")) for entry in junk)
-        yield "certificate.junk-in-chain", "warning", f"the server sends certificates that do not belong to its own: {names}", names
+        yield Problem(
+            "certificate.junk-in-chain", "warning", f"the server sends certificates that do not belong to its own: {names}", names
+        )
 
 
 def _expected(facts: Certified, tls: Tls) -> Iterator[Problem]:
     served = (facts.thumbprint, facts.sha256)
     if tls.thumbprint and tls.thumbprint not in served:
         text = f"the certificate served has thumbprint {facts.thumbprint}, not {tls.thumbprint}"
-        yield "certificate.thumbprint-differs", "critical", text, str(facts.thumbprint)
+        yield Problem("certificate.thumbprint-differs", "critical", text, str(facts.thumbprint))
     if tls.certificate_name and not same_identifier(tls.certificate_name, str(facts.certificate_name)):
         text = f"the certificate served is {facts.certificate_name}, not {tls.certificate_name}"
-        yield "certificate.identifier-differs", "critical", text, str(facts.certificate_name)
+        yield Problem("certificate.identifier-differs", "critical", text, str(facts.certificate_name))

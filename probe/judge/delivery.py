@@ -1,8 +1,10 @@
 """Delivery: did our message arrive, where, how often, when, and unharmed."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from probe.facts import Found, Swept, Verified
+from probe.judge._finding import finding
 from probe.judge._troubles import from_troubles
 from probe.profile import Profile
 from probe.record import Record, StageRecord
@@ -65,6 +67,7 @@ FINDINGS = {
         ("Delete it by hand, or let `probe sweep` do so later", "Read back over POP3, which deletes one message exactly"),
     ),
 }
+_finding = partial(finding, FINDINGS)
 
 _CRITICAL = ("delivery.missing", "delivery.bounced", "delivery.fate-unknown", "message.forged")
 
@@ -86,25 +89,22 @@ def _collected(stage: StageRecord, profile: Profile) -> Iterator[Finding]:
     if late:
         severity: Severity = "critical" if max(late) > limits.delivery_critical else "warning"
         text = f"{len(late)} message(s) arrived late, the slowest after {max(late):.0f} s (limit {limits.delivery_warning:g} s)"
-        yield _finding("delivery.late", severity, stage, text)
+        yield _finding("delivery.late", severity, stage.name, text)
     for lost in seen.lost:
-        yield _finding("delivery.missing", "critical", stage, f"a message did not arrive within {limits.lost_after:g} s: {lost}")
+        text = f"a message did not arrive within {limits.lost_after:g} s: {lost}"
+        yield _finding("delivery.missing", "critical", stage.name, text)
     if seen.kept:
-        yield _finding("cleanup.failed", "warning", stage, f"{len(seen.kept)} message(s) of ours could not be deleted")
-
-
-def _finding(name: str, severity: Severity, stage: StageRecord, summary: str, evidence: str = "") -> Finding:
-    kind = FINDINGS[name]
-    return Finding(name, severity, stage.name, summary, evidence, kind.cause, kind.remedy)
+        text = f"{len(seen.kept)} message(s) of ours could not be deleted"
+        yield _finding("cleanup.failed", "warning", stage.name, text)
 
 
 def _found(stage: StageRecord, record: Record, profile: Profile) -> Iterator[Finding]:
     seen = stage.seen(Found)
     first = seen.folders[0] if seen.folders else seen.folder
     if seen.folder != first:
-        yield _finding("delivery.other-folder", "warning", stage, f"the message was found in {seen.folder}, not in {first}")
+        yield _finding("delivery.other-folder", "warning", stage.name, f"the message was found in {seen.folder}, not in {first}")
     if seen.copies is not None and seen.copies > 1:
-        yield _finding("delivery.duplicate", "warning", stage, f"the message arrived {seen.copies} times")
+        yield _finding("delivery.duplicate", "warning", stage.name, f"the message arrived {seen.copies} times")
     seconds = seen.seconds
     if seconds is not None and seconds == _earliest(record):
         yield from _late(stage, seconds, profile)
@@ -120,7 +120,7 @@ def _late(stage: StageRecord, seconds: float, profile: Profile) -> Iterator[Find
     for severity, limit in (("critical", limits.delivery_critical), ("warning", limits.delivery_warning)):
         if seconds > limit:
             text = f"the message arrived {seconds:.1f} s after the final reply (limit {limit:g} s)"
-            yield _finding("delivery.late", "critical" if severity == "critical" else "warning", stage, text)
+            yield _finding("delivery.late", "critical" if severity == "critical" else "warning", stage.name, text)
             return
 
 
@@ -136,12 +136,12 @@ _OF_TEXT: dict[str, tuple[Severity, str]] = {
 def _unharmed(stage: StageRecord) -> Iterator[Finding]:
     seen = stage.seen(Verified)
     if said := _OF_TEXT.get(seen.text or ""):
-        yield _finding("message.altered", said[0], stage, said[1])
+        yield _finding("message.altered", said[0], stage.name, said[1])
     if seen.enclosed:
-        yield _finding("message.altered", "warning", stage, "a filter enclosed the message in one of its own")
+        yield _finding("message.altered", "warning", stage.name, "a filter enclosed the message in one of its own")
     if seen.proven_by == "text":
-        yield _finding("message.altered", "info", stage, "the probe's own header fields were removed")
+        yield _finding("message.altered", "info", stage.name, "the probe's own header fields were removed")
     if seen.subject in ("tagged", "replaced"):
-        yield _finding("message.altered", "warning", stage, f"the Subject was {seen.subject}")
+        yield _finding("message.altered", "warning", stage.name, f"the Subject was {seen.subject}")
     if seen.message_id_changed:
-        yield _finding("message.altered", "info", stage, "the Message-ID was replaced")
+        yield _finding("message.altered", "info", stage.name, "the Message-ID was replaced")

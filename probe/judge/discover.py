@@ -6,10 +6,12 @@ IMAP4 clients in Exchange Server" (AdvertiseClientSettings).
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import combinations
 from typing import Any
 
 from probe.facts import Published, Tried
+from probe.judge._finding import finding
 from probe.profile import Profile
 from probe.record import Record
 from probe.report import Finding, Kind, Severity
@@ -140,6 +142,7 @@ FINDINGS = {
         ("Check --user and the password; it is not tried a second time, so that no account is locked",),
     ),
 }
+_finding = partial(finding, FINDINGS)
 
 _INSIDE = ("local", "lan", "internal", "intranet", "corp", "home", "localdomain", "private", "localhost", "home.arpa")
 _CLOSED = ("connect.refused", "connect.timeout", "connect.unreachable", "connect.failed")
@@ -171,11 +174,6 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     yield from _disagreements(answers)
     for server in record.seen("discover.verify", Tried).servers:
         yield from _tried(server)
-
-
-def _finding(name: str, severity: Severity, stage: str, summary: str, evidence: str = "") -> Finding:
-    kind = FINDINGS[name]
-    return Finding(name, severity, stage, summary, evidence, kind.cause, kind.remedy)
 
 
 def _of_answer(stage: str, answer: Answer) -> Iterator[Finding]:

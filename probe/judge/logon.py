@@ -1,8 +1,10 @@
 """Logons: refused, not possible now, withheld; and every exception from the credentials gate."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from probe.facts import Ehlo, LoggedOn
+from probe.judge._finding import finding
 from probe.judge._troubles import from_troubles
 from probe.profile import Profile
 from probe.record import Record, StageRecord
@@ -165,11 +167,7 @@ FINDINGS = {
         ),
     ),
 }
-
-
-def _finding(name: str, severity: Severity, stage: str, evidence: str) -> Finding:
-    kind = FINDINGS[name]
-    return Finding(name, severity, stage, kind.summary, evidence, kind.cause, kind.remedy)
+_finding = partial(finding, FINDINGS)
 
 
 def _of_token(stage: StageRecord, profile: Profile) -> Iterator[Finding]:
@@ -183,11 +181,11 @@ def _of_token(stage: StageRecord, profile: Profile) -> Iterator[Finding]:
     wanted = profile.expect.token_audience or (_EXCHANGE_ONLINE if microsoft else ())
     if wanted and not any(item.startswith(tuple(wanted)) for item in audience):
         evidence = f"aud: {' '.join(audience) or 'none'}; wanted: {' or '.join(wanted)}"
-        yield _finding("auth.token-wrong-audience", severity, stage.name, evidence)
+        yield _finding("auth.token-wrong-audience", severity, stage.name, "", evidence)
     allowed = [*token.get("scopes", ()), *token.get("roles", ())]
     prefix = _SCOPES.get(stage.name.partition(".")[0], "")
     if microsoft and not any(item.rpartition("/")[2].startswith(prefix) for item in allowed):
-        yield _finding("auth.token-without-scope", severity, stage.name, f"scp and roles: {' '.join(allowed) or 'none'}")
+        yield _finding("auth.token-without-scope", severity, stage.name, "", f"scp and roles: {' '.join(allowed) or 'none'}")
 
 
 _TROUBLES = {name: kind for name, kind in FINDINGS.items() if not name.startswith(("auth.sent", "auth.cleartext", "auth.token-w"))}
@@ -210,7 +208,7 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     yield from from_troubles(record, _TROUBLES)
     for stage in record.stages:
         if stage.seen(LoggedOn).server_proven is False and stage.status == "ok":
-            yield _finding("auth.server-unproven", "critical", stage.name, "success without the server's proof")
+            yield _finding("auth.server-unproven", "critical", stage.name, "", "success without the server's proof")
         yield from _of_token(stage, profile)
     for stage in record.stages:
         exception = _EXCEPTIONS.get(str(stage.seen(LoggedOn).secret_allowed_by))

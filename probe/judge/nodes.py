@@ -1,8 +1,10 @@
 """Nodes behind one name that are not alike (`--every-address`), and addresses that do not answer."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from probe.facts import Connected, Nodes
+from probe.judge._finding import finding
 from probe.profile import Profile
 from probe.record import Record, StageRecord
 from probe.report import Finding, Kind, Severity
@@ -42,6 +44,7 @@ FINDINGS = {
         ),
     ),
 }
+_finding = partial(finding, FINDINGS)
 
 _DIFFERENCES = {
     "ehlo": ("nodes.ehlo-differs", "smtp.ehlo_tls"),
@@ -96,8 +99,3 @@ def _is_ours(address: str, said: str) -> bool:
     """No node's fault: without a route it is this machine that has no IPv6; and a loopback name has two addresses, of which a
     server may well listen on one."""
     return "unreachable" in said or "no route" in said or (address.startswith(("127.", "[::1]")) and "refused" in said)
-
-
-def _finding(name: str, severity: Severity, stage: str, summary: str, evidence: str) -> Finding:
-    kind = FINDINGS[name]
-    return Finding(name, severity, stage, summary, evidence, kind.cause, kind.remedy)
