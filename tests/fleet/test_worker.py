@@ -24,7 +24,7 @@ from tests.serve.serving import ROOT, Serving, values
 from tests.servers.postgresql import PostgreSQL
 
 MAILBOXES = 6
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ async def test_three_workers_one_killed_in_mid_run(tmp_path: Path, postgresql: P
     async with Sandbox(others=users) as sandbox, Sandbox(fault="late") as slow, AsyncExitStack() as stack:
         paths, mailbox_of = profiles(tmp_path, sandbox, users)
         # Its message is on its way for three seconds: the worker that has it is killed then.
-        (tmp_path / "slow.toml").write_text(slow.profile() + '[limits]\ntimeout = "5s"\n')
+        (tmp_path / "slow.toml").write_text(slow.profile() + '[limits]\ntimeout = "12s"\n')
         paths.append(str(tmp_path / "slow.toml"))
         environ = {"DSN": postgresql.conninfo}
         assert (await asyncio.to_thread(worker, "--init", "--database-env", "DSN", **environ)).returncode == 0
