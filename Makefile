@@ -36,10 +36,12 @@ check: $(STAMP)
 
 # While you work: no root, no server, no browser, no network. Less than a minute on two cores.
 QUICK := tests/unit tests/judge tests/certificates tests/output tests/test_plain_english.py tests/test_house.py tests/test_docs.py tests/test_package.py
+# Left to `make test`: what measures memory, or tries some thousand damaged runs.
+SLOW := --ignore=tests/unit/test_crafted_runs.py --ignore=tests/unit/test_bounded_memory.py
 quick: $(STAMP)
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
-	$(BIN)/python $(PYTEST) -m "not servers and not browser" $(QUICK)
+	$(BIN)/python $(PYTEST) -m "not servers and not browser" $(SLOW) $(QUICK)
 
 $(STAMP): pyproject.toml requirements-dev.txt scripts/make-venv
 	@scripts/make-venv $(VENV)
