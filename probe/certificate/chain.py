@@ -50,6 +50,7 @@ def _entry(der: bytes, loaded: Sequence["x509.Certificate | Exception"], index: 
             **_extensions(certificate),
             "self_signed": _signed_by(certificate, certificate),
             "signed_by_next": _signed_by(certificate, following) if following is not None else None,
+            # Each certifies the one before in TLS 1.2 (RFC 5246 section 7.4.2); TLS 1.3 takes any order (RFC 8446 section 4.4.2).
             # Which of those sent signed this one, wherever it stands.
             "issuer_index": next((other for other, issuer in among if other != index and _signed_by(certificate, issuer)), None),
         }
@@ -115,6 +116,7 @@ def _extensions(certificate: "x509.Certificate") -> dict[str, Any]:
         "basic_constraints": basic is not None,
         "self_issued": certificate.subject == certificate.issuer,
         "issuer_urls": _issuer_urls(_extension(extensions, x509.AuthorityInformationAccess)),
+        # Public CAs embed these (RFC 6962 section 3.3), a company's own CA does not.
         "scts": len(_extension(extensions, x509.PrecertificateSignedCertificateTimestamps) or ()),
         "extended_key_usage": [oid.dotted_string for oid in usage] if usage is not None else None,
         "key_usage": _key_usage(_extension(extensions, x509.KeyUsage)),
@@ -176,6 +178,7 @@ def _key_identifiers_agree(certificate: "x509.Certificate", issuer: "x509.Certif
 
     wanted = _extension(certificate.extensions, x509.AuthorityKeyIdentifier)
     given = _extension(issuer.extensions, x509.SubjectKeyIdentifier)
+    # Self-signed and older certificates have none (RFC 5280 sections 4.2.1.1 and 4.2.1.2): then the names decide.
     return wanted is None or given is None or bool(wanted.key_identifier == given.digest)
 
 

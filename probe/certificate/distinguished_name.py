@@ -45,6 +45,7 @@ def dotnet_name(name: "x509.Name") -> str:
 
 def _dotnet_value(value: str | bytes) -> str:
     text = value if isinstance(value, str) else "#" + value.hex().upper()
+    # What Windows quotes, and how: CertNameToStr (wincrypt.h), CERT_NAME_STR_NO_QUOTING_FLAG.
     if any(character in text for character in ',+"\\<>;=\n#') or text != text.strip():
         return '"' + text.replace('"', '""') + '"'
     return text

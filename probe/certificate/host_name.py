@@ -20,7 +20,7 @@ def dns_name_matches(pattern: str, host: str) -> bool:
     if not presented or len(presented) != len(wanted):
         return False
     if presented[0] == "*":
-        # A wildcard needs something that is not one: `*` and `*.com` would match half the world.
+        # A wildcard needs something that is not one: `*` and `*.com` would match half the world (CA/B Forum BR, 3.2.2.6).
         return len(presented) > 2 and presented[1:] == wanted[1:] and "*" not in presented[1:]
     return "*" not in pattern and presented == wanted
 
@@ -51,11 +51,13 @@ def _why_not(pattern: str, wanted: list[str]) -> str:
 
 
 def _labels(name: str) -> list[str]:
+    # Neither certificates nor SNI have the final dot (RFC 6066 section 3).
     name = name.rstrip(".").lower()
     try:
         name = name.encode("ascii").decode()
     except UnicodeError:
         try:
+            # Python's codec is IDNA 2003 (RFC 3490): `ß` becomes `ss`, where browsers (IDNA 2008) keep it.
             name = name.encode("idna").decode()
         except UnicodeError:
             return []

@@ -13,7 +13,9 @@ def identifier(entry: Mapping[str, Any]) -> str:
 
 def assignment(certificate_name: str) -> str:
     """The line that assigns a certificate to Exchange's connector, ready to paste into the Exchange Management Shell."""
+    # PowerShell: within single quotes only a quote is special, doubled (about_Quoting_Rules).
     quoted = certificate_name.replace("'", "''")
+    # The connector on port 587 that Setup makes (Microsoft, "Receive connectors in Exchange Server").
     return f"Set-ReceiveConnector 'SERVER\\Client Frontend SERVER' -TlsCertificateName '{quoted}'"
 
 

@@ -123,7 +123,10 @@ async def shake_hands(connection: Connection, side: Side, stage: Stage[Secured],
 
 
 def refuse_injected(connection: Connection, reply: str) -> None:
-    """Octets behind the go-ahead, however few, were written by somebody who is not in the TLS session (RFC 3207)."""
+    """Octets behind the go-ahead, however few, were written by somebody who is not in the TLS session.
+
+    What came in clear is not to be relied on (RFC 3207 section 4.2); servers had the same fault with commands (CVE-2011-0411).
+    """
     unread = connection.unread()
     if unread:
         shown = connection.brief(unread)

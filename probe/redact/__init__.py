@@ -179,6 +179,7 @@ def _spellings(secret: str) -> set[bytes]:
     words = {secret}
     if not secret.isascii():
         words |= {change(secret) for change in (str.lower, str.upper, str.title)}
+        # Servers normalise passwords before they compare (NFC: RFC 8265 section 4.2): what they quote may not be what was sent.
         words |= {unicodedata.normalize(form, word) for word in set(words) for form in ("NFC", "NFD")}
     found: set[bytes] = set()
     for word in words:

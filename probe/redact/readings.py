@@ -15,6 +15,7 @@ _MOST = 12
 _RUN = re.compile(rb"[a-z0-9+/_-]{8,}", re.IGNORECASE)
 _HEX = re.compile(rb"[0-9a-f]{2}(?:[ :-]?[0-9a-f]{2}){3,}", re.IGNORECASE)
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
+# With NUL and 0x01: PLAIN (RFC 4616) and the OAuth mechanisms (RFC 7628) put them between their fields.
 _PRINTABLE = frozenset(range(32, 127)) | {0, 1, 9, 10, 13}
 
 
@@ -124,6 +125,7 @@ _NAMED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
 def _of_backslash(escape: bytes) -> bytes:
     body = escape[1:]
     if body[:1] == b"u" and len(escape) == 12:
+        # JSON writes what is beyond the BMP as two surrogates (RFC 8259 section 7).
         high, low = int(escape[2:6], 16), int(escape[8:12], 16)
         return _character(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
     if body[:1] in b"uU" and len(body) > 1:
@@ -140,6 +142,7 @@ def _of_equals(escape: bytes) -> bytes:
 
 
 _KINDS: list[Kind] = [
+    # `%uXXXX` is no URL's, but JavaScript's escape() makes it (ECMAScript, annex B).
     (b"%", re.compile(rb"%u[0-9a-f]{4}|%[0-9a-f]{2}", re.IGNORECASE), _of_percent),
     (b"&", re.compile(rb"&(?:#x[0-9a-f]{1,6};?|#[0-9]{1,7};?|[a-z][a-z0-9]{1,30};?)", re.IGNORECASE), _of_html),
     (

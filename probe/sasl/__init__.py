@@ -83,6 +83,7 @@ class Answers:
     is what the server said in JSON. Raises ChallengeError when there is not even an initial response (no ticket).
     """
 
+    # GSSAPI, the longest in use, asks two or three times (RFC 4752 section 3.1).
     MOST_CHALLENGES = 10
 
     def __init__(self, mechanism: Mechanism, credentials: Credentials, service: Service) -> None:
@@ -160,6 +161,7 @@ def encoded(response: bytes) -> str:
 def decoded(challenge: str) -> bytes:
     """A challenge's octets. Raises ChallengeError when it is not base64."""
     try:
+        # RFC 4648 section 3.3: characters outside of the alphabet are refused, not skipped.
         return base64.b64decode(challenge, validate=True)
     except (binascii.Error, ValueError):
         raise ChallengeError("the challenge is not base64") from None
@@ -195,5 +197,6 @@ def choose(wanted: str, offered: list[str], credentials: Credentials, service: S
     """The mechanism to use: the strongest offered for `AUTO`, else the one named when it is offered and possible."""
     if wanted == "AUTO":
         return next(iter(usable(offered, credentials, service)), None)
+    # Never one that was not offered: PLAIN sent all the same gives the password for a 504 (RFC 4954 section 4).
     mechanism = mechanisms().get(wanted) if wanted in offered else None
     return mechanism if mechanism and credentials.kind in mechanism.needs and _can_bind(mechanism, service) else None

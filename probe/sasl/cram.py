@@ -9,6 +9,7 @@ def cram_md5(credentials: Credentials, _: Service) -> Responses:
     challenge = yield b""
     if not challenge:
         raise ChallengeError("CRAM-MD5 needs a challenge, and the server sent an empty one")
+    # In lower-case hexadecimal (RFC 2195 section 2): servers compare the text.
     digest = hmac.new(credentials.secret.encode(), challenge, "md5").hexdigest()
     yield credentials.username.encode() + b" " + digest.encode()
 

@@ -24,6 +24,7 @@ def directives(text: bytes) -> dict[str, bytes]:
 
 def digest_md5(credentials: Credentials, service: Service) -> Responses:
     said = directives((yield b""))
+    # RFC 2831 section 2.1.1; a missing `algorithm` is let pass, and a missing `qop` means `auth`.
     if "nonce" not in said or said.get("algorithm", b"md5-sess").lower() != b"md5-sess":
         raise ChallengeError("DIGEST-MD5: the challenge has no nonce, or another algorithm than md5-sess")
     if b"auth" not in said.get("qop", b"auth").lower().replace(b" ", b"").split(b","):
@@ -41,6 +42,7 @@ def digest_md5(credentials: Credentials, service: Service) -> Responses:
         b"response=" + _response(secret, b"AUTHENTICATE:", *rest),
     ]
     final = directives((yield b",".join(parts)))
+    # The server's proof is the same digest without the verb (RFC 2831 section 2.1.3).
     if not hmac.compare_digest(final.get("rspauth", b""), _response(secret, b":", *rest)):
         raise ChallengeError("DIGEST-MD5: the server's own proof is wrong", "auth.server-unproven")
     yield b""

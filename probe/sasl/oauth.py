@@ -4,6 +4,7 @@ from probe.sasl import Credentials, Mechanism, Responses, Service
 
 
 def oauthbearer(credentials: Credentials, service: Service) -> Responses:
+    # `=` and `,` have a meaning in the gs2 header (RFC 5801 section 4); `n`: no channel binding.
     user = credentials.username.replace("=", "=3D").replace(",", "=2C")
     fields = [f"n,a={user},", f"host={service.host}", f"port={service.port}", f"auth=Bearer {credentials.secret}"]
     yield "\x01".join([*fields, "", ""]).encode()
@@ -13,7 +14,7 @@ def oauthbearer(credentials: Credentials, service: Service) -> Responses:
 
 def xoauth2(credentials: Credentials, _: Service) -> Responses:
     yield f"user={credentials.username}\x01auth=Bearer {credentials.secret}\x01\x01".encode()
-    # An empty line is the answer to the JSON reason.
+    # An empty line is the answer to the JSON reason (Google, "OAuth 2.0 Mechanism").
     yield b""
 
 

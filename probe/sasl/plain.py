@@ -4,6 +4,7 @@ from probe.sasl import Credentials, Mechanism, Responses, Service
 
 
 def plain(credentials: Credentials, _: Service) -> Responses:
+    # An empty authorization identity: the server takes it from the user (RFC 4616 section 2).
     yield b"\0" + credentials.username.encode() + b"\0" + credentials.secret.encode()
 
 

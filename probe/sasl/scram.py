@@ -4,6 +4,7 @@ from functools import partial
 
 from probe.sasl import ChallengeError, Credentials, Mechanism, Responses, Service
 
+# RFC 5802 section 9: a hostile server asks for no end of iterations; usual are 4096, the least of RFC 7677 section 4.
 # A server may ask for work; this much takes a good part of a second, and no server in the field asks for as much.
 MOST_ITERATIONS = 1_000_000
 
@@ -11,6 +12,7 @@ MOST_ITERATIONS = 1_000_000
 def scram(credentials: Credentials, service: Service, *, name: str) -> Responses:
     from scramp import ScramClient, ScramException
 
+    # Not tls-unique, which TLS 1.3 has not, nor tls-exporter (RFC 9266), for which Python's ssl has no function.
     binding = ("tls-server-end-point", service.binding) if name.endswith("-PLUS") else None
     try:
         client = ScramClient([name], credentials.username, credentials.secret, channel_binding=binding, c_nonce=service.nonce)

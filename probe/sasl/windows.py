@@ -44,6 +44,7 @@ def _client(credentials: Credentials, service: Service, protocol: str) -> Any:
     from spnego.exceptions import SpnegoError
 
     bindings = None
+    # For NTLM only: in SASL's GSSAPI the channel binding is NULL (RFC 4752 section 3.1).
     if service.binding is not None and protocol == "ntlm":
         # Extended Protection for Authentication: IIS and Exchange may insist on it.
         bindings = GssChannelBindings(application_data=b"tls-server-end-point:" + service.binding)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from probe.state.files import own_folder
 
-KEY_OCTETS = 32
+KEY_OCTETS = 32  # HMAC-SHA-256's own size: fewer weaken it, more add nothing (RFC 2104 section 3)
 
 
 def state_directory(environ: Mapping[str, str] | None = None) -> Path:
@@ -64,6 +64,7 @@ def _make(path: Path) -> bytes:
             stream.write(secrets.token_bytes(KEY_OCTETS))
         if path.exists():
             _keep_aside(path)
+        # A link, not a rename: rename(2) would replace the key that another run made, link(2) fails with EEXIST.
         os.link(fresh, path)
     except FileExistsError:
         pass

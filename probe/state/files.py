@@ -39,6 +39,7 @@ def own_folder(path: Path) -> None:
     status = path.stat()
     if status.st_uid not in (os.geteuid(), 0):
         raise PermissionError(1, f"the folder {path} belongs to another user")
+    # As /tmp is: with the sticky bit only a file's owner may rename or remove it (inode(7)).
     if status.st_mode & stat.S_ISVTX:
         return
     if status.st_mode & stat.S_IWOTH:
@@ -88,11 +89,13 @@ def _write_beside(path: Path, text: str, mode: int, *, whatever_umask: bool, enc
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), mode)
     try:
+        # Arguments and file names that are not UTF-8 come as lone surrogates (PEP 383): escaped, they are no error.
         with os.fdopen(descriptor, "w", encoding=encoding, errors="backslashreplace", newline="\n") as stream:
             stream.write(text)
             if whatever_umask:
                 fresh.chmod(mode)
             stream.flush()
+            # Before the rename: after a power cut some file systems (ext4, XFS) have the new name on an empty file.
             os.fsync(stream.fileno())
         patiently(lambda: fresh.replace(path))
     except BaseException:

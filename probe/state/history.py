@@ -55,6 +55,7 @@ def add(file: Path, reports: Sequence[Report], *, keep_days: int = KEEP_DAYS) ->
         try:
             _add(file, reports, keep_days)
         except sqlite3.DatabaseError as error:
+            # A full disk, a lock, no permission: a subclass, and no reason to move a good file aside (PEP 249).
             if isinstance(error, sqlite3.OperationalError):
                 raise
             # "file is not a database", "database disk image is malformed": keep it for whoever wants to look.
@@ -72,6 +73,7 @@ def _add(file: Path, reports: Sequence[Report], keep_days: int) -> None:
     oldest = (datetime.now(UTC) - timedelta(days=keep_days)).strftime("%Y-%m-%dT%H:%M:%S")
     with _opened(file) as database, database:
         database.executemany("insert or replace into run values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, reports))
+        # RFC 3339 in UTC sorts as text.
         database.execute("delete from run where started < ?", (oldest,))
 
 
@@ -81,6 +83,7 @@ def _opened(file: Path) -> Iterator[sqlite3.Connection]:
         raise PermissionError(1, f"{file} {why}; remove it, or name another with --history")
     if not file.exists():
         with contextlib.suppress(FileExistsError):
+            # SQLite would make it 0644 by umask; its -wal and -shm files take the database's mode.
             os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600))
     database = sqlite3.connect(file, timeout=_BUSY_SECONDS)
     try:
@@ -98,7 +101,9 @@ def _begin(database: sqlite3.Connection) -> None:
     until = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
+            # One writer and many readers at once; not over a network file system (SQLite, "Write-Ahead Logging").
             database.execute("pragma journal_mode = wal")
+            # With WAL a power cut can lose the last runs, but not damage the file (SQLite, PRAGMA synchronous).
             database.execute("pragma synchronous = normal")
             if database.execute("pragma user_version").fetchone()[0] == 0:
                 database.executescript(_TABLE)

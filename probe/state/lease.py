@@ -1,4 +1,7 @@
-"""One POP3 maildrop, one run at a time: a file lock per mailbox, freed by the kernel however the holder ends."""
+"""One POP3 maildrop, one run at a time: a file lock per mailbox, freed by the kernel however the holder ends.
+
+A server gives a maildrop to one session at a time and refuses a second (RFC 1939 section 4; [IN-USE], RFC 2449 section 8.1.2).
+"""
 
 import asyncio
 import contextlib
@@ -70,6 +73,7 @@ async def _wait(descriptor: int, until: float) -> None:
     loop = asyncio.get_running_loop()
     while True:
         try:
+            # flock(2), which goes with the descriptor; fcntl's locks would go when any other of the file is closed.
             if lock_descriptor(descriptor, blocking=False):
                 return
         except OSError:

@@ -23,7 +23,7 @@ class Place(Protocol):
         ...
 
     def lease(self, mailbox: str, holder: str, until: float) -> AbstractAsyncContextManager[None]:
-        """Hold the mailbox, waiting until the loop's instant `until`. Raises keep.lease.Held."""
+        """Hold the mailbox, waiting until the loop's instant `until`. Raises state.lease.Held."""
         ...
 
     def put(self, entry: outbox.Entry) -> None:

@@ -2,8 +2,8 @@
 
 No run tries a refused secret again until it changes or the back-off has passed: 30 minutes after the first refusal, doubled with
 each further one, 12 hours at most. That is longer than the window in which directories commonly count failed logons (Active
-Directory's default: 10 to 30 minutes). Somebody who looks on says `--try-again`. Where the state was lost, one try is made and
-noted.
+Directory's default: 10 to 30 minutes; Microsoft, "Reset account lockout counter after"). Somebody who looks on says
+`--try-again`. Where the state was lost, one try is made and noted.
 """
 
 import contextlib

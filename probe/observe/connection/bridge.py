@@ -16,6 +16,7 @@ class Bridge:
     """`end` is aiosmtplib's socket. `error` is what `exchange` raised, kept for who waits on aiosmtplib."""
 
     def __init__(self, exchange: Callable[[bytes], Awaitable[bytes]]) -> None:
+        # On Windows Python makes the pair of TCP over loopback: it has no AF_UNIX there.
         self.end, self._ours = socket.socketpair()
         self.end.setblocking(False)
         self._ours.setblocking(False)

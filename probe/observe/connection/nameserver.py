@@ -39,6 +39,7 @@ async def _ask_type(server: str, host: str, kind: str, found: Lookup) -> None:
     import dns.asyncresolver
     import dns.resolver
 
+    # Without /etc/resolv.conf or Windows' registry: the one server of the profile, and nobody's search list.
     resolver = dns.asyncresolver.Resolver(configure=False)
     address, _, port = server.rpartition(":") if server.count(":") == 1 or server.startswith("[") else (server, "", "53")
     resolver.nameservers = [literal(address) or address]

@@ -3,7 +3,7 @@
 import socket
 import sys
 
-_DNS_FULLY_QUALIFIED = 3
+_DNS_FULLY_QUALIFIED = 3  # ComputerNameDnsFullyQualified (COMPUTER_NAME_FORMAT, sysinfoapi.h)
 
 
 def machine_name() -> str:
@@ -13,6 +13,7 @@ def machine_name() -> str:
 
 def full_name() -> str | None:
     """This machine's fully qualified name, or None where it has none. Never asks DNS, which may be slow or silent."""
+    # For EHLO: letters, digits and hyphens only (RFC 5321 section 4.1.2); Windows lets a computer's name have `_`.
     name = (_windows_name() if sys.platform == "win32" else machine_name()).lower().rstrip(".")
     return name if "." in name and name.isascii() and name.replace(".", "").replace("-", "").isalnum() else None
 

@@ -21,6 +21,7 @@ from probe.observe.connection.trust import Trust, context_for, store
 from probe.observe.journal import QUOTED, Journal
 from probe.observe.trouble import stop
 
+# Far above what any line needs: SASL's longest have 12288 octets (RFC 4954 section 4).
 LINE_OCTETS = 65_536
 REPLY_OCTETS = 4 * 1024 * 1024
 READ_OCTETS = 65_536
@@ -123,6 +124,7 @@ class Connection:
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         self._searched = 0
+        # RFC 5321 section 2.3.8 wants CRLF; behind a bare LF a server is heard rather than waited for.
         line = line.removesuffix(b"\r")
         if recorded:
             self._journal.line(self.name, "<", self.shown(line))
@@ -167,6 +169,7 @@ class Connection:
         except TimeoutError:
             raise stop("reply.timeout", f"{waiting_for}: no complete answer from {self.address} in time") from None
         except ssl.SSLError as error:
+            # In TLS 1.3 our handshake is over before the server looks at our certificate: its alert comes at the first read.
             finding = "tls.client-certificate-refused" if _of_our_certificate(error) else "connect.closed"
             raise stop(finding, f"{waiting_for}: TLS broke: {_words(error)}", str(error)) from None
         except OSError as error:
@@ -195,6 +198,7 @@ class Connection:
     def _decrypted(tls: ssl.SSLObject) -> bytes:
         try:
             return tls.read(READ_OCTETS)
+        # Without a close_notify too (RFC 8446 section 6.1): many servers just close, and OpenSSL 3 calls that an error.
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
 
@@ -302,6 +306,7 @@ class Connection:
     def _handshake_trouble(self, error: OSError) -> Exception:
         tried = f"TLS handshake with {self.address}"
         if isinstance(error, ssl.SSLEOFError):
+            # Windows (Schannel) may close without an alert where no cipher suite is shared (event 36874).
             return stop("tls.handshake-failed", f"{tried}: the server closed the connection", str(error))
         if isinstance(error, ssl.SSLError):
             if _of_our_certificate(error):
@@ -328,6 +333,7 @@ class Connection:
         if self._tls is not None and not self._ended:
             with contextlib.suppress(OSError, TimeoutError, ValueError):
                 with contextlib.suppress(ssl.SSLError):
+                    # Our close_notify; RFC 8446 section 6.1 has nobody wait for the peer's.
                     self._tls.unwrap()
                 self._sock.send(self._outgoing.read())
         try:
@@ -339,10 +345,11 @@ class Connection:
 def _handshake(tls: ssl.SSLObject, server_name: str, trust: Trust, error: ssl.SSLCertVerificationError | None) -> Handshake:
     cipher = tls.cipher()
     return Handshake(
+        # version() is None until a handshake is complete; the cipher is known from the ServerHello on.
         version=cipher[1] if error and cipher else tls.version(),
         cipher=cipher[0] if cipher else None,
         server_name=server_name,
-        sni_sent=not _is_ip(server_name),
+        sni_sent=not _is_ip(server_name),  # addresses are no server names (RFC 6066 section 3)
         chain=_chain(tls),
         verified=trust.verified and error is None,
         openssl_code=error.verify_code if error else (0 if trust.verified else None),
@@ -377,7 +384,7 @@ def _is_ip(name: str) -> bool:
 
 def address_literal(ip: str) -> str:
     """An address as EHLO gives it where there is no name: `[192.0.2.1]`, `[IPv6:2001:db8::1]` (RFC 5321 section 4.1.3)."""
-    ip = ip.partition("%")[0]
+    ip = ip.partition("%")[0]  # the zone of a link-local address means something on this machine only (RFC 4007)
     return f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
 
 

@@ -53,7 +53,9 @@ async def resolve(host: str, port: int, family: str = "any") -> Resolution:
     except socket.gaierror as error:
         raise _no_addresses(host, family, error) from None
     except (UnicodeError, ValueError) as error:
+        # Python's IDNA codec refuses empty labels and those of more than 63 characters (RFC 1035 section 2.3.4).
         raise stop("dns.bad-name", f"look up {host!r}: not a name that DNS can hold ({error})") from None
+    # The system has sorted them (RFC 6724; /etc/gai.conf): dialled in the order in which other programs would.
     unique = list(dict.fromkeys(Address(str(entry[4][0]), port) for entry in found))
     return Resolution(tuple(unique[:MOST_ADDRESSES]), max(0, len(unique) - MOST_ADDRESSES))
 

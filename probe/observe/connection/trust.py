@@ -27,7 +27,7 @@ class Trust:
     """
 
     ca_file: str | None = None
-    minimum_version: str = "TLSv1.2"
+    minimum_version: str = "TLSv1.2"  # RFC 8997: nothing older for submission and for reading mail
     verified: bool = True
     maximum_version: str | None = None
     client_certificate: str | None = None
@@ -43,6 +43,7 @@ def context_for(trust: Trust) -> ssl.SSLContext:
     Raises OSError, ssl.SSLError or probe.profile.textfile.NoCertificate when `ca_file` cannot be read.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Not VERIFY_X509_STRICT, a default of Python 3.13's create_default_context: it refuses chains that mail programs accept.
     context.verify_flags = ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST
     context.hostname_checks_common_name = False
     with warnings.catch_warnings():
@@ -53,6 +54,7 @@ def context_for(trust: Trust) -> ssl.SSLContext:
             context.maximum_version = _VERSIONS[trust.maximum_version]
     old = trust.minimum_version in ("TLSv1", "TLSv1.1")
     # TLS 1.0 and 1.1 need level 0 in OpenSSL 3; whoever asks for them in a profile wants to see them work.
+    # Not Debian's level 2, which ends the handshake at a 1024-bit key (SSL_CTX_set_security_level(3)): a finding says more.
     context.set_ciphers(f"DEFAULT:@SECLEVEL={0 if old else 1}")
     if trust.client_certificate:
         # An empty passphrase keeps OpenSSL from asking for one on the terminal.
@@ -90,6 +92,7 @@ def _load_windows_roots(context: ssl.SSLContext) -> None:
     intermediate there, as every Exchange server has, would not see that the server fails to send it to its clients."""
     enumerate_store = _windows_store()
     assert enumerate_store is not None
+    # Some service accounts may not read the store; CPython's own loader lets that pass too (ssl.py, _load_windows_store_certs).
     with contextlib.suppress(PermissionError):
         for der, encoding, usages in enumerate_store("ROOT"):
             if encoding == "x509_asn" and (usages is True or (usages and ssl.Purpose.SERVER_AUTH.oid in usages)):

@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 
+# At the end only, and up to 128: Exchange Online writes its whole name there (`….prod.outlook.com`), some 100 characters.
 _NODE = re.compile(r"\[([A-Za-z0-9+/]{4,128}={0,2})\]\s*$")
 
 

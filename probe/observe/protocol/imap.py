@@ -10,16 +10,20 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+# Eight times what is asked for of a message (`BODY.PEEK[]<0.262144>`): a server that ignores the part is still read.
 MOST_LITERAL = 2 * 1024 * 1024
 # Mailbox names, where they come as literals.
 MOST_NAME = 4_096
+# imapclient's parser calls itself once a bracket; the FETCH items asked for here nest two deep.
 MOST_DEPTH = 20
 MOST_PARTS = 64
 
 # A response as imaplib and imapclient know it: octets, or (octets that end in {n}, the n octets).
 Part = bytes | tuple[bytes, bytes]
 
+# The `+` is a client's alone (RFC 7888 section 3); a server that sends it all the same means a literal.
 _LITERAL = re.compile(rb"\{(\d{1,12})\+?\}$")
+# RFC 3501 section 9 (resp-text) wants a text behind the status; some servers send none.
 _TAGGED = re.compile(rb"([A-Za-z0-9]+) (OK|NO|BAD)(?: (.*))?", re.IGNORECASE | re.DOTALL)
 _UNTAGGED = re.compile(rb"\* (?:(\d{1,10}) )?([A-Za-z][A-Za-z0-9.-]*)(?: (.*))?", re.DOTALL)
 _CODE = re.compile(r"\[([A-Za-z0-9.-]+)(?: ([^\]]*))?\]")
@@ -126,11 +130,15 @@ def untagged(parts: Sequence[Part]) -> Untagged:
 
 
 def text_of(octets: bytes) -> str:
+    # RFC 3501 section 9 has US-ASCII, RFC 9051 UTF-8; some servers send Latin-1: shown, never refused.
     return octets.decode("utf-8", "backslashreplace")
 
 
 def capabilities(items: Sequence[Untagged], answer_text: str = "") -> list[str] | None:
-    """Capabilities, upper case, from an untagged CAPABILITY or a [CAPABILITY …] code; None when none was given."""
+    """Capabilities, upper case, from an untagged CAPABILITY or a [CAPABILITY …] code; None when none was given.
+
+    A server may say them in its greeting or in the OK to a logon (RFC 3501 sections 6.2.3 and 7.1), to save a round trip.
+    """
     for item in items:
         if item.kind == "CAPABILITY":
             return item.text.upper().split()
@@ -200,6 +208,7 @@ def search_numbers(item: Untagged, most: int = 1000) -> list[int]:
 
 def quoted(text: str) -> str:
     """A quoted string argument (RFC 3501 section 4.3). Raises Malformed for what needs a literal."""
+    # QUOTED-CHAR has no 8-bit octets, CR or LF (RFC 3501 section 9): a line end here would begin a command of its own.
     if not text.isascii() or any(ord(character) < 32 or ord(character) == 127 for character in text):
         raise Malformed("text that cannot stand in a quoted string")
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')

@@ -28,6 +28,7 @@ MOST_UNTAGGED = 20_000
 MOST_KEPT = 8 * 1024 * 1024
 # Whether an untagged response is kept; asked as each arrives, so that what is judged then takes no memory.
 Keep = Callable[[Untagged], bool]
+# What a greeting, CAPABILITY and STARTTLS may give: mail data here is injected ("Why TLS Is Better Without STARTTLS", USENIX 2021).
 _BEFORE_TLS = frozenset({"OK", "NO", "BAD", "BYE", "CAPABILITY"})
 
 
@@ -60,6 +61,7 @@ class ImapTalk:
         """
         self._kept = 0
         tags = [self._tag() for _ in commands]
+        # Several commands may be under way where none changes what another means (RFC 3501 section 5.5).
         lines = [f"{tag} {command}\r\n" for tag, command in zip(tags, commands, strict=True)]
         if ending is not None:
             lines.append(f"{self._tag()} {ending}\r\n")
@@ -82,6 +84,7 @@ class ImapTalk:
                 if not line.startswith(b"+"):
                     return self._completed(line, tag, "AUTHENTICATE", items)
                 challenge = text_of(line[1:]).strip()
+                # `*` cancels; the server answers BAD, and the connection stays of use (RFC 3501 section 6.2.2).
                 response = await logon.respond(answers, challenge, self.connection, self._journal, job)
                 await self.connection.write(f"{response}\r\n".encode(), shown=hidden(response) if response != "*" else "*")
 
@@ -94,6 +97,7 @@ class ImapTalk:
         for index, chunk in enumerate(chunks):
             await self.connection.write(chunk, shown=f"{tag} LOGIN [{sum(map(len, chunks))} octets hidden]")
             line = await self._line("LOGIN", items)
+            # Anything but `+` refuses the literal: nothing more of the password may be sent (RFC 3501 section 7.5).
             if index == len(chunks) - 1 or not line.startswith(b"+"):
                 return self._completed(line, tag, "LOGIN", items)
         raise AssertionError("LOGIN has at least one chunk")
@@ -108,7 +112,10 @@ class ImapTalk:
         return self._completed(await self._line(verb, items, keep), tag, verb, items)
 
     async def _line(self, verb: str, items: list[Untagged], keep: Keep | None = None) -> bytes:
-        """The next line that is no untagged response; those are collected in `items`."""
+        """The next line that is no untagged response; those are collected in `items`.
+
+        Servers may send them at any time, asked for or not (RFC 3501 section 2.2.2): under TLS none is a fault for being there.
+        """
         for _ in range(MOST_UNTAGGED + 1):
             parts = await self._response_or_bye(verb, items)
             first = parts[0]
@@ -201,6 +208,7 @@ class ImapTalk:
 
 
 def _raise_bye(verb: str, items: Sequence[Untagged]) -> None:
+    # A server that shuts down says BYE in place of the completion (RFC 3501 section 7.1.5); its words explain the end.
     bye = next((item.text for item in items if item.kind == "BYE"), None)
     if bye is not None:
         raise stop("imap.unavailable", f"{verb}: the server said good-bye: {bye}", bye)
@@ -210,6 +218,7 @@ def _chunks(verb: str, *arguments: bytes) -> list[bytes]:
     """A command cut where a literal's continuation has to be waited for (RFC 3501 section 7.5)."""
     chunks = [verb.encode()]
     for argument in arguments:
+        # 8-bit octets need a literal (RFC 3501 section 4.3), which waits for `+`: sent at once it needs LITERAL+ (RFC 7888).
         if all(32 <= octet < 127 for octet in argument):
             chunks[-1] += b' "' + argument.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
         else:

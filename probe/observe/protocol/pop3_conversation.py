@@ -19,7 +19,7 @@ COMMAND_OCTETS = 253
 RESPONSE_OCTETS = 4 * 1024 * 1024
 # Of all multi-line responses of a session: 50 whole messages where TOP is missing.
 SESSION_OCTETS = 128 * 1024 * 1024
-# Lines of one response. RFC 2449 section 5 names some 12 capabilities; of a message, 4 MiB in lines of 40 octets are as many.
+# Lines of one response. RFC 2449 section 6 defines nine capabilities; of a message, 4 MiB in lines of 40 octets are as many.
 MOST_LINES = 5_000
 MOST_MESSAGE_LINES = 100_000
 
@@ -71,6 +71,7 @@ class Pop3Talk:
 
     async def _send(self, text: str, shown: str | None) -> None:
         unread = self.connection.unread()
+        # RFC 1939 section 3 wants an idle session closed in silence; Dovecot says `-ERR Disconnected for inactivity.` first.
         if unread and not unread.upper().startswith(b"-ERR"):
             evidence = self.connection.brief(unread)
             raise stop("protocol.unsolicited", f"{len(unread)} octets came that nothing had asked for", evidence)
@@ -108,10 +109,12 @@ class Pop3Talk:
         """AUTH (RFC 5034): one attempt, with an initial response where the mechanism has one that fits into a command line.
 
         A longer one (every token) goes on a line of its own behind the server's `+`, which is also the one form that
-        Exchange Online takes. `ahead`: a command that goes in the same flight where the server speaks only once (its
-        response is read by `awaited`); `ahead_sent` says whether it went.
+        Exchange Online takes (Microsoft, "Authenticate an IMAP, POP or SMTP connection using OAuth"). `ahead`: a command that
+        goes in the same flight where the server speaks only once (its response is read by `awaited`); `ahead_sent` says whether
+        it went.
         """
         text = shown = f"AUTH {answers.mechanism.name}"
+        # RFC 5034 section 4: `=` is an empty initial response, and the line, CRLF included, keeps to 255 octets.
         first = logon.masked(answers.initial, self._journal, answers.username) or "=" if answers.initial is not None else None
         if first is not None and len(text) + 1 + len(first) <= COMMAND_OCTETS:
             answers.take_initial()
@@ -122,6 +125,7 @@ class Pop3Talk:
         await self._send(f"{text}\r\n{ahead}\r\n" if self.ahead_sent else f"{text}\r\n", shown)
         if self.ahead_sent:
             self.connection.note(f"in the same flight: {ahead}")
+        # `+ ` with the space (RFC 5034 section 4): `+OK` is the outcome, and is to be seen.
         with self.connection.hiding(b"+ "):
             line = await self._exchange(answers, job)
         try:
@@ -146,9 +150,11 @@ class Pop3Talk:
 
     async def login(self, credentials: Credentials) -> Response:
         """USER and PASS (RFC 1939 section 7)."""
+        # Many servers say +OK to any name, so as not to give away which exist (RFC 1939 section 7): only PASS decides.
         user = await self.command(f"USER {credentials.username}")
         if not user.ok:
             return user
+        # Not quoted: spaces are a part of the password (RFC 1939 section 7, PASS).
         return await self.command(f"PASS {credentials.secret}", shown="PASS [hidden]")
 
     async def apop(self, credentials: Credentials, timestamp: str) -> Response:
@@ -161,7 +167,10 @@ class Pop3Talk:
         return await self.command(f"APOP {credentials.username} {digest}", shown=f"APOP {credentials.username} [hidden]")
 
     async def goodbye(self) -> None:
-        """QUIT within a second, unless it was said; what comes back no longer matters."""
+        """QUIT within a second, unless it was said; what comes back no longer matters.
+
+        Without it nothing that was deleted is gone: the server removes messages behind QUIT only (RFC 1939 section 6).
+        """
         if self.ended:
             return
         try:

@@ -10,7 +10,9 @@ MOST_LINES = 500
 ENDLESS_LINES = 5_000
 # Of all of a reply's lines; RFC 5321 section 4.5.3.1.5 gives each 512.
 MOST_OCTETS = 1024 * 1024
+# The code alone, without a text, is a whole line (RFC 5321 section 4.2); none begins with 1.
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
+# class.subject.detail; the class is 2, 4 or 5 (RFC 3463 section 2).
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?: |$)")
 _QUEUED = (
     re.compile(r"queued as <?([^\s<>]{1,100})>?", re.IGNORECASE),  # Postfix, Haraka
@@ -73,6 +75,7 @@ class ReplyReader:
         if found is None:
             raise Malformed(f"not an SMTP reply line: {_shown(line)}")
         code = int(found.group(1))
+        # RFC 5321 section 4.2.1: the code is the same on each line; a second one may have been slipped in.
         if self._code is not None and code != self._code:
             raise Malformed(f"one reply has two codes, {self._code} and {code}")
         self._code = code
@@ -103,7 +106,8 @@ def _shown(line: bytes) -> str:
 def keywords(reply: Reply) -> dict[str, list[str]]:
     """EHLO keywords in upper case with their parameters (RFC 5321 section 4.1.1.1). The first line is the greeting.
 
-    The obsolete `AUTH=LOGIN` form counts as AUTH; a keyword given twice has the parameters of both.
+    The obsolete `AUTH=LOGIN` form (postconf(5), `broken_sasl_auth_clients`) counts as AUTH; a keyword given twice has the
+    parameters of both.
     """
     # A dict keeps their order and finds a word at once: a reply may hold a hundred thousand of them.
     found: dict[str, dict[str, None]] = {}

@@ -51,6 +51,7 @@ class SmtpTalk:
     async def greeting(self) -> Reply:
         """Read the greeting (RFC 5321 section 3.1). Raises Stopped when it is not a reply at all."""
         reply = await self._read_reply("greeting")
+        # 554 in place of 220: the server takes no mail, and only QUIT may follow (RFC 5321 section 3.1).
         if reply.code == 220:
             self._bridge.start(b"220 greeting\r\n")
             await self._client.connect()
@@ -80,8 +81,8 @@ class SmtpTalk:
         return b"%d reply\r\n" % self._reply.code
 
     def _refuse_unasked(self, verb: str) -> None:
-        """A reply that came before its command was written answers nothing (RFC 3207 section 4.2 and the paper on
-        STARTTLS injection); only 421, the server's good-bye, may come at any time."""
+        """A reply that came before its command was written answers nothing ("Why TLS Is Better Without STARTTLS", USENIX
+        2021); only 421, the server's good-bye, may come at any time (RFC 5321 section 3.8)."""
         unread = self.connection.unread()
         if not unread:
             return
@@ -104,11 +105,13 @@ class SmtpTalk:
     async def authenticate(self, answers: Answers, job: Job) -> Reply:
         """AUTH (RFC 4954): one attempt, with an initial response where the mechanism has one."""
         words = ["AUTH", answers.mechanism.name]
+        # Tokens go on the AUTH line as Google and Microsoft document it, though RFC 4954 section 4 counts the line (512 octets).
         first = logon.initial(answers, self._journal)
         shown = " ".join([*words, hidden(first)] if first else words)
         with self.connection.hiding(b"334"):
             reply = await self.command(*words, *([first] if first else []), shown=shown)
             while reply.code == 334:
+                # `*` cancels, and the server answers 501 (RFC 4954 section 4).
                 response = await logon.respond(answers, reply.texts[-1].strip(), self.connection, self._journal, job)
                 reply = await self.command(response, shown=hidden(response) if response != "*" else "*")
         return reply
