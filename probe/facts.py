@@ -6,6 +6,7 @@ field that was not seen holds None, () or {}; facts of which nothing was seen ar
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from typing import Any, TypedDict, TypeVar
 
 
@@ -22,6 +23,14 @@ def some(what: str) -> Any:
 def named(what: str) -> Any:
     """Values by name; {} until they are seen."""
     return field(default_factory=dict, metadata={"what": what})
+
+
+def instant(text: object) -> float | None:
+    """Seconds since 1970 of an RFC 3339 instant, None when it is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) and text.endswith("Z") else None
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +221,12 @@ class Certified(Facts):
     chain_der: Sequence[str] = some("the same in DER, base64")
     trust_store: str | None = one("which roots were trusted")
     accepted_by: str | None = one("why a secret may be sent: `verified`, `thumbprint` or `trust-any-certificate`; null: it may not")
+
+    @property
+    def days_left(self) -> float | None:
+        """Days the leaf was still valid when it was looked at; None where either instant is missing, or is none."""
+        ends, looked = instant(self.not_after), instant(self.checked_at)
+        return None if ends is None or looked is None else (ends - looked) / 86400
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,12 @@ Nothing outside of this file decides any of them.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
 
-from probe.facts import Certified, Found
+from probe.facts import Certified
 from probe.judge import findings, kinds
+from probe.judge._finding import finding
 from probe.judge._ranges import Limits, severity
+from probe.judge._seen import first_seen
 from probe.profile import Profile
 from probe.record import NOT_REACHED, Record, StageRecord
 from probe.report import Finding, Report, Stage, Status, Threshold, Verdict, worst_severity, worst_verdict
@@ -22,6 +23,7 @@ def judge(record: Record, profile: Profile) -> Report:
     """Judge a record: findings, each stage's status, the verdict."""
     found = findings(record, profile)
     stages = _stages(record.stages, found)
+    first = first_seen(record.stages)
     return Report(
         id=record.id,
         profile=record.profile,
@@ -30,7 +32,7 @@ def judge(record: Record, profile: Profile) -> Report:
         seconds=record.seconds,
         verdict=_verdict(record, stages, found, profile.blame),
         failed_stage=_first_failed(stages),
-        delivery_seconds=_delivery_seconds(record.stages),
+        delivery_seconds=first[0] if first else None,
         stages=stages,
         findings=found,
         transcript=record.transcript,
@@ -59,7 +61,6 @@ def judge_ranges(report: Report, wanted: Mapping[str, Limits]) -> Report:
 
 
 def _alerts(report: Report, records: tuple[StageRecord, ...], wanted: Mapping[str, Limits]) -> Iterator[Finding]:
-    kind = kinds()[_RANGES]
     for name, limit in wanted.items():
         measured = _MEASURED[name](report, records)
         level = severity(limit, measured[0]) if measured else None
@@ -68,13 +69,11 @@ def _alerts(report: Report, records: tuple[StageRecord, ...], wanted: Mapping[st
         value, stage = measured
         words = limit.texts[1 if level == "critical" else 0]
         text = f"{name} is {value:.2f}, on which the {level} range {words} alerts"
-        yield Finding(_RANGES, level, stage, text, f"{value:.6f}", kind.cause, kind.remedy)
+        yield finding(kinds(), _RANGES, level, stage, text, f"{value:.6f}")
 
 
 def _delivery(report: Report, records: tuple[StageRecord, ...]) -> tuple[float, str] | None:
-    """Seconds, and the stage that saw the message first."""
-    seen = [(seconds, record.name) for record in records if (seconds := record.seen(Found).seconds) is not None]
-    return min(seen, key=_value, default=None)
+    return first_seen(records)
 
 
 def _total(report: Report, records: tuple[StageRecord, ...]) -> tuple[float, str] | None:
@@ -85,19 +84,8 @@ def _total(report: Report, records: tuple[StageRecord, ...]) -> tuple[float, str
 
 def _certificate(report: Report, records: tuple[StageRecord, ...]) -> tuple[float, str] | None:
     """Days, and the stage whose certificate ends first."""
-    ends = [(left, record.name) for record in records if (left := _days_left(record)) is not None]
-    return min(ends, key=_value, default=None)
-
-
-def _value(measured: tuple[float, str]) -> float:
-    return measured[0]
-
-
-def _days_left(record: StageRecord) -> float | None:
-    seen = record.seen(Certified)
-    if seen.not_after is None or seen.checked_at is None:
-        return None
-    return (datetime.fromisoformat(seen.not_after) - datetime.fromisoformat(seen.checked_at)).total_seconds() / _DAY
+    ends = [(left, record.name) for record in records if (left := record.seen(Certified).days_left) is not None]
+    return min(ends, key=lambda one: one[0], default=None)
 
 
 _MEASURED = {"delivery": _delivery, "total": _total, "certificate": _certificate}
@@ -142,8 +130,3 @@ def _thresholds(profile: Profile) -> dict[str, Threshold]:
         "delivery_seconds": Threshold(limits.delivery_warning, limits.delivery_critical),
         "certificate_days": Threshold(tls.expires_warning / _DAY, tls.expires_critical / _DAY),
     }
-
-
-def _delivery_seconds(records: tuple[StageRecord, ...]) -> float | None:
-    """From the final 250 until a reader first saw the message."""
-    return min((seconds for record in records if (seconds := record.seen(Found).seconds) is not None), default=None)

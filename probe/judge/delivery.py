@@ -5,6 +5,7 @@ from functools import partial
 
 from probe.facts import Found, Swept, Verified
 from probe.judge._finding import finding
+from probe.judge._seen import first_seen
 from probe.judge._troubles import from_troubles
 from probe.profile import Profile
 from probe.record import Record, StageRecord
@@ -105,14 +106,9 @@ def _found(stage: StageRecord, record: Record, profile: Profile) -> Iterator[Fin
         yield _finding("delivery.other-folder", "warning", stage.name, f"the message was found in {seen.folder}, not in {first}")
     if seen.copies is not None and seen.copies > 1:
         yield _finding("delivery.duplicate", "warning", stage.name, f"the message arrived {seen.copies} times")
-    seconds = seen.seconds
-    if seconds is not None and seconds == _earliest(record):
-        yield from _late(stage, seconds, profile)
-
-
-def _earliest(record: Record) -> float | None:
-    """Delivery is judged once, by the reader that saw the message first: the others waited for their turn."""
-    return min((seconds for stage in record.stages if (seconds := stage.seen(Found).seconds) is not None), default=None)
+    earliest = first_seen(record.stages)
+    if earliest is not None and seen.seconds == earliest[0]:
+        yield from _late(stage, earliest[0], profile)
 
 
 def _late(stage: StageRecord, seconds: float, profile: Profile) -> Iterator[Finding]:

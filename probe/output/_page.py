@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from probe.facts import Certified, Ehlo, Found, Link, Verified
 from probe.output._logs import Place, places
-from probe.output._words import by_severity, certificate_days, outcome, unexplained
+from probe.output._words import by_severity, outcome, unexplained
 from probe.output.text import detail
 from probe.report import Finding, Report, Stage
 
@@ -212,7 +212,7 @@ def _look(seen: Certified) -> tuple[object, ...]:
 def _chain(stages: Sequence[Stage]) -> Chain:
     seen = stages[0].record.seen(Certified)
     complete = bool(seen.chain[-1].get("self_signed"))
-    return Chain([stage.name for stage in stages], seen, seen.chain, certificate_days(stages[0]), complete)
+    return Chain([stage.name for stage in stages], seen, seen.chain, seen.days_left, complete)
 
 
 def hops(report: Report) -> list[Hop]:

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 
 from probe.facts import Certified
-from probe.report import Finding, Report, Severity, Stage
+from probe.report import Finding, Report, Severity
 
 _ORDER: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
 
@@ -89,22 +88,7 @@ def distinct(reports: Sequence[Report]) -> list[str]:
     return names
 
 
-def certificate_days(stage: Stage) -> float | None:
-    """Days a stage's certificate was still valid when it was looked at."""
-    seen = stage.record.seen(Certified)
-    ended, at = instant(seen.not_after), instant(seen.checked_at)
-    return None if ended is None or at is None else (ended - at) / 86400
-
-
 def least_certificate_days(report: Report) -> float | None:
     """Of all certificates that the run saw, the days of the one that ends first; None where it saw none."""
-    days = [left for stage in report.stages if (left := certificate_days(stage)) is not None]
+    days = [left for stage in report.stages if (left := stage.record.seen(Certified).days_left) is not None]
     return min(days, default=None)
-
-
-def instant(text: object) -> float | None:
-    """Seconds since 1970 of an RFC 3339 instant, None when it is none."""
-    try:
-        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) and text.endswith("Z") else None
-    except ValueError:
-        return None

@@ -8,9 +8,9 @@ Labels are the profile, the stage, the finding's id and its severity: their numb
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from probe.facts import Certified
+from probe.facts import Certified, instant
 from probe.output import Context
-from probe.output._words import instant, safe
+from probe.output._words import safe
 from probe.report import Report
 
 # node_exporter runs as a user of its own.

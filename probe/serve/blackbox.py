@@ -9,8 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from probe.facts import Certified, Secured
-from probe.output._words import instant
+from probe.facts import Certified, Secured, instant
 from probe.report import Report
 
 # Where the certificate that users meet first is judged.
