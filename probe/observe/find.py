@@ -91,6 +91,17 @@ async def look_until_found(
         interval = min(interval * GROWTH, LAST_INTERVAL)
 
 
+def found(facts: Found, candidates: Sequence[Candidate], since: Accepted) -> Found:
+    """The stage's facts with where and when the message was seen first, and how many copies came."""
+    first = candidates[0]
+    return replace(
+        facts,
+        folder=first.folder,
+        seconds=round(max(0.0, first.seen_at - since.at), 6),
+        copies=sum(candidate.ours for candidate in candidates),
+    )
+
+
 def _missing(journal: Journal, seen: Sequence[Candidate], seconds: float) -> Exception:
     bounce = next((item.proof.bounce for item in seen if item.proof.bounce and item.proof.bounce.is_final), None)
     if bounce is not None:

@@ -176,9 +176,6 @@ class Journal:
         for line in other.lines:
             self._lines.append(replace(line, at=line.at + other.begin - self.begin, connection=connection))
 
-    def has(self, name: str) -> bool:
-        return name in self._stages
-
     def seen(self, name: str, kind: type[F]) -> F:
         """The facts of a stage that has ended; with nothing seen when it has not."""
         stage = self._stages.get(name)

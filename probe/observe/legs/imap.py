@@ -271,14 +271,7 @@ async def _find(job: Job, journal: Journal, session: Session, accepted: Accepted
         candidates = await find.look_until_found(
             job, accepted, journal, stage, lambda look: _look(job, session, look), session.talk.connection
         )
-        first = candidates[0]
-        stage.facts = replace(
-            stage.facts,
-            folder=first.folder,
-            uid=first.number,
-            seconds=round(max(0.0, first.seen_at - accepted.at), 6),
-            copies=sum(candidate.ours for candidate in candidates),
-        )
+        stage.facts = replace(find.found(stage.facts, candidates, accepted), uid=candidates[0].number)
     return candidates
 
 

@@ -83,23 +83,23 @@ async def read(job: Job, journal: Journal, side: Side, settings: Settings) -> No
 
 
 async def _read(job: Job, journal: Journal, session: Session, held: contextlib.AsyncExitStack) -> None:
-    accepted = await _wait(job, journal, session, held)
+    if job.draft is None:
+        # Light mode: the logon is all there is to prove.
+        await _login(session, held)
+    accepted = await _wait(job, journal, session)
     if accepted is None:
         return
-    if not journal.has("pop3.login"):
-        await _login(session, held)
+    await _login(session, held)
     candidates = await _find(session, accepted)
     await _verify(session, candidates)
     await _delete(session, candidates)
 
 
-async def _wait(job: Job, journal: Journal, session: Session, held: contextlib.AsyncExitStack) -> Accepted | None:
+async def _wait(job: Job, journal: Journal, session: Session) -> Accepted | None:
     """Until the message is accepted and, where another reader watches for it, seen there: one logon then is enough."""
-    if job.draft is None:
-        await _login(session, held)
     accepted = await find.accepted(job, journal, STAGES)
     if accepted is None:
-        if not journal.has("pop3.login"):
+        if job.draft is not None:
             journal.skip("pop3.login", "no message was submitted, and the maildrop is a snapshot taken at logon")
         return None
     await job.partners_have_read(NAME, job.conduct.delivery_warning)
@@ -256,15 +256,8 @@ async def _find(session: Session, accepted: Accepted) -> list[Candidate]:
         candidates = await find.look_until_found(
             session.job, accepted, session.journal, stage, lambda look: _look(session, look), None
         )
-        first = candidates[0]
-        stage.facts = replace(
-            stage.facts,
-            folder=first.folder,
-            number=first.number,
-            seconds=round(max(0.0, first.seen_at - accepted.at), 6),
-            copies=sum(candidate.ours for candidate in candidates),
-            logons=session.logons,
-        )
+        seen = find.found(stage.facts, candidates, accepted)
+        stage.facts = replace(seen, number=candidates[0].number, logons=session.logons)
     return candidates
 
 
