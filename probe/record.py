@@ -118,7 +118,7 @@ class Record:
         return stage.seen(kind) if stage else kind()
 
 
-def record_to_json(record: Record) -> dict[str, Any]:
+def record_to_json(record: Record) -> dict[str, object]:
     """A Record as JSON-able plain data, the inverse of `record_from_json`."""
     return {
         **_plain(record),
@@ -136,17 +136,18 @@ def _stage_to_json(stage: StageRecord) -> dict[str, Any]:
     return {**_plain(stage), "trouble": asdict(stage.trouble) if stage.trouble else None, "facts": to_json(stage.facts)}
 
 
-def record_from_json(data: Mapping[str, Any]) -> Record:
+def record_from_json(data: Mapping[str, object]) -> Record:
     """Build a Record from `record_to_json`'s data.
 
     Raises KeyError or TypeError when keys are missing or unknown.
     """
+    read: dict[str, Any] = dict(data)
     return Record(
         **{
-            **data,
-            "target": Target(**data["target"]),
-            "stages": tuple(_stage_from_json(stage) for stage in data["stages"]),
-            "transcript": tuple(Line(**line) for line in data.get("transcript", ())),
+            **read,
+            "target": Target(**read["target"]),
+            "stages": tuple(_stage_from_json(stage) for stage in read["stages"]),
+            "transcript": tuple(Line(**line) for line in read.get("transcript", ())),
         }
     )
 

@@ -19,7 +19,7 @@ MOST_LINKED = 10
 
 
 @lru_cache(maxsize=256)
-def read_chain(chain: tuple[bytes, ...]) -> tuple[dict[str, Any], ...]:
+def read_chain(chain: tuple[bytes, ...]) -> tuple[dict[str, object], ...]:
     """Each certificate of a chain (DER, as sent, leaf first) as plain facts; one that cannot be read has `error`.
 
     Remembered by the octets, since a server shows the same chain each time it is probed: do not change what is returned.

@@ -1,17 +1,21 @@
 """Whether a certificate is valid for a host name (RFC 9525), and of each of its names why not."""
 
 import ipaddress
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 
-def name_matches(entry: Mapping[str, Any], host: str) -> bool:
+def name_matches(entry: Mapping[str, object], host: str) -> bool:
     """Whether a certificate is valid for `host` (RFC 9525 section 6): subjectAltName only, wildcard for one whole label."""
     try:
         address = str(ipaddress.ip_address(host.strip("[]")))
     except ValueError:
-        return any(dns_name_matches(name, host) for name in entry.get("dns_names", ()))
-    return address in entry.get("ip_addresses", ())
+        return any(dns_name_matches(name, host) for name in _texts(entry, "dns_names"))
+    return address in _texts(entry, "ip_addresses")
+
+
+def _texts(entry: Mapping[str, object], key: str) -> Sequence[str]:
+    found = entry.get(key)
+    return [text for text in found if isinstance(text, str)] if isinstance(found, Sequence) else []
 
 
 def dns_name_matches(pattern: str, host: str) -> bool:
@@ -25,13 +29,13 @@ def dns_name_matches(pattern: str, host: str) -> bool:
     return "*" not in pattern and presented == wanted
 
 
-def why_not(entry: Mapping[str, Any], host: str) -> list[str]:
+def why_not(entry: Mapping[str, object], host: str) -> list[str]:
     """Of each name in the certificate, why it does not match `host`; a name that matches is left out."""
     wanted = _labels(host)
-    told = [f"{name}: {_why_not(name, wanted)}" for name in entry.get("dns_names", ()) if not dns_name_matches(name, host)]
-    told += [f"{address}: an IP address" for address in entry.get("ip_addresses", ()) if address != host.strip("[]")]
+    told = [f"{name}: {_why_not(name, wanted)}" for name in _texts(entry, "dns_names") if not dns_name_matches(name, host)]
+    told += [f"{address}: an IP address" for address in _texts(entry, "ip_addresses") if address != host.strip("[]")]
     if not entry.get("has_san"):
-        told += [f"CN {name}: clients do not look at the CN (RFC 9525)" for name in entry.get("common_names", ())]
+        told += [f"CN {name}: clients do not look at the CN (RFC 9525)" for name in _texts(entry, "common_names")]
     return told
 
 

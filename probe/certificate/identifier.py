@@ -6,7 +6,7 @@ from typing import Any
 from probe.certificate.distinguished_name import parsed_name
 
 
-def identifier(entry: Mapping[str, Any]) -> str:
+def identifier(entry: Mapping[str, object]) -> str:
     """Exchange's TlsCertificateName of a certificate: `<I>issuer<S>subject`."""
     return f"<I>{entry['issuer']}<S>{entry['subject']}"
 

@@ -1,9 +1,10 @@
 """The answers for a first profile: options first; then, on a terminal, questions; else what is published or usual."""
 
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -19,12 +20,12 @@ READERS = {"imap": ("imap",), "pop3": ("pop3",), "both": ("imap", "pop3"), "none
 class Asking:
     """Options first; then, on a terminal, questions with a default; else the default, or a usage error that names the option."""
 
-    def __init__(self, given: dict[str, Any], *, terminal: bool, accept_strangers: bool = False) -> None:
+    def __init__(self, given: Mapping[str, str], *, terminal: bool, accept_strangers: bool = False) -> None:
         self._given = given
         self._terminal = terminal
         self._accept_strangers = accept_strangers
 
-    def answers(self, discover: bool | None, way: dict[str, Any]) -> "Answers":
+    def answers(self, discover: bool | None, way: "Mapping[str, str | Path | None]") -> "Answers":
         from probe.cli._starter import Answers
         from probe.profile.values import is_address
 
@@ -64,7 +65,7 @@ class Asking:
             raise typer.BadParameter(f"{flag} is missing: {question[0].lower()}{question[1:]}")
         return default
 
-    def _discovered(self, address: str, wanted: bool | None, way: dict[str, Any]) -> "dict[str, Server]":
+    def _discovered(self, address: str, wanted: bool | None, way: "Mapping[str, str | Path | None]") -> "dict[str, Server]":
         if wanted is None:
             wanted = (
                 self._terminal
@@ -74,7 +75,7 @@ class Asking:
         if not wanted:
             return {}
         discovery.require_extra()
-        report = discovery.ask(address, verify=False, login=None, **way)
+        report = discovery.ask(address, verify=False, login=None, way=way)
         print(f"probe: discovery of {address}: {found_in_words(report)}", file=sys.stderr)
         return self._without_strangers(address, best(report), strangers(report) - {self._given.get("host")})
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from probe.cli._ping import ping
 from probe.cli._runs import Piece, Runs, in_a_row
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from probe.profile import Profile
     from probe.report import Report
     from probe.report.comparison import Comparison
+    from probe.state.history import Plotted
     from probe.tasks.plan import Plan
 
 
@@ -33,7 +34,7 @@ class Results:
     ranges: "Mapping[str, Limits]" = field(default_factory=dict)
     allow_warnings: bool = False
     # An earlier saved run to compare with (JSON), and the changes that are expected.
-    against: Any = None
+    against: "Mapping[str, object] | None" = None
     expected: Sequence[tuple[str, str]] = ()
     # The file to store the runs in; None: nowhere.
     history: Path | None = None
@@ -101,7 +102,7 @@ def _compared(reports: Sequence["Report"], started: datetime, seconds: float, re
     from probe.report.as_json import to_json
 
     after = to_json(reports, started=started.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), seconds=seconds)
-    return comparison(results.against, after, list(results.expected))  # type: ignore[no-any-return]
+    return comparison(results.against, after, list(results.expected))
 
 
 def _deliver(
@@ -117,7 +118,7 @@ def _deliver(
     )  # fmt: skip
 
 
-def _past(reports: Sequence["Report"], results: Results) -> list[dict[str, object]]:
+def _past(reports: Sequence["Report"], results: Results) -> "list[Plotted]":
     """Earlier runs, for the one output that plots them."""
     if results.history is None or "html" not in (results.output, *(name for name, _ in results.files)):
         return []

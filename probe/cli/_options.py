@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -108,6 +108,6 @@ def duration(name: str, text: str) -> float:
         raise typer.BadParameter(f"{name}: {error}") from None
 
 
-def given(**options: Any) -> dict[str, Any]:
+def given(**options: object) -> dict[str, object]:
     """Only the options that were given, so that a profile's own settings stand."""
     return {name: value for name, value in options.items() if value not in (None, False, [])}

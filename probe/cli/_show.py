@@ -16,6 +16,7 @@ from probe.output import Context, formats, output
 from probe.output._changes import NATIVE, as_report
 
 if TYPE_CHECKING:
+    from probe.output._history import Row
     from probe.report import Report
     from probe.report.comparison import Comparison
     from probe.tasks.plan import Plan
@@ -47,7 +48,7 @@ def show(
     quiet: bool,
     comparison: "Comparison | None" = None,
     attempts: int = 1,
-    history: Sequence[dict[str, object]] = (),
+    history: "Sequence[Row]" = (),
 ) -> None:
     """Write what a command's own runs showed."""
     instant = started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

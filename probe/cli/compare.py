@@ -1,13 +1,17 @@
 """`probe compare`: two saved runs, and only what differs."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from probe.cli import _options as option
 from probe.cli._given import one_path, text_of
 from probe.profile.textfile import NotText
+
+if TYPE_CHECKING:
+    from probe.report.comparison import Comparison
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +36,7 @@ def compare(
     return EXIT_CODES[made.verdict]
 
 
-def saved(file: Path) -> Any:
+def saved(file: Path) -> dict[str, object]:
     """A run's JSON, checked. Raises NotARun, or a usage error that says what is wrong with the file."""
     from probe.runs.saved import checked
 
@@ -61,7 +65,7 @@ def wanted(given: list[str] | None, file: Path | None) -> list[tuple[str, str]]:
     return [(key.strip(), value.strip()) for key, _, value in pairs]
 
 
-def comparison(before: Any, after: Any, expected: list[tuple[str, str]]) -> Any:
+def comparison(before: Mapping[str, object], after: Mapping[str, object], expected: list[tuple[str, str]]) -> "Comparison":
     from probe.runs.compare import NotComparable
     from probe.runs.compare import compare as compare_runs
 

@@ -65,7 +65,8 @@ def _reports(path: Path) -> list[dict[str, Any]]:
         raise typer.BadParameter(f"cannot read {path}: {error.strerror or error}") from None
     except textfile.NotText as error:
         raise typer.BadParameter(f"{path} {error}") from None
-    return list(data["reports"])
+    reports = data["reports"]
+    return reports if isinstance(reports, list) else []
 
 
 def _called(path: Path, logs: list[Path]) -> str:

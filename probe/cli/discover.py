@@ -13,6 +13,7 @@ from probe.cli import _options as option
 from probe.cli import _out
 
 if TYPE_CHECKING:
+    from probe.facts.parts import Answered, Offered
     from probe.observe.discover.web import Login
     from probe.report import Report
 
@@ -55,9 +56,8 @@ def discover(
     require_extra()
     login = _unless_refused(address, _login(address, user, password_env, password_file, consent or []), try_again)
     started = datetime.now(UTC)
-    report = ask(
-        address, verify=verify, login=login, resolver=resolver, connect=connect_https, ca_file=ca_file, timeout=timeout
-    )  # fmt: skip
+    way = {"resolver": resolver, "connect": connect_https, "ca_file": ca_file, "timeout": timeout}
+    report = ask(address, verify=verify, login=login, way=way)
     if login is not None:
         _remember(address, login, report)
     if output == "text":
@@ -68,13 +68,15 @@ def discover(
     return exit_code([report])
 
 
-def ask(address: str, *, verify: bool, login: "Login | None", timeout: str, **way: Any) -> "Report":
-    """Discover, with the user's mistakes as usage errors."""
+def ask(address: str, *, verify: bool, login: "Login | None", way: Mapping[str, str | Path | None]) -> "Report":
+    """Discover, with the user's mistakes as usage errors. `way`: resolver, connect, ca_file, timeout."""
+    from probe.observe.discover.web import Way
     from probe.profile.values import seconds
     from probe.tasks import discover as task
 
     try:
-        asked = task.question(address, verify=verify, login=login, seconds=seconds(timeout), **way)
+        how = {name: str(value) for name, value in way.items() if value is not None and name != "timeout"}
+        asked = task.question(address, Way(**how, seconds=seconds(way["timeout"])), verify=verify, login=login)
     except ValueError as error:
         raise typer.BadParameter(f"{error}") from None
     return asyncio.run(task.discover(asked))
@@ -146,14 +148,14 @@ def lines(report: "Report") -> Iterator[str]:
         yield from (f"  {'do:    ' if index == 0 else '       '} {step}" for index, step in enumerate(finding.remedy))
 
 
-def _answer(answer: Mapping[str, Any]) -> Iterator[str]:
+def _answer(answer: "Answered") -> Iterator[str]:
     text = f"  {answer['text']}" if answer["text"] and answer["text"] not in ("no such record",) else ""
     yield f"{answer['source']:<17} {answer['outcome']:<11} {answer['place']}{text}"
     yield from (f"    redirected to {hop}" for hop in answer["hops"])
     yield from (f"    publishes {_server(server)}" for server in answer["told"])
 
 
-def _server(server: Mapping[str, Any]) -> str:
+def _server(server: "Offered | Mapping[str, Any]") -> str:
     scope = "" if server["scope"] == "any" else f", {server['scope']}"
     return f"{server['protocol']} {server['host']}:{server['port']} ({server['security']}{scope})"
 

@@ -43,14 +43,10 @@ def history(
     except store.Unusable as error:
         raise typer.BadParameter(str(error)) from None
     if html:
-        write_atomically(html, page([_plain(row) for row in found], profile))
+        write_atomically(html, page([store.plot(row) for row in found], profile))
         return 0
     _out.write("".join(f"{line}\n" for line in table(found)))
     return 0
-
-
-def _plain(row: "Row") -> dict[str, object]:
-    return {"started": row.started, "profile": row.profile, "verdict": row.verdict, "seconds": row.delivery_seconds}
 
 
 def table(rows: "list[Row]") -> list[str]:

@@ -54,7 +54,11 @@ def init(
         readback=readback, ca_file=ca_file,
     )  # fmt: skip
     _refuse_contradictions(given, output, cron=cron or any(one is not None for one in (systemd, icinga, task_scheduler)))
-    asking = Asking(given, terminal=not yes and is_terminal(), accept_strangers=accept_other_domain)
+    asking = Asking(
+        {name: str(value) for name, value in given.items()},
+        terminal=not yes and is_terminal(),
+        accept_strangers=accept_other_domain,
+    )
     way = {"resolver": resolver, "connect": connect_https, "ca_file": ca_file, "timeout": timeout}
     answers = asking.answers(discover, way)
     target = output or _first_files.usual_place(answers.servers["smtp"].host)

@@ -1,8 +1,8 @@
 """`probe run`: carry out runs and show them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -122,7 +122,7 @@ def _names(profiles: Sequence[str] | None, host: str | None) -> list[str]:
     return ["generic"]
 
 
-def load_all(names: Sequence[str], settings: dict[str, Any]) -> list["Profile"]:
+def load_all(names: Sequence[str], settings: Mapping[str, object]) -> list["Profile"]:
     """Every profile, or one ProfileError with the problems of all of them."""
     from probe.profile import Problem, ProfileError
     from probe.tasks.run import load_profile

@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any
 
 from probe.certificate.identifier import assignment, same_identifier
-from probe.facts import Certified, Link
+from probe.facts import Certified
+from probe.facts.parts import Link
 from probe.judge._finding import finding
 from probe.profile import Profile, Tls
 from probe.record import Record

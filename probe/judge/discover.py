@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import Any
 
 from probe.facts import Published, Tried
+from probe.facts.parts import Answered, Offered
 from probe.judge._finding import finding
 from probe.profile import Profile
 from probe.record import Record
@@ -150,7 +151,6 @@ _NO_NAME = ("dns.no-record", "dns.failed", "dns.bad-name")
 _NAMES = {"smtp": "SMTP", "imap": "IMAP4", "pop3": "POP3"}
 _STAGES = ("discover.srv", "discover.autoconfig", "discover.autodiscover")
 _SAYS_SOMETHING = ("found", "empty", "credentials", "redirected")
-Answer = Mapping[str, Any]
 
 
 def judge(record: Record, profile: Profile) -> Iterator[Finding]:
@@ -176,7 +176,7 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
         yield from _tried(server)
 
 
-def _of_answer(stage: str, answer: Answer) -> Iterator[Finding]:
+def _of_answer(stage: str, answer: Answered) -> Iterator[Finding]:
     text = answer["text"]
     if answer["outcome"] == "failed":
         yield _finding("discover.source-failed", "warning", stage, text, answer["place"])
@@ -194,7 +194,7 @@ def _of_answer(stage: str, answer: Answer) -> Iterator[Finding]:
             yield _finding("discover.plaintext-told", "warning", stage, text, _said(server))
 
 
-def _without_smtp(stage: str, answers: Iterable[Answer]) -> Iterator[Finding]:
+def _without_smtp(stage: str, answers: Iterable[Answered]) -> Iterator[Finding]:
     """A kind of source that speaks of readers, or of nothing at all though it answers, and never of SMTP."""
     for source in dict.fromkeys(answer["source"] for answer in answers):
         same = [answer for answer in answers if answer["source"] == source]
@@ -207,7 +207,7 @@ def _without_smtp(stage: str, answers: Iterable[Answer]) -> Iterator[Finding]:
             yield _finding("discover.no-smtp", "warning", stage, f"{source} publishes {only}, but no SMTP server to send by", place)
 
 
-def _internal(stage: str, answers: Iterable[Answer], domain: str) -> Iterator[Finding]:
+def _internal(stage: str, answers: Iterable[Answered], domain: str) -> Iterator[Finding]:
     seen = set()
     for answer in answers:
         for server in answer["told"]:
@@ -234,7 +234,7 @@ def is_internal(host: str, domain: str) -> bool:
     return "." not in host
 
 
-def _strangers(answers: Iterable[Answer], domain: str) -> Iterator[Finding]:
+def _strangers(answers: Iterable[Answered], domain: str) -> Iterator[Finding]:
     """Hosts outside the domain that SRV names, and no document over HTTPS confirms. The evidence is the host alone."""
     by_dns: dict[str, str] = {}
     confirmed: set[str] = set()
@@ -255,7 +255,7 @@ def is_within(host: str, domain: str) -> bool:
     return f".{host.lower().rstrip('.')}".endswith(f".{domain.lower().rstrip('.')}")
 
 
-def _disagreements(answers: Iterable[Answer]) -> Iterator[Finding]:
+def _disagreements(answers: Iterable[Answered]) -> Iterator[Finding]:
     """Sources disagree on a protocol when they have no server in common; a list of several is no disagreement."""
     for protocol, name in _NAMES.items():
         told = dict(_told_of(protocol, answers))
@@ -267,7 +267,7 @@ def _disagreements(answers: Iterable[Answer]) -> Iterator[Finding]:
             yield _finding("discover.sources-disagree", "warning", "discover.srv", text, evidence[:1000])
 
 
-def _told_of(protocol: str, answers: Iterable[Answer]) -> Iterator[tuple[str, set[str]]]:
+def _told_of(protocol: str, answers: Iterable[Answered]) -> Iterator[tuple[str, set[str]]]:
     """By source (SRV's services are one, each document is its own): servers published for outside; none where it says so."""
     found: dict[str, set[str]] = {}
     declined: set[str] = set()
@@ -282,7 +282,7 @@ def _told_of(protocol: str, answers: Iterable[Answer]) -> Iterator[tuple[str, se
     yield from ((source, set()) for source in declined if source not in found)
 
 
-def _said(server: Mapping[str, Any]) -> str:
+def _said(server: Offered | Mapping[str, Any]) -> str:
     return f"{_NAMES[server['protocol']]} {server['host']}:{server['port']} ({server['security']})"
 
 

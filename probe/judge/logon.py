@@ -170,19 +170,23 @@ FINDINGS = {
 _finding = partial(finding, FINDINGS)
 
 
+def _items(claim: object) -> list[str]:
+    return [str(item) for item in claim] if isinstance(claim, (list, tuple)) else []
+
+
 def _of_token(stage: StageRecord, profile: Profile) -> Iterator[Finding]:
     """What the token says of itself against what the profile, or Microsoft, expects; worse when the logon failed too."""
     token = stage.seen(LoggedOn).token
     if not isinstance(token, Mapping) or token.get("opaque", True):
         return
     severity: Severity = "critical" if stage.status == "failed" else "warning"
-    audience = list(token.get("audience", ()))
+    audience = _items(token.get("audience"))
     microsoft = str(token.get("issuer", "")).startswith(_MICROSOFT)
     wanted = profile.expect.token_audience or (_EXCHANGE_ONLINE if microsoft else ())
     if wanted and not any(item.startswith(tuple(wanted)) for item in audience):
         evidence = f"aud: {' '.join(audience) or 'none'}; wanted: {' or '.join(wanted)}"
         yield _finding("auth.token-wrong-audience", severity, stage.name, "", evidence)
-    allowed = [*token.get("scopes", ()), *token.get("roles", ())]
+    allowed = _items(token.get("scopes")) + _items(token.get("roles"))
     prefix = _SCOPES.get(stage.name.partition(".")[0], "")
     if microsoft and not any(item.rpartition("/")[2].startswith(prefix) for item in allowed):
         yield _finding("auth.token-without-scope", severity, stage.name, "", f"scp and roles: {' '.join(allowed) or 'none'}")

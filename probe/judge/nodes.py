@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from probe.facts import Connected, Nodes
+from probe.facts import Connected
+from probe.facts.parts import Nodes
 from probe.judge._finding import finding
 from probe.profile import Profile
 from probe.record import Record, StageRecord

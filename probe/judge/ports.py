@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from probe.profile import Profile
+from probe.profile import Profile, Reader, Submission
 from probe.record import Record
 from probe.report import Finding, Kind
 
@@ -24,7 +24,7 @@ _BEGIN_IN_CLEAR = frozenset({25, 110, 143, 587})
 
 def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     """The profile's own word, whatever came of it: the finding stands beside the handshake that failed."""
-    sides = {"smtp": profile.submission, **profile.readers}
+    sides: dict[str, Submission | Reader] = {"smtp": profile.submission, **profile.readers}
     for leg, side in sides.items():
         expected = _expected(side.port, side.security)
         if expected is not None:

@@ -8,7 +8,8 @@ from typing import Any, cast
 from probe.certificate.chain import read_chain, rfc3339
 from probe.certificate.host_name import name_matches, why_not
 from probe.certificate.identifier import identifier
-from probe.facts import Certified, Link
+from probe.facts import Certified
+from probe.facts.parts import Link
 
 # X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
 _NAME_CODES = (62, 64)

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from probe.facts import Found, HopSeen, Verified
+from probe.facts import Found, Verified
+from probe.facts.parts import HopSeen
 from probe.message import Bounce, Proof, carries_marker, prove, read
 from probe.observe.connection import Connection
 from probe.observe.job import Accepted, Job

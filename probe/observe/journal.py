@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal
+from typing import Generic, Literal
 
 from probe.facts import F, Facts, LoggedOn, rebuilt, to_json
 from probe.observe.trouble import Stopped, trouble_of
@@ -82,7 +82,7 @@ class Journal:
         """Text from outside for the midst of a sentence of ours: first redacted, then cut."""
         return self._redactor.cut(text, most)
 
-    def briefly(self, said: Mapping[str, Any]) -> dict[str, Any]:
+    def briefly(self, said: Mapping[str, object]) -> dict[str, object]:
         """What a server said as keys and values, without secrets, then cut; a number may be a secret too, or be endless."""
         texts = {self.brief(key, 100): (value, self.brief(str(value), 500)) for key, value in said.items()}
         return {
@@ -139,7 +139,7 @@ class Journal:
 
     def _shown(self, facts: F) -> F:
         """The facts without any secret."""
-        return rebuilt(type(facts), self._redactor.data(to_json(facts)))
+        return rebuilt(type(facts), self._redactor.mapping(to_json(facts)))
 
     def skip(self, name: str, reason: str) -> None:
         """Record that a stage does not take place, and why."""

@@ -18,6 +18,7 @@ from probe.observe.journal import Journal
 from probe.observe.legs.imap import Session, Settings, open_session
 from probe.observe.protocol import imap
 from probe.observe.trouble import Stopped, stop
+from probe.profile import Reader
 
 MOST_AT_ONCE = 20
 MOST_IN_ALL = 1_000
@@ -50,7 +51,7 @@ class Leftovers:
         return {*self.deleted, *self.kept, *self.too_young}
 
 
-async def sweep(job: Job, journal: Journal, side: Side, settings: Settings, *, older_than: timedelta, dry_run: bool) -> Leftovers:
+async def sweep(job: Job, journal: Journal, side: Side, settings: Reader, *, older_than: timedelta, dry_run: bool) -> Leftovers:
     """Look through the reader's folders. Troubles are in the journal's stages; what was done until then is returned."""
     found = Leftovers()
     with contextlib.suppress(Stopped):
@@ -71,7 +72,7 @@ async def sweep(job: Job, journal: Journal, side: Side, settings: Settings, *, o
     return found
 
 
-async def remove(job: Job, journal: Journal, side: Side, settings: Settings, marker: str) -> bool:
+async def remove(job: Job, journal: Journal, side: Side, settings: Reader, marker: str) -> bool:
     """Delete this one message of ours, looking for it until the job's deadline; whether it was deleted."""
     found = Leftovers(only=marker)
     with contextlib.suppress(Stopped):
@@ -85,8 +86,9 @@ async def remove(job: Job, journal: Journal, side: Side, settings: Settings, mar
 
 
 @contextlib.asynccontextmanager
-async def _opened(job: Job, journal: Journal, side: Side, settings: Settings) -> AsyncIterator[Session]:
+async def _opened(job: Job, journal: Journal, side: Side, settings: Reader) -> AsyncIterator[Session]:
     """A session, logged on; LOGOUT and close whatever happens. Raises Stopped."""
+    assert isinstance(settings, Settings)
     session = await open_session(job, journal, side, settings)
     try:
         yield session

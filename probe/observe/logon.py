@@ -75,7 +75,8 @@ def _look_at(token: str, stage: Stage[LoggedOn], job: Job, journal: Journal) -> 
     stage.facts = replace(stage.facts, token=said)
     now = job.utc_now().timestamp()
     expires = said.get("expires")
-    if said.get("expires_at") is not None and said["expires_at"] <= now:
+    ends = said.get("expires_at")
+    if isinstance(ends, (int, float)) and ends <= now:
         raise stop("auth.token-expired", f"the token expired at {expires}; it was not sent", str(expires))
 
 

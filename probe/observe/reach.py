@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from probe.facts import Attempt as Dialled
 from probe.facts import Certified, Connected, LoggedOn, Secured
+from probe.facts.parts import Attempt as Dialled
 from probe.observe.certified import certified
 from probe.observe.connection import Address, Attempt, Connection, Handshake, Resolution, Trust, dial, resolve
 from probe.observe.connection.resolve import literal

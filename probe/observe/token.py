@@ -16,7 +16,7 @@ _LONGEST = 200
 _USERS = ("preferred_username", "upn", "unique_name", "email", "sub")
 
 
-def claims(token: str, brief: Callable[[str, int], str]) -> dict[str, Any]:
+def claims(token: str, brief: Callable[[str, int], str]) -> dict[str, object]:
     """`{"opaque": True}` for a token that is no JWT, else audience, scopes, roles (lists), issuer, client, tenant, user,
     expires (RFC 3339 UTC), expires_at (seconds since 1970), each where the token has it.
 

@@ -1,12 +1,13 @@
 """One file an output: reports → text. The folder is the list; a file declares `write(reports, context) -> str`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
+from probe.output._history import Row
 from probe.report import Report
 from probe.report.comparison import Comparison
 from probe.version import __version__
@@ -27,7 +28,7 @@ class Context:
     version: str = __version__
     suffix: str = ""
     # Past runs, oldest first: started, profile, verdict, seconds (of the delivery), for outputs that plot.
-    history: Sequence[Mapping[str, object]] = ()
+    history: Sequence[Row] = ()
 
 
 class Output(Protocol):

@@ -1,8 +1,8 @@
 """A page with the delivery times of past runs, as one self-contained file: no script, no network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import Any
+from typing import TypedDict
 
 _COLORS = {"ok": "#2e7d32", "warning": "#b26a00", "critical": "#c62828", "unknown": "#6a1b9a"}
 _WIDTH, _HEIGHT, _EDGE = 900, 260, 40
@@ -17,14 +17,23 @@ svg {{ width: 100%; height: auto }} text {{ fill: currentColor; font-size: 12px 
 """
 
 
-def page(rows: Sequence[Mapping[str, Any]], profile: str | None) -> str:
-    """`rows`: started, profile, verdict, seconds (None where nothing was delivered), oldest first."""
+class Row(TypedDict):
+    """One run of the table. `started` is RFC 3339, `seconds` the delivery time, None where nothing was delivered."""
+
+    started: str
+    profile: str
+    verdict: str
+    seconds: float | None
+
+
+def page(rows: Sequence[Row], profile: str | None) -> str:
+    """A whole HTML page; rows oldest first."""
     title = f"Delivery times: {profile or 'all profiles'}"
     failed = sum(row["verdict"] in ("critical", "unknown") for row in rows)
     return _PAGE.format(title=escape(title), count=len(rows), failed=failed, plot=plot(rows))
 
 
-def plot(rows: Sequence[Mapping[str, Any]]) -> str:
+def plot(rows: Sequence[Row]) -> str:
     """SVG: one dot a run; a run without delivery stands on the upper edge."""
     most = max((row["seconds"] for row in rows if row["seconds"] is not None), default=1.0) or 1.0
     step = (_WIDTH - 2 * _EDGE) / max(1, len(rows) - 1)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from probe.facts import Certified, Ehlo, Found, Link, Verified
+from probe.facts import Certified, Ehlo, Found, Verified
+from probe.facts.parts import Link
 from probe.output._logs import Place, places
 from probe.output._words import by_severity, outcome, unexplained
 from probe.output.text import detail

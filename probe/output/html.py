@@ -7,14 +7,14 @@ policy allows nothing but the page's own style sheet, by its hash, so that even 
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probe.output import Context
 from probe.output._changes import as_report
-from probe.output._history import plot
+from probe.output._history import Row, plot
 from probe.output._page import UNITS, matrix, view
 from probe.output._words import safe
 from probe.report import Report, exit_code, worst_verdict
@@ -48,7 +48,7 @@ def write(reports: Sequence[Report], context: Context) -> str:
     return page(reports, context, panels)
 
 
-def _past(history: Sequence[Mapping[str, object]]) -> Panel:
+def _past(history: Sequence[Row]) -> Panel:
     """Delivery times of past runs."""
     from markupsafe import Markup
 

@@ -3,7 +3,7 @@
 from probe.profile.find import names
 from probe.profile.layers import REMOVE, Overlay
 from probe.profile.load import load, load_mapping
-from probe.profile.model import KNOWN_MECHANISMS, NEEDS, Account, Profile, Reader, Tls
+from probe.profile.model import KNOWN_MECHANISMS, NEEDS, Account, Profile, Reader, Submission, Tls
 from probe.profile.oauth import TokenSource, resolve_token
 from probe.profile.problem import Problem, ProfileError
 from probe.profile.secret import SecretSource, resolve_secret
@@ -23,6 +23,7 @@ __all__ = [
     "Reader",
     "Seconds",
     "SecretSource",
+    "Submission",
     "Table",
     "Tls",
     "TokenSource",

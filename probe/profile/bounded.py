@@ -11,7 +11,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 
 MOST_BYTES = 65536
 # What commands are never given, whoever names it as a source; with SUBMISSION_PROBE_*, which may say where secrets are.
@@ -55,9 +55,15 @@ def within(seconds: float, work: Callable[[], T], give_up: Callable[[], None] = 
     return result[0]
 
 
-def capped(stream: Any) -> bytes:
+class Readable(Protocol):
+    """What can be read: a pipe, an answer's body."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def capped(stream: "Readable | IO[bytes]") -> bytes:
     """All there is to read, if it is not too much. Raises TooMuch."""
-    octets: bytes = stream.read(MOST_BYTES + 1)
+    octets = stream.read(MOST_BYTES + 1)
     if len(octets) > MOST_BYTES:
         raise TooMuch
     return octets

@@ -55,7 +55,7 @@ class Fault:
     meant: KeyPath | None = None
 
 
-def check(model: type[Profile], data: Mapping[str, Any]) -> tuple[Profile | None, list[Fault]]:
+def check(model: type[Profile], data: Mapping[str, object]) -> tuple[Profile | None, list[Fault]]:
     """Validate; returns the profile and every fault.
 
     pydantic skips a table's cross-checks while one of its keys is wrong, so each round corrects what was found and

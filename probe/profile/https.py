@@ -41,10 +41,10 @@ class Client:
         self._session = requests.Session()
         self._session.mount("https://", _Adapter(self._sockets))
 
-    def get(self, url: str, **named: Any) -> Answer:
+    def get(self, url: str, **named: object) -> Answer:
         return self._ask("GET", url, **named)
 
-    def post(self, url: str, **named: Any) -> Answer:
+    def post(self, url: str, **named: object) -> Answer:
         return self._ask("POST", url, **named)
 
     def close(self) -> None:

@@ -46,7 +46,7 @@ class Overlay:
 class Layer:
     """One source: its data, and either the file with its lines or the option or variable it came from."""
 
-    data: Mapping[str, Any]
+    data: Mapping[str, object]
     file: str | None = None
     lines: Mapping[KeyPath, int] = field(default_factory=dict)
     origin: str | None = None
@@ -70,7 +70,7 @@ class Merged:
     """The tree of all layers; `origins` has the layer of every key and table, `main` is the profile's own."""
 
     main: Layer
-    tree: dict[str, Any] = field(default_factory=dict)
+    tree: dict[str, object] = field(default_factory=dict)
     origins: dict[KeyPath, Layer] = field(default_factory=dict)
 
     def add(self, layer: Layer) -> None:
@@ -204,7 +204,7 @@ def _toml_value(text: str) -> Any:
     return value["value"] if plain and len(value) == 1 else text
 
 
-def mapping_layer(data: Mapping[str, Any], base: Path | None) -> Layer:
+def mapping_layer(data: Mapping[str, object], base: Path | None) -> Layer:
     """The layer of a mapping given by a library's caller."""
     return Layer(_anchored(data, (base or Path.cwd()).absolute()))
 

@@ -59,7 +59,7 @@ def load(
 
 
 def load_mapping(
-    data: Mapping[str, Any],
+    data: Mapping[str, object],
     overlays: Sequence[Overlay] = (),
     *,
     plugins: Settings,

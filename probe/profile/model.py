@@ -309,7 +309,7 @@ class Profile(Table):
         return copy
 
     @property
-    def readers(self) -> dict[str, Any]:
+    def readers(self) -> dict[str, Reader]:
         """The readers that are switched on, by name: each a `Reader`, of the type its own plug-in declares."""
         tables = {name: getattr(self.readback, name) for name in sorted(type(self.readback).model_fields)}
         return {name: table for name, table in tables.items() if table is not None}

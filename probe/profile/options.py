@@ -2,7 +2,6 @@
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from probe.profile import REMOVE, Overlay, Problem, ProfileError
 
@@ -20,7 +19,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 _READERS = {"both": ("imap", "pop3"), "none": ()}
 
 
-def overlays(options: Mapping[str, Any], readers: Sequence[str] = ("imap", "pop3")) -> list[Overlay]:
+def overlays(options: Mapping[str, object], readers: Sequence[str] = ("imap", "pop3")) -> list[Overlay]:
     """Turn options (`None` = not given) into overlays, in the order in which later ones win.
 
     Knows: host, port, security, user, timeout, ca_file, connect, blame, password_env, password_file, readback,
@@ -37,8 +36,12 @@ def overlays(options: Mapping[str, Any], readers: Sequence[str] = ("imap", "pop3
     if options.get("every_address"):
         made.append(Overlay("--every-address", ("submission", "every_address"), "logon"))
     if options.get("readback") is not None:
-        made += _readback(options["readback"], readers)
-    return made + [_set(text) for text in options.get("set") or ()]
+        made += _readback(str(options["readback"]), readers)
+    return made + [_set(text) for text in _texts(options.get("set"))]
+
+
+def _texts(given: object) -> Iterable[str]:
+    return given if isinstance(given, (list, tuple)) else ()
 
 
 def _flag(name: str) -> str:

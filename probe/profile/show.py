@@ -74,7 +74,7 @@ def _display(value: Any, field: FieldInfo | None = None) -> str:
     return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False, default=str)
 
 
-def json_schema(plugins: Settings) -> dict[str, Any]:
+def json_schema(plugins: Settings) -> dict[str, object]:
     """JSON Schema 2020-12 of a profile, with a table for each plug-in; for editors, by `#:schema FILE`."""
     schema: dict[str, Any] = _without_null(profile_model(plugins).model_json_schema())
     for name, described in schema.get("$defs", {}).items():

@@ -25,7 +25,7 @@ _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _HEX = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A value as an error text shows it: one short line, control characters escaped."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -37,7 +37,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def wanted(what: str, value: Any) -> ValueError:
+def wanted(what: str, value: object) -> ValueError:
     """The error of a value that is not `what`."""
     return ValueError(f"expected {what}, got {shown(value)}")
 
@@ -51,7 +51,7 @@ def printable(value: str) -> str:
     return value
 
 
-def text(value: Any) -> str:
+def text(value: object) -> str:
     """Printable text that is not empty."""
     if not isinstance(value, str):
         raise wanted("text in quotes", value)
@@ -60,7 +60,7 @@ def text(value: Any) -> str:
     return printable(value)
 
 
-def seconds(value: Any) -> float:
+def seconds(value: object) -> float:
     """Seconds from "1m30s" or a bare number; finite and not negative."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         number = float(value) if abs(value) < 1e15 else math.inf
@@ -85,7 +85,7 @@ def spell(number: float) -> str:
     return "".join(parts) or "0s"
 
 
-def host(value: Any) -> str:
+def host(value: object) -> str:
     """A host name (IDN as A-labels, no final dot) or an IP address without brackets."""
     name = text(value).removesuffix(".")
     try:
@@ -105,11 +105,11 @@ def host(value: Any) -> str:
     return name
 
 
-def endpoint(value: Any) -> str:
+def endpoint(value: object) -> str:
     """`HOST`, `HOST:PORT`, an IPv6 address, `[v6]` or `[v6]:PORT`, with the host checked."""
     match = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::(\d+))?|([^:\[\]]+)(?::(\d+))?", text(value))
     if match is None:
-        return host(value) if value.count(":") > 1 else _no_endpoint(value)
+        return host(value) if text(value).count(":") > 1 else _no_endpoint(value)
     inner, port = match[1] or match[3], match[2] or match[4]
     if port and not (len(port) <= 5 and 1 <= int(port) <= 65535):
         raise ValueError(f"expected a port from 1 to 65535, got {shown(value)}")
@@ -123,7 +123,7 @@ def _no_endpoint(value: Any) -> str:
     raise wanted("HOST, HOST:PORT or [IPv6]:PORT", value)
 
 
-def greeting_name(value: Any) -> str:
+def greeting_name(value: object) -> str:
     """What EHLO says: a host name, or an address literal such as `[192.0.2.1]` or `[IPv6:2001:db8::1]`."""
     literal = re.fullmatch(r"\[(?:(IPv6):)?([0-9A-Fa-f:.]+)\]", text(value), re.IGNORECASE)
     if not literal:
@@ -139,14 +139,14 @@ def is_address(value: str) -> bool:
     return bool(local and at and domain) and "@" not in domain and len(value) <= 320 and plain
 
 
-def address(value: Any) -> str:
+def address(value: object) -> str:
     """A mail address alone, without a display name or angle brackets."""
     if not is_address(text(value)):
         raise wanted('a mail address such as "probe@contoso.com"', value)
     return str(value)
 
 
-def thumbprint(value: Any) -> str:
+def thumbprint(value: object) -> str:
     """SHA-1 or SHA-256 in upper hex. Windows' dialogue puts blanks and an invisible U+200E into what one copies."""
     if not isinstance(value, str):
         raise wanted("text in quotes", value)
@@ -156,7 +156,7 @@ def thumbprint(value: Any) -> str:
     return digits
 
 
-def existing_file(value: Any) -> Path:
+def existing_file(value: object) -> Path:
     """An absolute path to a file that exists."""
     path = value if isinstance(value, Path) else Path(text(value)).expanduser()
     if not path.is_file():
@@ -164,7 +164,7 @@ def existing_file(value: Any) -> Path:
     return path.absolute()
 
 
-def ca_file(value: Any) -> Path:
+def ca_file(value: object) -> Path:
     """An absolute path to a file that holds a certificate: PEM (UTF-8 or UTF-16), DER or PKCS#7."""
     path = existing_file(value)
     try:

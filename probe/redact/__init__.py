@@ -95,15 +95,19 @@ class Redactor:
         quoted = None if heard is None else _places(text, heard)
         return self._masked(text, self._spans(text, quoted, everywhere=heard is not None and not quoted))
 
-    def data(self, value: Any) -> Any:
+    def data(self, value: object) -> object:
         """Facts (dict, list, tuple, str): every string redacted but those that are ours by the name they stand under (OURS)."""
         if isinstance(value, str):
             return value if value in WORDS else self.text(value)
         if isinstance(value, Mapping):
-            return {self._key(key): item if key in OURS and _is_flat(item) else self.data(item) for key, item in value.items()}
+            return self.mapping(value)
         if isinstance(value, (list, tuple)):
             return [self.data(item) for item in value]
         return value
+
+    def mapping(self, facts: Mapping[str, object]) -> dict[str, object]:
+        """The same of a whole mapping."""
+        return {self._key(key): item if key in OURS and _is_flat(item) else self.data(item) for key, item in facts.items()}
 
     def _key(self, key: Any) -> Any:
         return key if not isinstance(key, str) or key in WORDS or _OUR_KEY.match(key) else self.text(key)

@@ -20,7 +20,7 @@ def to_json(
     version: str = __version__,
     comparison: Comparison | None = None,
     attempts: int = 1,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The one object of contract section 5 for any number of targets; what --repeat, --against and --wait-until-ok add.
 
     `version` is that of the program that ran it.
@@ -45,7 +45,7 @@ def to_json(
     }
 
 
-def report_to_json(report: Report) -> dict[str, Any]:
+def report_to_json(report: Report) -> dict[str, object]:
     """One report; keys are stable."""
     made: dict[str, Any] = _plain(report)
     return made

@@ -1,7 +1,6 @@
 """Two runs compared: what the outputs show of it, and its JSON."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from probe.report import Severity, Verdict, worst_severity
 
@@ -33,7 +32,7 @@ class Comparison:
         return {"critical": "critical", "warning": "warning"}.get(str(worst), "ok")  # type: ignore[return-value]
 
 
-def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
+def comparison_to_json(comparison: Comparison) -> dict[str, object]:
     return {
         "schema": "submission-probe/comparison/1",
         "before": comparison.before,

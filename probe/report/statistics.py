@@ -1,7 +1,7 @@
 """Runs of one target in a row (`--repeat`): how many, how many lost, how long."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TypedDict
 
 from probe.report import Report
 
@@ -15,7 +15,16 @@ def repeated(reports: Iterable[Report]) -> dict[str, list[Report]]:
     return groups
 
 
-def statistics(reports: Iterable[Report]) -> dict[str, Any]:
+class Statistics(TypedDict):
+    """Of runs in a row. `seconds`: by stage name, `delivery` and `total`: min, median, p95 and max."""
+
+    count: int
+    failed: int
+    lost: int
+    seconds: dict[str, dict[str, float]]
+
+
+def statistics(reports: Iterable[Report]) -> Statistics:
     """Of runs in a row: count, lost (not delivered, where they were to be), and seconds as min, median, p95 and max."""
     reports = tuple(reports)
     samples: dict[str, list[float]] = {}
@@ -28,12 +37,12 @@ def statistics(reports: Iterable[Report]) -> dict[str, Any]:
                 samples.setdefault(stage.name, []).append(stage.record.seconds)
     delivered = sum(report.delivery_seconds is not None for report in reports)
     meant = sum(any(stage.name.endswith(".find") for stage in report.stages) for report in reports)
-    return {
-        "count": len(reports),
-        "failed": sum(report.verdict in ("critical", "unknown") for report in reports),
-        "lost": max(0, meant - delivered),
-        "seconds": {name: _spread(values) for name, values in samples.items()},
-    }
+    return Statistics(
+        count=len(reports),
+        failed=sum(report.verdict in ("critical", "unknown") for report in reports),
+        lost=max(0, meant - delivered),
+        seconds={name: _spread(values) for name, values in samples.items()},
+    )
 
 
 def _spread(values: list[float]) -> dict[str, float]:

@@ -26,16 +26,12 @@ class NotComparable(ValueError):
     """The two runs have no target in common, or one is no saved run; the text says which."""
 
 
-def compare(before: Json, after: Json, expected: Sequence[tuple[str, str]] = ()) -> Comparison:
+def compare(before: Mapping[str, object], after: Mapping[str, object], expected: Sequence[tuple[str, str]] = ()) -> Comparison:
     """Everything that differs between two run objects (contract section 5).
 
     `expected`: (key, value or `*`) of changes that are wanted. Raises NotComparable.
     """
-    for name, run in (("before", before), ("after", after)):
-        is_run = isinstance(run, Mapping) and run.get("schema") == "submission-probe/run/1"
-        if not is_run or not isinstance(run.get("reports"), list):
-            raise NotComparable(f"{name}: not a run saved by `probe run -o json`")
-    old, new = _by_target(before["reports"]), _by_target(after["reports"])
+    old, new = _by_target(_reports("before", before)), _by_target(_reports("after", after))
     if not set(old) & set(new):
         raise NotComparable(f"no target in common: before has {_listed(old)}, after has {_listed(new)}")
     changes: list[Change] = []
@@ -46,6 +42,14 @@ def compare(before: Json, after: Json, expected: Sequence[tuple[str, str]] = ())
             gone = target in old
             changes.append(Change(target, "target", "probed" if gone else None, None if gone else "probed", "warning"))
     return Comparison(tuple(_eased(change, expected) for change in changes), str(before.get("started")), str(after.get("started")))
+
+
+def _reports(name: str, run: Mapping[str, object]) -> Sequence[Json]:
+    """The reports of a run object. Raises NotComparable."""
+    reports = run.get("reports") if isinstance(run, Mapping) and run.get("schema") == "submission-probe/run/1" else None
+    if not isinstance(reports, list):
+        raise NotComparable(f"{name}: not a run saved by `probe run -o json`")
+    return reports
 
 
 def _by_target(reports: Sequence[Json]) -> dict[str, list[Json]]:

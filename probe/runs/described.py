@@ -1,4 +1,4 @@
-"""JSON Schema of a run, made from the types of its dataclasses: probe/report, probe/record.py, probe/facts.py."""
+"""JSON Schema of a run, made from the types of its dataclasses: probe/report, probe/record.py, probe/facts."""
 
 import types
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ _PLAIN: Mapping[Any, str] = {str: "string", int: "integer", float: "number", boo
 _MADE: dict[type[Facts], dict[str, Any]] = {}
 
 
-def facts_schema(kind: type[Facts]) -> dict[str, Any]:
+def facts_schema(kind: type[Facts]) -> dict[str, object]:
     """Of one kind. Every key may be missing: another version may know fewer or more."""
     if kind not in _MADE:
         hints = get_type_hints(kind)
@@ -30,12 +30,12 @@ def facts_schema(kind: type[Facts]) -> dict[str, Any]:
     return _MADE[kind]
 
 
-def stage_schema(stage: Mapping[str, Any]) -> dict[str, Any]:
+def stage_schema(stage: Mapping[str, object]) -> dict[str, object]:
     """The schema of a stage, with that of its facts by its name (`$defs` of `definitions`)."""
     return {**stage, "allOf": [_when(pattern, kinds) for pattern, kinds in _PATTERNS.items()]}
 
 
-def definitions() -> dict[str, Any]:
+def definitions() -> dict[str, object]:
     """Each kind by its name, for `$defs`."""
     return {kind.__name__: facts_schema(kind) for kinds in _PATTERNS.values() for kind in kinds}
 
@@ -60,7 +60,7 @@ def _when(pattern: str, kinds: Sequence[type[Facts]]) -> dict[str, Any]:
     return {"if": {"properties": {"name": {"pattern": pattern}}}, "then": {"properties": {"facts": facts}}}
 
 
-def report_schema() -> dict[str, Any]:
+def report_schema() -> dict[str, object]:
     """Of one report. A key is required, unless runs of earlier versions do not have it (`LATER`)."""
     return _of(Report)
 

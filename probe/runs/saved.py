@@ -62,7 +62,7 @@ def _run_schema() -> dict[str, Any]:
     )
 
 
-def schema() -> dict[str, Any]:
+def schema() -> dict[str, object]:
     """JSON Schema 2020-12 of the run object. Keys may be added in later versions; those that are here stay."""
     title = "A run of submission-probe: times in seconds, instants in RFC 3339 UTC"
     run = _run_schema()
@@ -141,7 +141,7 @@ def _from_object(data: Any, name: str) -> Saved:
     return Saved(_reports(data["reports"]), data["started"], float(data["seconds"]), data["version"])
 
 
-def checked(text: str, name: str = "the input") -> dict[str, Any]:
+def checked(text: str, name: str = "the input") -> dict[str, object]:
     """The run object that `-o json` wrote, as it stands: after the same check as in `read`, every value has its type.
 
     Raises NotARun.

@@ -68,7 +68,7 @@ class Door:
         self._most = most
         self._visits: dict[int, Visit] = {}
 
-    def admit(self, guest: socket.socket, address: Any) -> None:
+    def admit(self, guest: socket.socket, address: object) -> None:
         """Note a connection that was just accepted; it has HEAD_SECONDS to say what it wants."""
         self._visits[guest.fileno()] = visit = Visit(guest, peer_of(address))
         visit.allow(HEAD_SECONDS)
@@ -93,7 +93,7 @@ class Door:
                 return True
         return any(visit.leaving for visit in self._visits.values())
 
-    def crowded(self, address: Any) -> bool:
+    def crowded(self, address: object) -> bool:
         """Whether this peer has its share already, and no connection of it is idle; else the longest idle one leaves."""
         peer = peer_of(address)
         share = sum(visit.peer == peer and not visit.leaving for visit in self._visits.values())
@@ -106,7 +106,7 @@ class Door:
         return oldest is not None
 
 
-def peer_of(address: Any) -> str:
+def peer_of(address: object) -> str:
     """An IPv4 address, or the network that one IPv6 host has (RFC 6177: a /64 or more)."""
     text = str(address[0]).partition("%")[0] if isinstance(address, (tuple, list)) else str(address)
     try:
@@ -134,7 +134,7 @@ class Entrance(socket.socket):
 
     door: Door
 
-    def accept(self) -> tuple[socket.socket, Any]:
+    def accept(self) -> tuple[socket.socket, object]:
         """As socket.accept. BlockingIOError also means: later, when those who were asked to leave are gone."""
         if self.door.full() and self.door.make_room():
             raise BlockingIOError

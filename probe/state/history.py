@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from probe.report import Report
 from probe.report.as_json import report_to_json
@@ -139,18 +139,29 @@ def rows(file: Path, profile: str | None = None, *, last: int = 100) -> list[Row
     return [Row(*row) for row in reversed(found)]
 
 
-def plotted(file: Path, profiles: Sequence[str], *, last: int = 200) -> list[dict[str, object]]:
+class Plotted(TypedDict):
+    """A past run as an output plots it: `seconds` is the delivery time, None where nothing was delivered."""
+
+    started: str
+    profile: str
+    verdict: str
+    seconds: float | None
+
+
+def plotted(file: Path, profiles: Sequence[str], *, last: int = 200) -> list[Plotted]:
     """The latest runs of these profiles as an output plots them: started, profile, verdict, seconds. Empty without any."""
     try:
         found = [row for row in rows(file, last=last) if row.profile in profiles]
     except Unusable:
         return []
-    return [
-        {"started": row.started, "profile": row.profile, "verdict": row.verdict, "seconds": row.delivery_seconds} for row in found
-    ]
+    return [plot(row) for row in found]
 
 
-def reports(file: Path, profile: str | None = None, *, last: int = 100) -> Iterator[dict[str, Any]]:
+def plot(row: Row) -> Plotted:
+    return Plotted(started=row.started, profile=row.profile, verdict=row.verdict, seconds=row.delivery_seconds)
+
+
+def reports(file: Path, profile: str | None = None, *, last: int = 100) -> Iterator[dict[str, object]]:
     """The latest runs as JSON objects (contract section 5, one of `reports`), oldest first. Raises Unusable."""
     where, values = ("where profile = ?", [profile]) if profile else ("", [])
     found = _asked(file, f"select report from run {where} order by started desc limit ?", [*values, last])  # noqa: S608

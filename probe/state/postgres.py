@@ -63,8 +63,8 @@ class Unreachable(OSError):
 def make_schema(conninfo: str) -> None:
     """Create what is missing, the key included. Raises Unreachable."""
     place = Postgres(conninfo)
-    place.execute(SCHEMA)
-    place.execute("insert into submission_probe_key (key) values (%s) on conflict do nothing", [secrets.token_bytes(32)])
+    place._execute(SCHEMA)
+    place._execute("insert into submission_probe_key (key) values (%s) on conflict do nothing", [secrets.token_bytes(32)])
 
 
 class Postgres:
@@ -76,7 +76,7 @@ class Postgres:
         self._connection: psycopg.Connection[Any] | None = None
         self._key: bytes | None = None
 
-    def execute(self, statement: str, values: Sequence[Any] | None = None) -> list[Any]:
+    def _execute(self, statement: str, values: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
         """The rows. One reconnection when the connection was lost meanwhile. Raises Unreachable."""
         for last in (False, True):
             try:
@@ -107,12 +107,12 @@ class Postgres:
 
     def has_tables(self, *names: str) -> bool:
         """Whether every table is there. Raises Unreachable."""
-        return all(self.execute("select to_regclass(%s) is not null", [name])[0][0] for name in names)
+        return all(self._execute("select to_regclass(%s) is not null", [name])[0][0] for name in names)
 
     def key(self) -> tuple[bytes, str | None]:
         if self._key is None:
             try:
-                rows = self.execute("select key from submission_probe_key")
+                rows = self._execute("select key from submission_probe_key")
             except Unreachable as error:
                 return secrets.token_bytes(32), f"the key cannot be had ({error}): this run's message is known to this run only"
             if not rows:
@@ -146,7 +146,7 @@ class Postgres:
             yield
 
     def put(self, entry: Entry) -> None:
-        self.execute(
+        self._execute(
             "insert into submission_probe_outbox (marker, profile, sent, recipient, host) values (%s, %s, %s, %s, %s)"
             " on conflict do nothing",
             [entry.marker, entry.profile, entry.sent, entry.recipient, entry.host],
@@ -154,13 +154,13 @@ class Postgres:
 
     def remove(self, marker: str) -> None:
         try:
-            self.execute("delete from submission_probe_outbox where marker = %s", [marker])
+            self._execute("delete from submission_probe_outbox where marker = %s", [marker])
         except Unreachable:
             return  # an entry too many is found to be gone by the next sweep
 
     def entries(self) -> list[Entry]:
         try:
-            found = self.execute(
+            found = self._execute(
                 "select marker, profile, sent, recipient, host from submission_probe_outbox order by sent limit %s", [MOST_ENTRIES]
             )
         except Unreachable:
@@ -180,7 +180,7 @@ class Postgres:
             return None
 
     def _refusal(self, whose: str, username: str) -> Refusal | None:
-        rows = self.execute(
+        rows = self._execute(
             "select fingerprint, times, at from submission_probe_refusal where whose = %s and username = %s",
             _account(whose, username),
         )
@@ -194,14 +194,14 @@ class Postgres:
         self._write_refusal(whose, username, once_more(self._refusal(whose, username), mark))
 
     def _write_refusal(self, whose: str, username: str, refusal: Refusal) -> None:
-        self.execute(
+        self._execute(
             "insert into submission_probe_refusal values (%s, %s, %s, %s, %s) on conflict (whose, username)"
             " do update set fingerprint = excluded.fingerprint, times = excluded.times, at = excluded.at",
             [*_account(whose, username), refusal.fingerprint, refusal.times, refusal.at],
         )
 
     def forget_refused(self, whose: str, username: str) -> None:
-        self.execute("delete from submission_probe_refusal where whose = %s and username = %s", _account(whose, username))
+        self._execute("delete from submission_probe_refusal where whose = %s and username = %s", _account(whose, username))
 
     def tokens(self) -> Tokens:
         """On this machine: a refresh token is a secret, and whoever reads the database would have it."""
@@ -210,7 +210,7 @@ class Postgres:
     def add_runs(self, reports: Sequence[Report], vantage: str, keep_days: int) -> None:
         """Keep the runs, forget old ones. Raises Unreachable."""
         for report in reports:
-            self.execute(
+            self._execute(
                 "insert into submission_probe_run values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
                 [
                     report.id, report.profile, vantage, report.started, report.verdict, report.failed_stage, report.seconds,
@@ -218,7 +218,7 @@ class Postgres:
                 ],
             )  # fmt: skip
         oldest = datetime.now(UTC) - timedelta(days=keep_days)
-        self.execute("delete from submission_probe_run where started < %s", [oldest])
+        self._execute("delete from submission_probe_run where started < %s", [oldest])
 
 
 def _account(whose: str, username: str) -> list[str]:

@@ -15,14 +15,14 @@ from probe.record import Record, StageRecord
 from probe.report import Report
 from probe.state import outbox
 from probe.state.place import Place, files
-from probe.tasks.plan import Plan
+from probe.tasks.plan import Plan, imap_of
 from probe.tasks.prepare import Session, begin_apart
 
 
 async def collect(plan: Plan, profile: Profile, *, older_than: timedelta = timedelta(0), place: Place | None = None) -> Report:
     """One report with the reader's stages. `plan` has its credentials; younger messages than `older_than` are left to the runs
     that sent them. Raises ProfileError without an IMAP4 reader."""
-    reader = next((reader for reader in plan.readers if reader.side.leg == "imap"), None)
+    reader = imap_of(plan)
     if reader is None:
         raise ProfileError(Problem(None, None, "readback.imap", "missing; --collect reads the mailbox over IMAP4"))
     place = place or files()

@@ -2,12 +2,13 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from probe.facts import Published, Tried
+from probe.facts.parts import Answered
 from probe.judge._verdict import judge
 from probe.observe.connection import Trust, context_for
 from probe.observe.discover import autoconfig, autodiscover, srv
@@ -42,22 +43,22 @@ class Question:
     verify: bool = False
 
 
-def question(address: str, *, verify: bool = False, login: Login | None = None, **way: Any) -> Question:
+def question(address: str, way: Way | None = None, *, verify: bool = False, login: Login | None = None) -> Question:
     """A Question, checked. Raises ValueError with a text for the user."""
     domain = host_name(mail_address(address).rpartition("@")[2]).lower()
-    if way.get("resolver"):
-        way["resolver"] = endpoint(way["resolver"])
-    if way.get("connect"):
-        way["connect"] = _with_port(endpoint(way["connect"]))
-    if way.get("ca_file"):
-        way["ca_file"] = str(way["ca_file"])
+    way = way or Way()
+    if way.resolver:
+        way = replace(way, resolver=endpoint(way.resolver))
+    if way.connect:
+        way = replace(way, connect=_with_port(endpoint(way.connect)))
+    if way.ca_file:
         try:
-            context_for(Trust(way["ca_file"]))
+            context_for(Trust(way.ca_file))
         except NoCertificate as error:
-            raise ValueError(f"{way['ca_file']} {error}") from None
+            raise ValueError(f"{way.ca_file} {error}") from None
         except OSError as error:
-            raise ValueError(f"{way['ca_file']}: cannot be read as certificates: {error.strerror or error}") from None
-    return Question(address, domain, Way(**{name: value for name, value in way.items() if value is not None}), login, verify)
+            raise ValueError(f"{way.ca_file}: cannot be read as certificates: {error.strerror or error}") from None
+    return Question(address, domain, way, login, verify)
 
 
 def _with_port(place: str) -> str:
@@ -95,10 +96,11 @@ async def _ask(journal: Journal, stage: str, asking: Awaitable[tuple[Answer, ...
     return answers
 
 
-def _plain(answer: Answer, journal: Journal) -> dict[str, Any]:
+def _plain(answer: Answer, journal: Journal) -> Answered:
     """As JSON has it: arrays are lists; sentences, which may quote a whole document, without secrets and then cut."""
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(answer).items()}
-    return {key: journal.brief(value, MOST_TEXT) if isinstance(value, str) else value for key, value in plain.items()}
+    cut = {key: journal.brief(value, MOST_TEXT) if isinstance(value, str) else value for key, value in plain.items()}
+    return cast(Answered, cut)
 
 
 async def _verify(journal: Journal, asked: Question, answers: Sequence[Answer]) -> None:
@@ -112,7 +114,7 @@ async def _verify(journal: Journal, asked: Question, answers: Sequence[Answer]) 
             stage.facts = await verify(answers, own_name(), ca_file=way.ca_file, resolver=way.resolver)
 
 
-def answers(report: Report) -> Iterator[Mapping[str, Any]]:
+def answers(report: Report) -> Iterator[Answered]:
     """What every source of a report of `discover` answered, in order."""
     for stage in report.stages:
         yield from stage.record.seen(Published).answers

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from probe.facts import Certified, Connected, Ehlo, Node, Nodes, Secured
+from probe.facts import Certified, Connected, Ehlo, Secured
+from probe.facts.parts import Node, Nodes
 from probe.judge._verdict import judge
 from probe.observe import reach
 from probe.observe.connection.resolve import Address

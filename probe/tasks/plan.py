@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from probe.observe.connection.ourselves import full_name
 from probe.observe.gate import Policy
 from probe.observe.job import Conduct, Side
-from probe.profile import Account, Profile, Tls
+from probe.profile import Account, Profile, Reader, Tls
 from probe.record import SUBMISSION_STAGES, Target
 
 # A leg that is not a reader: it has no Settings of its own.
@@ -44,7 +44,7 @@ class ReaderPlan:
 
     module: ModuleType
     side: Side
-    settings: Any
+    settings: Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +117,17 @@ def _stages(profile: Profile, bound: tuple[ReaderPlan, ...]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def imap_of(plan: Plan) -> ReaderPlan | None:
+    """The IMAP4 reader: the only protocol that can search a mailbox for leftovers."""
+    return next((reader for reader in plan.readers if reader.side.leg == "imap"), None)
+
+
 def further_stage(leg: str, mechanism: str) -> str:
     """The stage of a further mechanism's logon, such as `smtp.auth.ntlm`."""
     return f"{leg}.{'auth' if leg == 'smtp' else 'login'}.{mechanism.lower()}"
 
 
-def _reader_side(profile: Profile, name: str, settings: Any) -> Side:
+def _reader_side(profile: Profile, name: str, settings: Reader) -> Side:
     host = profile.host_for(settings)
     return _side(name, settings, host, profile.account_for(settings), profile.tls_for(settings))
 

@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
 from os import PathLike
-from typing import Any
 
 from probe.facts import Connected, Greeted, LoggedOn, Submitted
 from probe.judge._verdict import judge
@@ -28,7 +27,7 @@ from probe.record import Record, StageRecord
 from probe.report import Report
 from probe.state.place import Place, files
 from probe.tasks import backoff
-from probe.tasks.plan import Plan, ReaderPlan, further_stage, make_plan, plugins, readers
+from probe.tasks.plan import Plan, ReaderPlan, further_stage, imap_of, make_plan, plugins, readers
 from probe.tasks.prepare import Session, begin, prepare
 
 # How long clean-up may take after an interrupt: schedulers often kill soon after they ask.
@@ -36,7 +35,7 @@ INTERRUPT_SECONDS = 3.0
 
 
 async def run(
-    profile: Profile | str | PathLike[str] | Mapping[str, Any],
+    profile: Profile | str | PathLike[str] | Mapping[str, object],
     *,
     light: bool = False,
     delete: bool = True,
@@ -47,7 +46,7 @@ async def run(
     pace: Pace | None = None,
     try_again: bool = False,
     place: Place | None = None,
-    **options: Any,
+    **options: object,
 ) -> Report:
     """Carry out one run and judge it.
 
@@ -74,7 +73,7 @@ def unproven(plan: Plan, profile: Profile, why: str) -> Report:
     return judge(Record(secrets.token_hex(8), plan.profile, plan.target, started, 0.0, (), (), error=why), profile)
 
 
-def load_profile(profile: Profile | str | PathLike[str] | Mapping[str, Any], options: Mapping[str, Any]) -> Profile:
+def load_profile(profile: Profile | str | PathLike[str] | Mapping[str, object], options: Mapping[str, object]) -> Profile:
     """The profile with the options laid over it. Raises ProfileError."""
     if isinstance(profile, Profile):
         # A Profile is final: options would have to be checked against the file it came from.
@@ -162,7 +161,7 @@ async def _reader(job: Job, journal: Journal, reader: ReaderPlan) -> None:
 async def _removed(plan: Plan, job: Job, journal: Journal, marker: str) -> bool:
     """Whether a last look over IMAP4 deleted the message that an error of our own had left. Not where the logon had failed: the
     account gets no second failed attempt."""
-    reader = next((reader for reader in plan.readers if reader.side.leg == "imap"), None)
+    reader = imap_of(plan)
     if reader is None or not plan.conduct.delete or journal.failed("imap.login"):
         return False
     loop = asyncio.get_running_loop()

@@ -12,7 +12,7 @@ from probe.record import Record
 from probe.report import Report
 from probe.state import outbox
 from probe.state.place import Place, files
-from probe.tasks.plan import make_plan
+from probe.tasks.plan import imap_of, make_plan
 from probe.tasks.prepare import Session, begin_apart, prepare
 
 
@@ -32,7 +32,7 @@ async def sweep(profile: Profile, *, older_than: timedelta, dry_run: bool, place
     """
     place = place or files()
     plan = await prepare(make_plan(profile, light=True), profile, place)
-    reader = next((reader for reader in plan.readers if reader.side.leg == "imap"), None)
+    reader = imap_of(plan)
     if reader is None:
         raise ProfileError(Problem(None, None, "readback.imap", "missing; a sweep needs to read the mailbox over IMAP4"))
     journal, job = begin_apart(plan, Session(place))

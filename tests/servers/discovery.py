@@ -16,7 +16,7 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
-from probe.observe.discover.web import Login
+from probe.observe.discover.web import Login, Way
 from probe.report import Report
 from probe.sandbox import Sandbox
 from probe.tasks import discover
@@ -214,12 +214,9 @@ class World:
     async def ask(self, *, verify: bool = False, login: Login | None = None, seconds: float = 5.0) -> Report:
         asked = discover.question(
             ADDRESS,
+            Way(ca_file=str(self.ca_file), resolver=self.resolver, connect=self.site.address, seconds=seconds),
             verify=verify,
             login=login,
-            resolver=self.resolver,
-            connect=self.site.address,
-            ca_file=self.ca_file,
-            seconds=seconds,
         )
         return await discover.discover(asked)
 

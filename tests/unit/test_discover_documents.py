@@ -152,7 +152,7 @@ async def test_the_named_resolver_also_finds_the_web_server(authority: Any) -> N
 )
 def test_a_question_is_checked_before_anything_is_asked(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        question(**{"address": ADDRESS, **options})
+        question(options.pop("address", ADDRESS), Way(**options))
 
 
 # -- judgement --------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Literal
 
 from probe.report import Finding, Kind, Severity
 
@@ -23,7 +23,7 @@ class Facts:
 
     outcome: Outcome
     evidence: str
-    more: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, object] = field(default_factory=dict)
 
 
 @cache

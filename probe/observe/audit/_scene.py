@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from probe.facts import Connected
 from probe.observe import reach
@@ -54,11 +54,14 @@ class Smtp:
         return await self.connection.start_tls(trust, scene.submission.host)
 
 
+@dataclass(frozen=True, slots=True)
 class Scene:
     """The servers under audit."""
 
-    def __init__(self, job: Job, journal: Journal, submission: Side, readers: Mapping[str, Side]) -> None:
-        self.job, self.journal, self.submission, self.readers = job, journal, submission, readers
+    job: Job
+    journal: Journal
+    submission: Side
+    readers: Mapping[str, Side]
 
     @property
     def stranger(self) -> str:
@@ -113,24 +116,21 @@ class Scene:
             await talk.close()
 
     async def handshakes(self) -> dict[str, Handshake]:
-        """One look at the certificate of each server, by leg."""
-        seen: dict[str, Handshake] = {}
-        async with self.smtp(tls=True) as conversation:
-            if conversation.connection.handshake:
-                seen["smtp"] = conversation.connection.handshake
-        for leg, side in self.readers.items():
-            if side.security == "tls":
-                connection = await self.connect(side)
-                seen[leg] = await connection.start_tls(self.trust(side), side.host)
-                await connection.close()
-            elif side.security == "starttls":
-                seen[leg] = await self._upgraded(leg)
-        return seen
+        """One look at the certificate of each server that has TLS, by leg. Raises Stopped."""
+        sides = {"smtp": self.submission, **self.readers}
+        return {leg: await self._handshake(leg, side) for leg, side in sides.items() if side.security != "plaintext"}
 
-    async def _upgraded(self, leg: str) -> Handshake:
+    async def _handshake(self, leg: str, side: Side) -> Handshake:
+        if leg == "smtp":
+            async with self.smtp(tls=True) as conversation:
+                assert conversation.connection.handshake is not None  # tls=True
+                return conversation.connection.handshake
+        if side.security == "tls":
+            connection = await self.connect(side)
+            try:
+                return await connection.start_tls(self.trust(side), side.host)
+            finally:
+                await connection.close()
         async with self.in_clear(leg) as talk:
-            if isinstance(talk, ImapTalk):
-                await talk.command("STARTTLS")
-            else:
-                await talk.command("STLS")
-            return await talk.connection.start_tls(self.trust(self.readers[leg]), self.readers[leg].host)
+            await talk.command("STARTTLS" if isinstance(talk, ImapTalk) else "STLS")
+            return await talk.connection.start_tls(self.trust(side), side.host)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from probe.facts import Lookup
+from probe.facts.parts import Lookup
 from probe.observe.connection.resolve import literal
 
 SECONDS = 5.0

@@ -6,7 +6,8 @@ RFC 6409 (submission), RFC 3207 (STARTTLS), RFC 8314 (implicit TLS), RFC 4954 (A
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from probe.facts import CommandReply, Connected, Difference, Ehlo, Greeted, LoggedOn, Lookup, Resolved, Secured, Submitted
+from probe.facts import Connected, Ehlo, Greeted, LoggedOn, Resolved, Secured, Submitted
+from probe.facts.parts import CommandReply, Difference, Lookup
 from probe.message import Draft
 from probe.observe import logon, reach
 from probe.observe.connection import Connection

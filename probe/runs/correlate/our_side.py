@@ -7,9 +7,9 @@ from typing import Any
 from probe.runs.correlate.values import Ours, Run
 
 
-def read_run(report: Mapping[str, Any]) -> Run:
+def read_run(report: Mapping[str, object]) -> Run:
     """One report of a saved run. Raises KeyError, TypeError, ValueError or AttributeError for what is none."""
-    return Run(datetime.fromisoformat(report["started"]).astimezone(UTC), tuple(_ours(report)))
+    return Run(datetime.fromisoformat(str(report["started"])).astimezone(UTC), tuple(_ours(report)))
 
 
 def _ours(report: Mapping[str, Any]) -> Iterator[Ours]:

@@ -4,10 +4,14 @@ Observe fills the fields, judge and output read them; the JSON Schema of a run a
 field that was not seen holds None, () or {}; facts of which nothing was seen are `{}` in JSON.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, TypedDict, TypeVar
+from typing import Any, Protocol, TypeVar
+
+from probe.facts.parts import Answered, Attempt, CommandReply, Difference, HopSeen, Link, Lookup, Nodes
+from probe.facts.parts import Node as Node
+from probe.facts.parts import Offered as Offered
 
 
 def one(what: str) -> Any:
@@ -42,100 +46,6 @@ F = TypeVar("F", bound=Facts)
 
 
 # -- what stands inside -------------------------------------------------------------------------------------------
-
-
-class Lookup(TypedDict):
-    """What one name server answered: `ttl` in seconds; `error` is `no-record` or `failed`, null where addresses came."""
-
-    server: str
-    addresses: list[str]
-    cnames: list[str]
-    ttl: int | None
-    error: str | None
-    text: str
-
-
-class Attempt(TypedDict):
-    """One address that was dialled: `seconds` until the connection stood, null where it never did."""
-
-    address: str
-    seconds: float | None
-    error: str | None
-
-
-class Node(TypedDict):
-    """What one node of several showed; null what it did not show. `ehlo`: keywords after TLS; `chain`: subjects, leaf first."""
-
-    address: str | None
-    node: str | None
-    ehlo: list[str] | None
-    tls: str | None
-    thumbprint: str | None
-    chain: list[str] | None
-
-
-class Nodes(TypedDict):
-    """All nodes of a target: `this` is the index of the report's own in `seen`; `usual` what most of them show."""
-
-    this: int
-    usual: Mapping[str, Any]
-    seen: list[Node]
-
-
-class Difference(TypedDict):
-    """EHLO lines that TLS made disappear and appear, without code."""
-
-    removed: list[str]
-    added: list[str]
-
-
-class CommandReply(TypedDict):
-    """One command and its reply lines. `seconds` since the flight left: pipelined replies overlap."""
-
-    command: str
-    reply: list[str]
-    seconds: float
-
-
-class HopSeen(TypedDict):
-    """One Received field, oldest first: `at` RFC 3339 UTC; `seconds` since the hop before, negative where clocks disagree."""
-
-    by: str
-    at: str | None
-    seconds: float | None
-
-
-class Link(TypedDict, total=False):
-    """One certificate as it was sent. One that cannot be read has `error`, and only its names and thumbprints beside it."""
-
-    subject: str
-    issuer: str
-    serial: str
-    not_before: str
-    not_after: str
-    sha1: str
-    sha256: str
-    key: str
-    key_bits: int | None
-    signature_hash: str | None
-    dns_names: list[str]
-    ip_addresses: list[str]
-    common_names: list[str]
-    has_san: bool
-    ca: bool
-    basic_constraints: bool
-    self_issued: bool
-    issuer_urls: list[str]
-    key_usage: list[str] | None
-    extended_key_usage: list[str] | None
-    scts: int | None
-    self_signed: bool
-    signed_by_next: bool | None
-    issuer_index: int | None
-    error: str
-
-
-# -- one kind a stage ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,11 +152,11 @@ class LoggedOn(Facts):
     attempts: int | None = one("logons tried: 0 or 1")
     username: str | None = one("who logs on")
     secret_allowed_by: str | None = one("why the secret may be sent over this connection; null: it may not")
-    token: Mapping[str, Any] | None = one("what an access token says of itself (RFC 7519), never the token")
+    token: Mapping[str, object] | None = one("what an access token says of itself (RFC 7519), never the token")
     reply: Sequence[str] | str | None = one("the last answer: lines over SMTP, else one line")
     enhanced: str | None = one("its enhanced status code (RFC 3463)")
-    reason: Mapping[str, Any] | None = one("what a server says in JSON of a refused token (RFC 7628)")
-    asked_for: Mapping[str, Any] = named("what the mechanism's challenge asks for: SCRAM's hash and iterations")
+    reason: Mapping[str, object] | None = one("what a server says in JSON of a refused token (RFC 7628)")
+    asked_for: Mapping[str, object] = named("what the mechanism's challenge asks for: SCRAM's hash and iterations")
     server_proven: bool | None = one("whether the server proved that it knows the password (SCRAM); null: nothing to prove")
     capabilities_after: Sequence[str] = some("IMAP4 capabilities after the logon")
     folders: Sequence[str] = some("mailboxes to look into that exist")
@@ -325,14 +235,14 @@ class Deleted(Facts):
 class Published(Facts):
     """`discover.*`: what one source says of a domain's servers."""
 
-    answers: Sequence[Mapping[str, Any]] = some("each answer of the source: its servers, or why there is none")
+    answers: Sequence[Answered] = some("each answer of the source: its servers, or why there is none")
 
 
 @dataclass(frozen=True, slots=True)
 class Tried(Facts):
     """`discover.verify`: the published servers, tried."""
 
-    servers: Sequence[Mapping[str, Any]] = some("each server, who names it, and what became of it")
+    servers: Sequence[Mapping[str, object]] = some("each server, who names it, and what became of it")
     left_out: int | None = one("how many servers more are published than were tried")
 
 
@@ -340,7 +250,7 @@ class Tried(Facts):
 class Other(Facts):
     """A stage that this version does not know (of another version's run)."""
 
-    keys: Mapping[str, Any] = named("whatever it showed")
+    keys: Mapping[str, object] = named("whatever it showed")
 
 
 # By a stage's step, the word behind its leg: `smtp.auth.ntlm` is an `auth`.
@@ -362,17 +272,24 @@ KINDS: Mapping[str, type[Facts]] = {
 }
 
 
-def greetings(seen: Callable[[str, type[Any]], Any], leg: str) -> Iterator[str]:
+class Seen(Protocol):
+    """`seen` of a record or of a report: a stage's facts, with nothing in them when the stage did not take place."""
+
+    def __call__(self, name: str, kind: type[F], /) -> F: ...
+
+
+def greetings(seen: Seen, leg: str) -> Iterator[str]:
     """Every greeting line that a leg showed, wherever it came; `seen` is that of a record or a report."""
     if leg == "smtp":
         yield from seen("smtp.greeting", Greeted).lines
         return
-    for step, kind in (("connect", Connected), ("tls", Secured), ("login", LoggedOn)):
-        if line := seen(f"{leg}.{step}", kind).greeting:
+    connected, secured = seen(f"{leg}.connect", Connected), seen(f"{leg}.tls", Secured)
+    for line in (connected.greeting, secured.greeting, seen(f"{leg}.login", LoggedOn).greeting):
+        if line:
             yield line
 
 
-def kind_of(stage: str, keys: Mapping[str, Any]) -> type[Facts]:
+def kind_of(stage: str, keys: Mapping[str, object]) -> type[Facts]:
     """The kind of facts of a stage, by its name; a sweep's `find` is known by its keys."""
     leg, _, rest = stage.partition(".")
     step = rest.partition(".")[0]
@@ -383,7 +300,7 @@ def kind_of(stage: str, keys: Mapping[str, Any]) -> type[Facts]:
     return KINDS.get(step, Other)
 
 
-def to_json(facts: Facts | None) -> dict[str, Any]:
+def to_json(facts: Facts | None) -> dict[str, object]:
     """Facts as JSON-able plain data; empty where nothing was seen."""
     if facts is None or facts == type(facts)():
         return {}
@@ -392,7 +309,7 @@ def to_json(facts: Facts | None) -> dict[str, Any]:
     return {item.name: getattr(facts, item.name) for item in fields(facts)}
 
 
-def from_json(stage: str, keys: Mapping[str, Any]) -> Facts | None:
+def from_json(stage: str, keys: Mapping[str, object]) -> Facts | None:
     """Facts of that stage from `to_json`'s data; keys that this version does not know are passed over."""
     if not keys:
         return None
@@ -400,7 +317,7 @@ def from_json(stage: str, keys: Mapping[str, Any]) -> Facts | None:
     return Other(dict(keys)) if kind is Other else rebuilt(kind, keys)
 
 
-def rebuilt(kind: type[F], keys: Mapping[str, Any]) -> F:
+def rebuilt(kind: type[F], keys: Mapping[str, object]) -> F:
     """Facts of a kind from those of these keys that it has; a null where several values belong counts as not seen."""
     known = {item.name: item for item in fields(kind)}
     return kind(**{key: value for key, value in keys.items() if key in known and (value is not None or known[key].default is None)})

@@ -1,0 +1,123 @@
+"""What facts are made of where one value has several parts: each table within `facts` of the JSON."""
+
+from collections.abc import Mapping
+from typing import TypedDict
+
+
+class Lookup(TypedDict):
+    """What one name server answered: `ttl` in seconds; `error` is `no-record` or `failed`, null where addresses came."""
+
+    server: str
+    addresses: list[str]
+    cnames: list[str]
+    ttl: int | None
+    error: str | None
+    text: str
+
+
+class Attempt(TypedDict):
+    """One address that was dialled: `seconds` until the connection stood, null where it never did."""
+
+    address: str
+    seconds: float | None
+    error: str | None
+
+
+class Node(TypedDict):
+    """What one node of several showed; null what it did not show. `ehlo`: keywords after TLS; `chain`: subjects, leaf first."""
+
+    address: str | None
+    node: str | None
+    ehlo: list[str] | None
+    tls: str | None
+    thumbprint: str | None
+    chain: list[str] | None
+
+
+class Offered(TypedDict):
+    """One server as published. `protocol` smtp, imap or pop3; `security` as in a profile; `scope` external, internal or any."""
+
+    protocol: str
+    host: str
+    port: int
+    security: str
+    scope: str
+    username: str | None
+
+
+class Answered(TypedDict):
+    """What one source answered: `place` the DNS name or URL asked, `hops` where it was redirected to, `declined` the protocols that
+    it says are not offered."""
+
+    source: str
+    place: str
+    outcome: str
+    text: str
+    hops: list[str]
+    told: list[Offered]
+    declined: list[str]
+    username_sent: bool
+
+
+class Nodes(TypedDict):
+    """All nodes of a target: `this` is the index of the report's own in `seen`; `usual` what most of them show."""
+
+    this: int
+    usual: Mapping[str, object]
+    seen: list[Node]
+
+
+class Difference(TypedDict):
+    """EHLO lines that TLS made disappear and appear, without code."""
+
+    removed: list[str]
+    added: list[str]
+
+
+class CommandReply(TypedDict):
+    """One command and its reply lines. `seconds` since the flight left: pipelined replies overlap."""
+
+    command: str
+    reply: list[str]
+    seconds: float
+
+
+class HopSeen(TypedDict):
+    """One Received field, oldest first: `at` RFC 3339 UTC; `seconds` since the hop before, negative where clocks disagree."""
+
+    by: str
+    at: str | None
+    seconds: float | None
+
+
+class Link(TypedDict, total=False):
+    """One certificate as it was sent. One that cannot be read has `error`, and only its names and thumbprints beside it."""
+
+    subject: str
+    issuer: str
+    serial: str
+    not_before: str
+    not_after: str
+    sha1: str
+    sha256: str
+    key: str
+    key_bits: int | None
+    signature_hash: str | None
+    dns_names: list[str]
+    ip_addresses: list[str]
+    common_names: list[str]
+    has_san: bool
+    ca: bool
+    basic_constraints: bool
+    self_issued: bool
+    issuer_urls: list[str]
+    key_usage: list[str] | None
+    extended_key_usage: list[str] | None
+    scts: int | None
+    self_signed: bool
+    signed_by_next: bool | None
+    issuer_index: int | None
+    error: str
+
+
+# -- one kind a stage ---------------------------------------------------------------------------------------------
