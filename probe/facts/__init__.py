@@ -159,6 +159,7 @@ class LoggedOn(Facts):
     asked_for: Mapping[str, object] = named("what the mechanism's challenge asks for: SCRAM's hash and iterations")
     server_proven: bool | None = one("whether the server proved that it knows the password (SCRAM); null: nothing to prove")
     capabilities_after: Sequence[str] = some("IMAP4 capabilities after the logon")
+    id_sent: str | None = one("the IMAP4 ID command, as it was sent (RFC 2971); null where none was")
     folders: Sequence[str] = some("mailboxes to look into that exist")
     folders_missing: Sequence[str] = some("mailboxes of the profile that do not exist")
 

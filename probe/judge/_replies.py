@@ -2,9 +2,9 @@
 
 An entry holds when all its keys hold: `stages` (a stage, or a protocol before a dot and a star), `families` (of the server, by its
 greeting; without the key, any), `code` (of the reply, basic and enhanced), `text` (a pattern in the reply, case aside), `findings`
-(the id the refusal already has) and `port`. The first entry that holds is taken, so the special stand before the general; files are
-tried in the order of their `order` (50 where there is none), general.toml last. The cause always says how sure it is. `check` only
-reads; `fix` changes something.
+(the id the refusal already has) and `port`. `means` says what a refused logon says of the password (_refused_logon.py). The first
+entry that holds is taken, so the special stand before the general; files are tried in the order of their `order` (50 where there is
+none), logon.toml last. The cause always says how sure it is. `check` only reads; `fix` changes something.
 
 The other checks know that a logon was refused; here the server's own words say why. A finding whose reply is known keeps its
 id, severity and evidence, and gets the entry's cause and commands instead of the general ones. The file is read when a stage has
@@ -12,13 +12,13 @@ failed, never for a run that went well. Codes: RFC 3463 (enhanced status codes),
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from probe.facts import greetings
+from probe.facts import LoggedOn, greetings
 from probe.record import Record
 from probe.report import Finding
 
@@ -37,6 +37,21 @@ _FAMILIES = (
 )
 
 
+Means = Literal["password", "other-password", "temporary", "limit", "in-use", "policy", "mechanism", "unknown-mechanism", "failure"]
+FINDING_OF: dict[Means, str] = {
+    "password": "auth.refused",
+    "other-password": "auth.not-allowed",
+    "temporary": "auth.temporary",
+    "limit": "auth.login-delay",
+    "in-use": "auth.mailbox-in-use",
+    "policy": "auth.not-allowed",
+    "mechanism": "auth.mechanism-failed",
+    # RFC 4954 section 4: 504 is said of a mechanism that the server does not have.
+    "unknown-mechanism": "auth.mechanism-not-offered",
+    "failure": "auth.server-failure",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One thing that a server says, and what it likely means. An empty condition holds always."""
@@ -52,6 +67,8 @@ class Entry:
     text: re.Pattern[str] | None = None
     findings: tuple[str, ...] = ()
     port: int | None = None
+    # Of a refused logon: what it says of the password, and with it whether the next run logs on (_refused_logon.py).
+    means: Means | None = None
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -95,14 +112,29 @@ def _entry(row: dict[str, Any]) -> Entry:
 def known(said: Said) -> Entry | None:
     """The first entry that holds for what was said, or None."""
     text = said.text[:_MOST_CHARACTERS]
-    codes = {part for match in re.finditer(_CODE, text) for part in match.groups() if part}
+    codes = _codes(text)
     return next((entry for entry in entries() if _holds(entry, said, text, codes)), None)
+
+
+def means_of(said: Said, greeting: str, allowed: Collection[Means]) -> Means | None:
+    """What the first entry that knows this refused logon says of it, of the meanings that are allowed; None where none does."""
+    said = replace(said, family=_family_of(greeting))
+    text = said.text[:_MOST_CHARACTERS]
+    codes = _codes(text)
+    return next((entry.means for entry in entries() if entry.means in allowed and _holds(entry, said, text, codes)), None)
+
+
+def _codes(text: str) -> set[str]:
+    return {part for match in re.finditer(_CODE, text) for part in match.groups() if part}
 
 
 def _holds(entry: Entry, said: Said, text: str, codes: set[str]) -> bool:
     if said.stage and not any(_same_stage(pattern, said.stage) for pattern in entry.stages):
         return False
     if entry.findings and said.finding not in entry.findings:
+        return False
+    # Advice about a wrong password helps nobody whose server is busy, and the other way round.
+    if entry.means and said.finding.startswith("auth.") and FINDING_OF[entry.means] != said.finding:
         return False
     if entry.port is not None and said.port != entry.port:
         return False
@@ -126,8 +158,7 @@ def _of_family(entry: Entry, said: Said) -> bool:
 
 def family(record: Record, protocol: str) -> str | None:
     """What kind of server answered on this protocol, by its greeting; SMTP's where a reader's says nothing."""
-    own = " ".join(_greetings(record, protocol))
-    found = next((name for name, pattern in _FAMILIES if re.search(pattern, own, re.IGNORECASE)), None)
+    found = _family_of(" ".join(greetings(record.seen, protocol)))
     return found if found or protocol == "smtp" else _exchange_only(family(record, "smtp"))
 
 
@@ -136,8 +167,8 @@ def _exchange_only(name: str | None) -> str | None:
     return name if name in ("exchange", "exchange-online") else None
 
 
-def _greetings(record: Record, protocol: str) -> Iterable[str]:
-    yield from greetings(record.seen, protocol)
+def _family_of(greeting: str) -> str | None:
+    return next((name for name, pattern in _FAMILIES if re.search(pattern, greeting, re.IGNORECASE)), None)
 
 
 def explained(record: Record, found: Iterable[Finding]) -> list[Finding]:
@@ -152,4 +183,17 @@ def _explained(record: Record, finding: Finding) -> Finding:
     text = f"{finding.evidence}\n{finding.summary}" if finding.evidence else finding.summary
     port = record.target.port if protocol == "smtp" else None
     entry = known(Said(text, finding.stage, finding.id, family(record, protocol), port))
-    return replace(finding, cause=entry.cause, remedy=entry.remedy) if entry else finding
+    finding = replace(finding, cause=entry.cause, remedy=entry.remedy) if entry else finding
+    return _of_mechanism(record, finding)
+
+
+def _of_mechanism(record: Record, finding: Finding) -> Finding:
+    """A wrong password, or one that the server keeps only hashed: a mechanism that does not send it cannot tell."""
+    mechanism = next((stage.seen(LoggedOn).mechanism for stage in record.stages if stage.name == finding.stage), None)
+    if finding.id != "auth.refused" or mechanism is None or not mechanism.startswith(_KEEPS_THE_PASSWORD):
+        return finding
+    cause = f"{finding.cause} Or the server keeps this password only hashed, and cannot do {mechanism} with it."
+    return replace(finding, cause=cause, remedy=(*finding.remedy, f'If {mechanism} is the matter: account.mechanism = "PLAIN"'))
+
+
+_KEEPS_THE_PASSWORD = ("CRAM-", "SCRAM-", "DIGEST-", "NTLM", "APOP")

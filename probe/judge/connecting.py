@@ -61,7 +61,10 @@ FINDINGS = {
     "reply.timeout": Kind(
         "the server stopped answering",
         "The server is likely overloaded, waits on something of its own (DNS, directory), or delays on purpose.",
-        ("Check: the server's load and log; limits.per_connection in the profile sets how long is waited",),
+        (
+            "Check: the server's load and log; limits.per_connection in the profile sets how long is waited",
+            "If it lists PIPELINING and loses what is sent together: --no-pipelining (one command at a time)",
+        ),
     ),
     "probe.no-descriptors": Kind(
         "this machine ran out of file descriptors",

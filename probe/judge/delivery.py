@@ -1,9 +1,10 @@
 """Delivery: did our message arrive, where, how often, when, and unharmed."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
-from probe.facts import Found, Swept, Verified
+from probe.facts import Found, LoggedOn, Swept, Verified
 from probe.judge._finding import finding
 from probe.judge._seen import first_seen
 from probe.judge._troubles import from_troubles
@@ -11,6 +12,7 @@ from probe.profile import Profile
 from probe.record import Record, StageRecord
 from probe.report import Finding, Kind, Severity
 
+_SWEEP = "Delete it by hand, or let `probe sweep` do so later"
 FINDINGS = {
     # Raised by judge/_verdict.py, for monitoring plugins' -w and -c.
     "threshold.exceeded": Kind(
@@ -65,7 +67,7 @@ FINDINGS = {
         "the test message could not be deleted",
         "Without UIDPLUS an IMAP4 client can expunge only everything that is marked, other people's mail along; or the "
         "server refused.",
-        ("Delete it by hand, or let `probe sweep` do so later", "Read back over POP3, which deletes one message exactly"),
+        (_SWEEP, "Read back over POP3, which deletes one message exactly"),
     ),
 }
 _finding = partial(finding, FINDINGS)
@@ -75,12 +77,20 @@ _CRITICAL = ("delivery.missing", "delivery.bounced", "delivery.fate-unknown", "m
 
 def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     yield from from_troubles(record, {name: FINDINGS[name] for name in _CRITICAL})
-    yield from from_troubles(record, {"cleanup.failed": FINDINGS["cleanup.failed"]}, "warning")
+    yield from from_troubles(record, {"cleanup.failed": _cleanup(record)}, "warning")
     for stage in record.stages:
         if stage.name.endswith(".find") and stage.status == "ok":
             yield from _collected(stage, profile) if isinstance(stage.facts, Swept) else _found(stage, record, profile)
         if stage.name.endswith(".verify") and stage.status == "ok":
             yield from _unharmed(stage)
+
+
+def _cleanup(record: Record) -> Kind:
+    """Without UIDPLUS a sweep over IMAP4 cannot delete it either."""
+    kind, seen = FINDINGS["cleanup.failed"], record.seen("imap.login", LoggedOn).capabilities_after
+    if not seen or {"UIDPLUS", "IMAP4REV2"} & set(seen):
+        return kind
+    return replace(kind, remedy=("Delete it by hand", *kind.remedy[1:]))
 
 
 def _collected(stage: StageRecord, profile: Profile) -> Iterator[Finding]:

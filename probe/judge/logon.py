@@ -27,9 +27,28 @@ FINDINGS = {
             "Dovecot: doveadm auth test USER",
         ),
     ),
+    "auth.not-allowed": Kind(
+        "the server does not allow this account to log on in this way",
+        "The protocol is likely switched off for this mailbox or tenant, or a policy wants another kind of password (an app "
+        "password, a token) or another client. The password itself is not the matter, so later runs go on trying.",
+        (
+            _LOOK,
+            "Exchange: Get-CASMailbox USER | fl PopEnabled,ImapEnabled,SmtpClientAuthenticationDisabled",
+            "Google, Yahoo, Apple: an app password; QQ, 163: an authorisation code; Exchange Online: account.token (OAuth)",
+        ),
+    ),
+    "auth.mechanism-failed": Kind(
+        "the server offers this mechanism and does not carry it out",
+        "The server likely keeps this password only hashed, which CRAM-MD5, DIGEST-MD5, SCRAM and NTLM cannot use, or its support "
+        "for the mechanism is broken. The password is not the matter, so later runs go on trying.",
+        (
+            'Set account.mechanism = "PLAIN" (or "LOGIN") in the profile, as mail programs do over TLS',
+            "Or take the mechanism out of what the server offers (Dovecot: auth_mechanisms = plain login; Cyrus: sasl_mech_list)",
+        ),
+    ),
     "auth.temporary": Kind(
         "the logon is not possible at the moment",
-        "The server cannot reach what checks passwords (a directory, a database); the password is not the matter.",
+        "The server cannot reach what checks passwords (a directory, a database), or is busy; the password is not the matter.",
         (_LOOK,),
     ),
     "auth.server-failure": Kind("the server has a lasting fault of its own", "See the evidence.", (_LOOK,)),
@@ -44,8 +63,8 @@ FINDINGS = {
         ("Give each probe a mailbox of its own, or probe less often",),
     ),
     "auth.login-delay": Kind(
-        "the server wants more time between two logons",
-        "LOGIN-DELAY (RFC 2449): the probe runs more often than the server allows.",
+        "the server allows no further logon for now",
+        "Too many logons, connections or wrong passwords in too short a time, by the probe (LOGIN-DELAY, RFC 2449) or by others.",
         ("Probe less often, or read back over IMAP4",),
     ),
     "auth.mechanism-not-offered": Kind(

@@ -28,7 +28,8 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
         named |= {stage: record.seen(stage, Ehlo) for stage in ("smtp.ehlo", "smtp.ehlo_tls")}
         for stage, seen in named.items():
             name = seen.name
-            if name and name.lower() != expect.fqdn.lower():
+            # "mail.contoso.com;" and "mail.contoso.com." are that name: some servers end it with punctuation.
+            if name and name.strip(".,;:").lower() != expect.fqdn.rstrip(".").lower():
                 kind = FINDINGS["name.greeting-differs"]
                 text = f"the server calls itself {name}, not {expect.fqdn}"
                 yield Finding("name.greeting-differs", "warning", stage, text, name, kind.cause, kind.remedy)

@@ -34,6 +34,15 @@ FINDINGS = {
         "The folder named first in readback.imap.folders does not exist or is not readable.",
         ("Fix: readback.imap.folders in the profile",),
     ),
+    "imap.refused": Kind(
+        "the mailbox cannot be opened or read now",
+        "The folder is likely there, and the server cannot serve it: its store is down, its disk full, or its rights are wrong.",
+        (
+            "Check: the server's IMAP4 log at this time",
+            "Exchange: Get-MailboxDatabaseCopyStatus; Get-MailboxStatistics USER",
+            "Dovecot: doveadm mailbox status -u USER all INBOX",
+        ),
+    ),
     "imap.search-refused": Kind(
         "SEARCH was refused", "See the server's own words in the evidence.", ("Check: the server's IMAP4 log",)
     ),

@@ -107,6 +107,8 @@ class Job:
     prove_key: bytes
     deadline: Deadline
     utc_now: Callable[[], datetime]
+    # What a refused logon means, as the id of a finding: (stage, the server's answer, its greetings) → id.
+    refused_logon: Callable[[str, str, str], str] = lambda stage, answer, greeting: "auth.refused"
     # By marker, messages of this installation that are not known to be gone.
     known: Mapping[str, Sent] = field(default_factory=dict)
     reserve: float = 2.0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from probe.facts import LoggedOn
+from probe.facts import LoggedOn, greetings
 from probe.observe import reach
 from probe.observe.aside import beside
 from probe.observe.binding import end_point
@@ -40,7 +40,8 @@ async def begin(
         raise stop("auth.no-credentials", f"the profile has no credentials for {side.leg}")
     service = Service(_SERVICES[side.leg], side.host, side.port, end_point(connection), secrets.token_hex(16))
     stage.facts = replace(stage.facts, offered=offered, attempts=0, username=side.credentials.username)
-    mechanism = _chosen(side, side.credentials, service, offered, command)
+    verified = reach.is_verified(journal, side, connection)
+    mechanism = _chosen(side, side.credentials, service, offered, command, verified=verified)
     others = [item.name for item in usable(offered, side.credentials, service) if item is not mechanism]
     stage.facts = replace(stage.facts, alternatives=others)
     reach.pass_gate(journal, side, connection, stage)
@@ -51,11 +52,13 @@ async def begin(
     return side.credentials, answers
 
 
-def _chosen(side: Side, credentials: Credentials, service: Service, offered: list[str], command: str | None) -> Mechanism | None:
+def _chosen(
+    side: Side, credentials: Credentials, service: Service, offered: list[str], command: str | None, *, verified: bool
+) -> Mechanism | None:
     wanted = side.mechanism
     if wanted == "APOP" == command:
         return None
-    mechanism = choose(wanted, offered, credentials, service)
+    mechanism = choose(wanted, offered, credentials, service, verified=verified)
     if mechanism or (command and credentials.kind == "password" and wanted in ("AUTO", command, _SAME.get(command))):
         return mechanism
     listed = " ".join(offered) or "none"
@@ -163,13 +166,24 @@ def outcome(answers: Answers | None, stage: Stage[LoggedOn], journal: Journal) -
         stage.facts = replace(stage.facts, server_proven=answers.server_is_proven)
 
 
-def refusal(answers: Answers | None, who: str, said: str) -> Stopped | None:
-    """What a refused logon means beyond the server's words: our own cancelling, or the reason it gave in JSON."""
-    if answers is None:
-        return None
-    if answers.gave_up is not None:
+def refused(job: Job, journal: Journal, stage: Stage[LoggedOn], answers: Answers | None, who: str, said: str) -> Stopped:
+    """A refused logon as a trouble: our own cancelling, the reason that the server gave in JSON, or what its words mean."""
+    if answers is not None and answers.gave_up is not None:
         return stop(answers.gave_up.finding, f"{who}: given up: {answers.gave_up}", said)
-    if answers.reason is not None:
+    if answers is not None and answers.reason is not None:
         listed = ", ".join(f"{key}: {value}" for key, value in answers.reason.items())
         return stop("auth.refused", f"{who}: refused: {said} ({listed})", f"{said} ({listed})")
-    return None
+    leg = stage.name.partition(".")[0]
+    finding = job.refused_logon(stage.name, said, " ".join(greetings(journal.seen, leg)))
+    if finding == "auth.refused" and answers is not None and not (answers.mechanism.reveals or answers.has_answered):
+        # Refused before the secret had any part in it: the server knows no such user for this mechanism, or cannot carry it out.
+        finding = "auth.mechanism-failed"
+    return stop(finding, f"{who}: {_SAID.get(finding, 'refused')}: {said}", said)
+
+
+_SAID = {
+    "auth.temporary": "not possible at the moment",
+    "auth.login-delay": "not possible at the moment",
+    "auth.mailbox-in-use": "not possible at the moment",
+    "auth.not-allowed": "not allowed",
+}

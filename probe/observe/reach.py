@@ -165,6 +165,12 @@ async def certify(job: Job, journal: Journal, side: Side, connection: Connection
         raise Stopped(Trouble("certificate.not-accepted", f"{name} failed"))
 
 
+def is_verified(journal: Journal, side: Side, connection: Connection) -> bool:
+    """Whether the server is who it should be, by its certificate or a pin."""
+    matches = bool(journal.seen(f"{side.leg}.certificate", Certified).name_matches)
+    return may_send_secret(connection, side.policy, name_matches=matches).by in ("verified", "thumbprint")
+
+
 def pass_gate(journal: Journal, side: Side, connection: Connection, stage: Stage[LoggedOn]) -> None:
     """Ask the gate before a secret is sent; the stage says on what ground it was. Raises Stopped when it says no."""
     matches = bool(journal.seen(f"{side.leg}.certificate", Certified).name_matches)

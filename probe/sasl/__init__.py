@@ -46,9 +46,11 @@ class Service:
 class Mechanism:
     """One mechanism.
 
-    `strength` orders `auto`: higher is preferred, 0 is used only when it is named. `needs`: first what `auto` uses it with.
-    `initial`: it has an initial response; `speaks_once`: which is all there is to say. `words_first`: the first challenge is
-    words for people and need not be base64. `says_why`: a challenge after the last response is the server's reason in JSON
+    `strength` orders `auto`: higher is preferred, 0 is used only when it is named. `reveals`: it sends the secret itself, as users'
+    clients do over TLS. `needs`: first what `auto` uses it with.
+    `initial`: it has an initial response; `words_first`: the first challenge is
+    words for people and need not be base64; `prompts`: every one is, or
+    asks for the initial response again. `says_why`: a challenge after the last response is the server's reason in JSON
     (RFC 7628 section 3.2.2). `slow`: making a response may wait for a network. `binds`: needs channel binding. `proof`: the
     number of the challenge in which the server proves itself, 0 where it does not. `asks`: what a challenge asks for, as facts that
     help nobody to try passwords (SCRAM's hash and iterations); the challenge itself is recorded nowhere.
@@ -60,9 +62,10 @@ class Mechanism:
     respond: Callable[[Credentials, Service], Responses]
     needs: tuple[Need, ...] = ("password",)
     words_first: bool = False
+    prompts: bool = False
     says_why: bool = False
     slow: bool = False
-    speaks_once: bool = False
+    reveals: bool = False
     binds: bool = False
     proof: int = 0
     asks: Callable[[bytes], Mapping[str, str | int]] | None = None
@@ -96,6 +99,7 @@ class Answers:
         self._asked = 0
         self._sent = 0
         self._pending: bytes | None = None
+        self._given: bytes | None = None
         initial = next(self._responses)
         if mechanism.initial:
             self._pending = initial
@@ -108,6 +112,7 @@ class Answers:
     def take_initial(self) -> bytes | None:
         """The initial response, for the command's own line; None where there is none. Not taken, it answers the first challenge."""
         initial, self._pending = self._pending, None
+        self._given = initial
         return initial
 
     def answer(self, challenge: str) -> bytes:
@@ -122,9 +127,12 @@ class Answers:
     def _answer(self, challenge: str) -> bytes:
         if self._pending is not None:
             return self.take_initial() or b""
+        if self._given is not None and self._asked == 1 and (self._prompts(challenge) or not challenge.strip("=")):
+            # The server ignored the initial response and asks for it: the same attempt goes on.
+            return self._given
         if self._asked > self.MOST_CHALLENGES:
             raise ChallengeError("the server keeps asking")
-        octets = b"" if self.mechanism.words_first and self._asked == 1 else decoded(challenge)
+        octets = b"" if self._prompts(challenge) or (self.mechanism.words_first and self._asked == 1) else decoded(challenge)
         if self.mechanism.says_why:
             self.reason = _reason(octets)
         if self.mechanism.asks and not self.asked_for:
@@ -135,6 +143,15 @@ class Answers:
             raise ChallengeError("the server asks once more after the last answer") from None
         self._sent += 1
         return response
+
+    def _prompts(self, challenge: str) -> bool:
+        """LOGIN's prompts are any words, coded or in clear, and some servers ask for an initial response again in words."""
+        return self.mechanism.prompts and (not challenge or any(character.isalpha() for character in challenge))
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether a challenge was answered: before that a mechanism that keeps the secret has shown nothing of it."""
+        return self._sent > 0
 
     @property
     def server_is_proven(self) -> bool:
@@ -161,8 +178,8 @@ def encoded(response: bytes) -> str:
 def decoded(challenge: str) -> bytes:
     """A challenge's octets. Raises ChallengeError when it is not base64."""
     try:
-        # RFC 4648 section 3.3: characters outside of the alphabet are refused, not skipped.
-        return base64.b64decode(challenge, validate=True)
+        # Some servers leave the padding out; characters outside of the alphabet are refused, not skipped (RFC 4648 section 3.3).
+        return base64.b64decode(challenge + "=" * (-len(challenge) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise ChallengeError("the challenge is not base64") from None
 
@@ -181,22 +198,28 @@ def mechanisms() -> dict[str, Mechanism]:
     return found
 
 
-def usable(offered: list[str], credentials: Credentials, service: Service) -> list[Mechanism]:
-    """Those offered that `auto` may take with these credentials, strongest first."""
+def usable(offered: list[str], credentials: Credentials, service: Service, *, verified: bool = True) -> list[Mechanism]:
+    """Those offered that `auto` may take with these credentials, in its order.
+
+    Over a verified TLS first what users' clients take (PLAIN, LOGIN): servers list challenges that they cannot carry out over
+    hashed passwords. Without it the strongest first.
+    """
     ours = mechanisms()
     known = [ours[name] for name in dict.fromkeys(offered) if name in ours]
     fit = [item for item in known if item.strength and item.needs[0] == credentials.kind and _can_bind(item, service)]
-    return sorted(fit, key=lambda item: item.strength, reverse=True)
+    return sorted(fit, key=lambda item: (verified and item.reveals, item.strength), reverse=True)
 
 
 def _can_bind(mechanism: Mechanism, service: Service) -> bool:
     return service.binding is not None or not mechanism.binds
 
 
-def choose(wanted: str, offered: list[str], credentials: Credentials, service: Service) -> Mechanism | None:
-    """The mechanism to use: the strongest offered for `AUTO`, else the one named when it is offered and possible."""
+def choose(
+    wanted: str, offered: list[str], credentials: Credentials, service: Service, *, verified: bool = True
+) -> Mechanism | None:
+    """The mechanism to use: for `AUTO` the first that is `usable`, else the one named when it is offered and possible."""
     if wanted == "AUTO":
-        return next(iter(usable(offered, credentials, service)), None)
+        return next(iter(usable(offered, credentials, service, verified=verified)), None)
     # Never one that was not offered: PLAIN sent all the same gives the password for a 504 (RFC 4954 section 4).
     mechanism = mechanisms().get(wanted) if wanted in offered else None
     return mechanism if mechanism and credentials.kind in mechanism.needs and _can_bind(mechanism, service) else None

@@ -7,4 +7,6 @@ def external(credentials: Credentials, _: Service) -> Responses:
     yield credentials.username.encode()
 
 
-MECHANISMS = {"EXTERNAL": Mechanism("EXTERNAL", 90, initial=True, respond=external, needs=("certificate", "password", "token"))}
+MECHANISMS = {
+    "EXTERNAL": Mechanism("EXTERNAL", 90, initial=True, respond=external, prompts=True, needs=("certificate", "password", "token"))
+}

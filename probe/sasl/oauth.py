@@ -19,6 +19,6 @@ def xoauth2(credentials: Credentials, _: Service) -> Responses:
 
 
 MECHANISMS = {
-    "OAUTHBEARER": Mechanism("OAUTHBEARER", 45, initial=True, respond=oauthbearer, needs=("token",), says_why=True),
-    "XOAUTH2": Mechanism("XOAUTH2", 40, initial=True, respond=xoauth2, needs=("token",), says_why=True),
+    "OAUTHBEARER": Mechanism("OAUTHBEARER", 45, initial=True, respond=oauthbearer, needs=("token",), says_why=True, reveals=True),
+    "XOAUTH2": Mechanism("XOAUTH2", 40, initial=True, respond=xoauth2, needs=("token",), says_why=True, reveals=True),
 }

@@ -16,6 +16,6 @@ def login(credentials: Credentials, _: Service) -> Responses:
 
 
 MECHANISMS = {
-    "PLAIN": Mechanism("PLAIN", strength=20, initial=True, respond=plain, speaks_once=True),
-    "LOGIN": Mechanism("LOGIN", strength=10, initial=False, respond=login),
+    "PLAIN": Mechanism("PLAIN", strength=20, initial=True, respond=plain, reveals=True, prompts=True),
+    "LOGIN": Mechanism("LOGIN", strength=10, initial=False, respond=login, reveals=True, prompts=True),
 }

@@ -7,6 +7,14 @@ from probe.sasl import ChallengeError, Credentials, Mechanism, Responses, Servic
 # RFC 5802 section 9: a hostile server asks for no end of iterations; usual are 4096, the least of RFC 7677 section 4.
 # A server may ask for work; this much takes a good part of a second, and no server in the field asks for as much.
 MOST_ITERATIONS = 1_000_000
+# RFC 5802 section 7, server-error-value: these are about name and password; most others are about channel binding and encodings.
+_REFUSALS = {
+    "invalid-proof": "auth.refused",
+    "unknown-user": "auth.refused",
+    "invalid-username-encoding": "auth.refused",
+    "other-error": "auth.refused",
+    "no-resources": "auth.temporary",
+}
 
 
 def scram(credentials: Credentials, service: Service, *, name: str) -> Responses:
@@ -21,7 +29,9 @@ def scram(credentials: Credentials, service: Service, *, name: str) -> Responses
         client.set_server_first(first)
         final = (yield client.get_client_final().encode()).decode("utf-8", "replace")
         if final.startswith("e="):
-            raise ChallengeError(f"{name}: the server refuses: {final[2:]}", "auth.refused")
+            raise ChallengeError(
+                f"{name}: the server refuses: {final[2:]}", _REFUSALS.get(final[2:].strip(), "auth.mechanism-failed")
+            )
         client.set_server_final(final)
     except ScramException as error:
         finding = "auth.server-unproven" if "signature" in str(error).lower() else "auth.exchange-failed"
@@ -54,8 +64,9 @@ def _mechanism(name: str, strength: int) -> Mechanism:
 
 
 MECHANISMS = {
-    "SCRAM-SHA-256-PLUS": _mechanism("SCRAM-SHA-256-PLUS", 80),
-    "SCRAM-SHA-1-PLUS": _mechanism("SCRAM-SHA-1-PLUS", 70),
+    # Only when named: Cyrus and mailutils list them and cancel, and Dovecot 2.4.1 crashes at them.
+    "SCRAM-SHA-256-PLUS": _mechanism("SCRAM-SHA-256-PLUS", 0),
+    "SCRAM-SHA-1-PLUS": _mechanism("SCRAM-SHA-1-PLUS", 0),
     "SCRAM-SHA-256": _mechanism("SCRAM-SHA-256", 60),
     "SCRAM-SHA-1": _mechanism("SCRAM-SHA-1", 50),
 }

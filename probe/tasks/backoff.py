@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from probe.facts import LoggedOn
 from probe.observe.job import Side
 from probe.record import StageRecord
+from probe.sasl import mechanisms
 from probe.state.place import Place, files
 from probe.state.refusals import fingerprint
 from probe.tasks.plan import Plan
@@ -25,7 +26,9 @@ def with_backoff(plan: Plan, place: Place | None = None) -> Plan:
 def _suspended(side: Side, place: Place) -> Side:
     if side.credentials is None or not side.credentials.secret:
         return side
-    why = suspended(_whose(side), side.credentials.username, side.credentials.secret, place)
+    secret = side.credentials.secret
+    found = (suspended(whose, side.credentials.username, secret, place) for whose in _asked_of(side))
+    why = next((why for why in found if why), None)
     return replace(side, suspended=why) if why else side
 
 
@@ -58,10 +61,12 @@ def remember(plan: Plan, stages: tuple[StageRecord, ...], place: Place | None = 
     try:
         for side, stage in _tried(plan, stages):
             assert side.credentials is not None
+            user = side.credentials.username
             if stage.status == "ok":
-                place.forget_refused(_whose(side), side.credentials.username)
+                for whose in _asked_of(side):
+                    place.forget_refused(whose, user)
             elif stage.trouble is not None and stage.trouble.id == "auth.refused":
-                place.note_refused(_whose(side), side.credentials.username, _mark(side.credentials.secret, place))
+                place.note_refused(_refused_by(side, stage), user, _mark(side.credentials.secret, place))
     except OSError:
         pass
 
@@ -79,6 +84,19 @@ def _tried(plan: Plan, stages: tuple[StageRecord, ...]) -> Iterator[tuple[Side, 
 def _whose(side: Side) -> str:
     # One directory may stand behind all protocols, but a refusal over one need not mean the others refuse (IMAP4 switched off).
     return f"{side.leg}://{side.host}:{side.port} {' '.join(side.connect)}"
+
+
+def _asked_of(side: Side) -> list[str]:
+    """By what names a refusal suspends this side: the server's, and that of a mechanism that the profile names."""
+    return [_whose(side)] + ([f"{_whose(side)} {side.mechanism}"] if side.mechanism != "AUTO" else [])
+
+
+def _refused_by(side: Side, stage: StageRecord) -> str:
+    """A challenge (CRAM-MD5) may fail where the password is right and kept only hashed: it does not suspend PLAIN, if offered."""
+    seen, ours = stage.seen(LoggedOn), mechanisms()
+    revealing = {name for name, mechanism in ours.items() if mechanism.reveals}
+    challenge = side.mechanism == seen.mechanism and seen.mechanism in ours and seen.mechanism not in revealing
+    return f"{_whose(side)} {side.mechanism}" if challenge and revealing & set(seen.offered) else _whose(side)
 
 
 def _mark(secret: str, place: Place) -> str:

@@ -136,6 +136,7 @@ def _job(plan: Plan, journal: Journal, pace: Pace, place: Place) -> Job:
         submission=plan.submission,
         draft=draft,
         prove_key=key,
+        refused_logon=_refused_logon,
         deadline=Deadline(journal.begin + plan.timeout),
         before_message=lambda: _remember(plan, draft, journal, place) if remembered and draft else None,
         hold=lambda mailbox, until: _held(place, plan.profile, mailbox, until),
@@ -145,6 +146,12 @@ def _job(plan: Plan, journal: Journal, pace: Pace, place: Place) -> Job:
         read={name: Milestone() for name in names},
         done={name: Milestone() for name in names},
     )
+
+
+def _refused_logon(stage: str, answer: str, greeting: str) -> str:
+    from probe.judge._refused_logon import finding_of  # reads every reply entry: only where a logon was refused
+
+    return finding_of(stage, answer, greeting)
 
 
 @contextlib.asynccontextmanager

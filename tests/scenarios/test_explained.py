@@ -52,6 +52,6 @@ def test_a_reader_in_the_clear_is_told_what_to_set(mail_servers: START, tmp_path
     bench = Bench(tmp_path, mail_servers())
     plain = {"security": "plaintext", "connect": [bench.mail.foreign_host]}
     ran = bench.run(bench.profile(readback__imap=None, readback__pop3=plain))
-    assert _more(ran, "auth.refused") == "reply.dovecot-plaintext-refused"
-    (finding,) = [item for item in ran.report["findings"] if item["id"] == "auth.refused"]
+    assert _more(ran, "auth.not-allowed") == "reply.dovecot-plaintext-refused"
+    (finding,) = [item for item in ran.report["findings"] if item["id"] == "auth.not-allowed"]
     assert any('security = "tls"' in step for step in finding["remedy"])

@@ -9,12 +9,19 @@ import pytest
 
 from probe.facts import from_json
 from probe.judge import findings, kinds
-from probe.judge._replies import Said, entries, known
+from probe.judge._refused_logon import finding_of
+from probe.judge._replies import FINDING_OF, Said, entries, known
 from probe.profile import load_mapping
 from probe.record import Record, StageRecord, Target, Trouble
 from probe.tasks.plan import plugins
 
 EX, EOL, PF, DC = "exchange", "exchange-online", "postfix", "dovecot"
+GREETS: dict[str | None, str] = {
+    EX: "220 mail.contoso.com Microsoft ESMTP MAIL Service ready",
+    EOL: "220 AM0PR01CA0001.outlook.office365.com Microsoft ESMTP MAIL Service ready",
+    PF: "220 mail.contoso.com ESMTP Postfix",
+    DC: "* OK Dovecot ready.",
+}
 REFUSED, NONE, HIDDEN = "auth.refused", "auth.mechanism-not-offered", "starttls.not-offered"
 POLICY = "535 5.7.139 Authentication unsuccessful, "
 
@@ -57,6 +64,13 @@ ROWS: dict[str, tuple[str, str, str | None, int | None, str]] = {
         "smtp.submit", "submit.temporary", EOL, 587, "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded",
     ),
     "online-rate-limit": ("smtp.submit", "submit.temporary", EX, 587, "421 4.4.2 Message submission rate for this client has exceeded the configured limit"),
+    "logon-in-use": ("pop3.login", REFUSED, None, 995, "-ERR unable to lock the spool: another session has it"),
+    "logon-limit": ("smtp.auth", REFUSED, None, 587, "535 5.7.0 (#AUTH005) Too many bad auth attempts."),
+    "logon-temporary": ("smtp.auth", REFUSED, None, 587, "535 5.7.8 Error: authentication failed: Connection lost to authentication server"),
+    "logon-other-password": ("smtp.auth", REFUSED, None, 587, "535 Login Fail. Please enter your authorization code to login."),
+    "logon-not-allowed": ("smtp.auth", REFUSED, None, 587, "550 User has no permission"),
+    "logon-mechanism": ("pop3.login", REFUSED, None, 995, "-ERR malformed command"),
+    "logon-password": ("smtp.auth", REFUSED, None, 587, "535 Incorrect authentication data"),
     "exchange-starttls-required": ("smtp.auth", REFUSED, EX, 587, "530 5.7.0 Must issue a STARTTLS command first"),
     "exchange-client-not-authenticated": ("smtp.submit", "submit.sender-refused", EX, 587, "530 5.7.57 Client not authenticated to send mail"),
     "exchange-client-not-authenticated-old": ("smtp.submit", "submit.sender-refused", EX, 587, "530 5.7.1 Client was not authenticated"),
@@ -155,6 +169,10 @@ ROWS: dict[str, tuple[str, str, str | None, int | None, str]] = {
 @pytest.mark.parametrize("name", ROWS)
 def test_what_is_said_leads_to_its_entry(name: str) -> None:
     stage, finding, family, port, text = ROWS[name]
+    means = {entry.id: entry.means for entry in entries()}[name]
+    if means is not None and stage in ("smtp.auth", "imap.login", "pop3.login") and finding == REFUSED:
+        finding = finding_of(stage, text, GREETS.get(family, ""))
+        assert finding == FINDING_OF[means]
     entry = known(Said(text, stage, finding, family, port))
     assert entry is not None and entry.id == name
 
@@ -171,7 +189,7 @@ def test_the_table_has_a_row_for_every_entry_and_no_entry_claims_to_know() -> No
 @pytest.mark.parametrize(
     ("stage", "family", "text"),
     [
-        ("smtp.auth", PF, "535 5.7.3 Authentication unsuccessful"),  # Exchange's code from another server proves nothing
+        ("smtp.auth", PF, "535 5.7.3 no"),  # Exchange's code from another server proves nothing
         ("smtp.submit", None, "550 no"),
         ("imap.login", DC, ""),
         ("smtp.submit", EX, "1535 5.7.3x"),  # not a reply code
@@ -204,10 +222,11 @@ def test_a_finding_keeps_its_id_and_gets_the_cause_that_the_reply_points_at() ->
     assert any("probe explain reply.exchange-auth-unsuccessful" in step for step in found.remedy)
 
 
-def test_the_same_reply_of_another_server_keeps_the_general_cause() -> None:
+def test_the_same_reply_of_another_server_gets_general_advice() -> None:
     said = "535 5.7.3 Authentication unsuccessful"
     (found,) = findings(_record("220 mail ESMTP Postfix", Trouble("auth.refused", said, said)), PROFILE)
-    assert found.cause == kinds()["auth.refused"].cause
+    assert any("reply.logon-password" in step for step in found.remedy)
+    assert not any("Get-" in step for step in found.remedy)
 
 
 def test_a_maker_of_replies_cannot_speak_through_the_remedy() -> None:
