@@ -17,6 +17,38 @@ MOST_CANDIDATES = 10
 FIRST_INTERVAL = 0.008
 GROWTH = 1.6
 LAST_INTERVAL = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When to look, in seconds after the acceptance, and why not more often; by default at once, then at growing intervals."""
+
+    times: Sequence[float]
+    why: str = ""
+
+
+def look_times(begin: float, warning: float, critical: float, early: int, late: int) -> list[float]:
+    """`begin`, then at most `early` looks until `warning` and `late` more until `critical`, ever further apart.
+
+    All in seconds after the acceptance, no two less than a second apart.
+    """
+    first = _spread(begin, warning, early)
+    return [begin, *first, *_spread(max(begin, warning), critical, late + early - len(first) if begin >= warning else late)]
+
+
+def _spread(begin: float, end: float, most: int) -> list[float]:
+    """Points after `begin`, the last at `end`: gaps of a second, growing by one ratio so that so many reach that far."""
+    count = min(most, int(end - begin))
+    if count <= 0:
+        return []
+    low, high = 1.0, end - begin + 1
+    for _ in range(50):
+        ratio = (low + high) / 2
+        low, high = (ratio, high) if sum(ratio**step for step in range(count)) < end - begin else (low, ratio)
+    points = [begin + sum(high**step for step in range(index + 1)) for index in range(count)]
+    return [*points[:-1], end]
+
+
 # How much of what a report says is shown: its reason, and the name of who wrote it (RFC 5321 section 4.5.3.1.2).
 _REASON = 500
 _NAME = 255
@@ -66,15 +98,18 @@ async def look_until_found(
     stage: Stage[Found],
     look: Callable[[int], Awaitable[list[Candidate]]],
     connection: Connection | None,
+    schedule: Schedule | None = None,
+    at_the_end: Callable[[], Awaitable[list[Candidate]]] | None = None,
 ) -> list[Candidate]:
     """Look at once, then at growing intervals, until a proven message is seen or the time is up.
 
-    Raises Stopped: `delivery.missing`; `delivery.bounced` when a report says that it will not come; `message.forged` when only a
-    message came that claims our proof and does not hold it.
+    `at_the_end` is one last look elsewhere. Raises Stopped: `delivery.missing`; `delivery.bounced` when a report says that it will
+    not come; `message.forged` when only a message came that claims our proof and does not hold it.
     """
     loop = asyncio.get_running_loop()
     interval = FIRST_INTERVAL
     looks = 0
+    planned = list(schedule.times[1:]) if schedule else []
     seen: list[Candidate] = []
     while True:
         if connection is not None:
@@ -86,8 +121,13 @@ async def look_until_found(
             return sorted(seen, key=lambda item: not item.ours)
         until = min(job.find_until, loop.time() - journal.now + since.at + job.conduct.delivery_critical)
         left = until - loop.time()
-        if left <= 0:
-            raise _missing(journal, seen, journal.now - since.at)
+        if left <= 0 or (schedule and not planned):
+            seen = (await at_the_end() if at_the_end else []) or seen
+            if any(item.ours for item in seen):
+                return sorted(seen, key=lambda item: not item.ours)
+            raise _missing(journal, seen, journal.now - since.at, f"; {schedule.why}" if schedule and schedule.why else "")
+        if schedule:
+            interval = max(0.0, planned.pop(0) - (journal.now - since.at))
         await job.sleep(min(interval, left))
         interval = min(interval * GROWTH, LAST_INTERVAL)
 
@@ -103,13 +143,13 @@ def found(facts: Found, candidates: Sequence[Candidate], since: Accepted) -> Fou
     )
 
 
-def _missing(journal: Journal, seen: Sequence[Candidate], seconds: float) -> Exception:
+def _missing(journal: Journal, seen: Sequence[Candidate], seconds: float, why: str) -> Exception:
     bounce = next((item.proof.bounce for item in seen if item.proof.bounce and item.proof.bounce.is_final), None)
     if bounce is not None:
         return returned(journal, bounce)
     if any(item.proof.what == "forged" for item in seen):
         return stop("message.forged", "a message with our marker came, but without a valid proof: it is not ours")
-    return stop("delivery.missing", f"the message was accepted, but not found within {seconds:.1f} s")
+    return stop("delivery.missing", f"the message was accepted, but not found within {seconds:.1f} s{why}")
 
 
 def returned(journal: Journal, bounce: Bounce) -> Exception:

@@ -10,9 +10,12 @@ def test_status_and_codes() -> None:
     refused = pop3.response(b"-ERR [IN-USE] locked")
     assert (refused.ok, refused.code, refused.line) == (False, "IN-USE", "-ERR [IN-USE] locked")
     assert pop3.response(b"-err [sys/temp] x").code == "SYS/TEMP"
+    # Behind the first octets anything but a letter may come: clients look no further.
+    assert pop3.response(b"+OK\t3\t120").text == "3\t120"
+    assert pop3.response(b"+OK: ready").ok
 
 
-@pytest.mark.parametrize("line", [b"", b"OK", b"+ok?", b"* OK", b"220 x", b"+OKAY"])
+@pytest.mark.parametrize("line", [b"", b"OK", b"* OK", b"220 x", b"+OKAY"])
 def test_what_is_no_response_is_refused(line: bytes) -> None:
     with pytest.raises(pop3.Malformed):
         pop3.response(line)

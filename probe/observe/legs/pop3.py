@@ -2,35 +2,38 @@
 
 RFC 1939 (POP3), RFC 2449 (CAPA, PIPELINING, response codes), RFC 2595 (STLS), RFC 5034 (AUTH). The maildrop is a
 snapshot taken at logon, so each further look is a new session; the password is tried once, and only a logon that
-succeeded is repeated.
+succeeded is repeated, at most MOST_LOOKS times in all and never less than a second apart: Exchange, Gmail, Yandex and
+others throttle or lock an account that logs on more often.
 """
 
+import asyncio
 import contextlib
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import ClassVar, TypeVar
 
 from probe.facts import Connected, Deleted, Found, LoggedOn, Secured, Verified
-from probe.message import MESSAGE_OCTETS, may_quote
-from probe.observe import find, logon, reach
-from probe.observe.connection import Connection
+from probe.observe import find, logon, maildrop, reach
 from probe.observe.find import Candidate
 from probe.observe.job import Accepted, Job, Side
 from probe.observe.journal import Journal, Stage
+from probe.observe.maildrop import Session, raw_of
 from probe.observe.protocol import exchange, pop3
 from probe.observe.protocol.pop3 import Response
 from probe.observe.protocol.pop3_conversation import Pop3Talk
 from probe.observe.trouble import Stopped, stop
 from probe.profile import Reader
 from probe.record import reader_stages
-from probe.sasl import Answers, Credentials
 
 NAME = "pop3"
 STAGES = reader_stages(NAME)
 NEEDS = ("filelock",)
-# Of a report or a filter's wrapping so many lines are read too, of so many such messages a look.
-LINES_OF_REPORT, MOST_REPORTS = 500, 5
-# Newest last on most servers, newest first on Exchange: both ends of the maildrop are looked at.
-AT_EACH_END = (3, 10, 25)
+MOST_LOOKS = 8
+JUST_BEFORE = 0.95
+LEAST_INTERVAL = 1.0
+# Of these, so many before the delivery is late.
+EARLY_LOOKS = 5
+# Where LOGIN-DELAY leaves one look only, it waits so long (at most half the time in which a delivery is not late).
+SINGLE_LOOK_AFTER = 5.0
 
 
 class Settings(Reader):
@@ -38,30 +41,6 @@ class Settings(Reader):
 
     tls_port: ClassVar[int] = 995
     plain_port: ClassVar[int] = 110
-
-
-@dataclass(slots=True)
-class Session:
-    """One POP3 session after another: `talk` is the one that is open."""
-
-    job: Job
-    journal: Journal
-    side: Side
-    talk: Pop3Talk
-    capabilities: dict[str, list[str]] = field(default_factory=dict)
-    greeting: str = ""
-    logons: int = 0
-
-    @property
-    def connection(self) -> Connection:
-        return self.talk.connection
-
-    async def close(self) -> None:
-        await self.talk.close()
-
-    @property
-    def pipelined(self) -> bool:
-        return self.job.conduct.pipelining and "PIPELINING" in self.capabilities
 
 
 async def read(job: Job, journal: Journal, side: Side, settings: Settings) -> None:
@@ -108,6 +87,9 @@ async def _wait(job: Job, journal: Journal, session: Session) -> Accepted | None
         for name in STAGES[3:]:
             journal.skip(name, f"the message is in {elsewhere}, and POP3 shows the INBOX only")
         return None
+    if session.login_delay > job.conduct.delivery_critical:
+        # One look is all there is: not before an ordinary delivery has had its time.
+        await job.sleep(min(SINGLE_LOOK_AFTER, job.conduct.delivery_warning / 2))
     job.renew(session.talk.connection)
     return accepted
 
@@ -157,6 +139,13 @@ async def _secure(job: Job, journal: Journal, session: Session, verified: bool) 
     await reach.certify(job, journal, side, talk.connection)
 
 
+# A greeting that says "not now" by its code (RFC 2449 section 8.1, RFC 3206).
+_GREETS = {
+    "IN-USE": "auth.mailbox-in-use",
+    "LOGIN-DELAY": "auth.login-delay",
+    "SYS/TEMP": "auth.temporary",
+    "SYS/PERM": "auth.server-failure",
+}
 # With implicit TLS the greeting comes behind the handshake.
 Greets = TypeVar("Greets", Connected, Secured)
 
@@ -166,7 +155,7 @@ async def _greeting(session: Session, stage: Stage[Greets]) -> None:
     stage.facts = replace(stage.facts, greeting=greeting.line, node=exchange.node(greeting.line))
     session.greeting = greeting.text
     if not greeting.ok:
-        finding = _NOT_REFUSED.get(greeting.code or "", "greeting.refused")
+        finding = _GREETS.get(greeting.code or "", "greeting.refused")
         raise stop(finding, f"the server greets with a refusal: {greeting.line}", greeting.line)
 
 
@@ -174,7 +163,8 @@ async def _stls(talk: Pop3Talk, stage: Stage[Secured]) -> None:
     answer = await talk.command("CAPA", multiline=True)
     offered = pop3.capabilities(answer.lines)
     stage.facts = replace(stage.facts, capabilities=_listed(offered))
-    if "STLS" not in offered:
+    # Without CAPA (RFC 2449 is younger than RFC 2595's STLS) only trying tells.
+    if answer.ok and "STLS" not in offered:
         listed = ", ".join(offered) or "nothing"
         raise stop("starttls.not-offered", f"the server does not offer STLS (it offers {listed})", listed)
     reply = await talk.command("STLS")
@@ -200,13 +190,6 @@ def _listed(capabilities: dict[str, list[str]]) -> list[str]:
 
 # -- logon -------------------------------------------------------------------------------------------------------
 
-_NOT_REFUSED = {
-    "IN-USE": "auth.mailbox-in-use",
-    "LOGIN-DELAY": "auth.login-delay",
-    "SYS/TEMP": "auth.temporary",
-    "SYS/PERM": "auth.server-failure",
-}
-
 
 async def _login(session: Session, held: contextlib.AsyncExitStack) -> None:
     side, job = session.side, session.job
@@ -227,7 +210,7 @@ async def _authenticate(session: Session, stage: Stage[LoggedOn]) -> None:
     command = "APOP" if side.mechanism == "APOP" and timestamp else "USER"
     credentials, answers = await logon.begin(job, session.journal, side, talk.connection, stage, offered, command)
     if answers is not None:
-        answer = await talk.authenticate(answers, job, ahead="STAT" if session.pipelined else None)
+        answer = await talk.authenticate(answers, job)
     elif timestamp and command == "APOP":
         answer = await talk.apop(credentials, timestamp)
     else:
@@ -235,17 +218,9 @@ async def _authenticate(session: Session, stage: Stage[LoggedOn]) -> None:
     session.logons += 1
     stage.facts = replace(stage.facts, reply=answer.line)
     logon.outcome(answers, stage, session.journal)
-    _judge_logon(answer, answers, credentials)
-
-
-def _judge_logon(answer: Response, answers: Answers | None, credentials: Credentials) -> None:
-    if answer.ok:
-        return
-    who = f"POP3 logon as {credentials.username}"
-    finding = _NOT_REFUSED.get(answer.code or "")
-    if finding is not None:
-        raise stop(finding, f"{who}: not possible at the moment: {answer.line}", answer.line)
-    raise logon.refusal(answers, who, answer.line) or stop("auth.refused", f"{who}: refused: {answer.line}", answer.line)
+    if not answer.ok:
+        who = f"POP3 logon as {credentials.username}"
+        raise logon.refused(job, session.journal, stage, answers, who, answer.line)
 
 
 # -- find --------------------------------------------------------------------------------------------------------
@@ -254,94 +229,59 @@ def _judge_logon(answer: Response, answers: Answers | None, credentials: Credent
 async def _find(session: Session, accepted: Accepted) -> list[Candidate]:
     async with session.journal.stage("pop3.find", "find the message over POP3", Found(looks=0)) as stage:
         candidates = await find.look_until_found(
-            session.job, accepted, session.journal, stage, lambda look: _look(session, look), None
+            session.job, accepted, session.journal, stage, lambda look: _look(session, look), None, _schedule(session, accepted)
         )
         seen = find.found(stage.facts, candidates, accepted)
         stage.facts = replace(seen, number=candidates[0].number, logons=session.logons)
     return candidates
 
 
+def _schedule(session: Session, accepted: Accepted) -> find.Schedule:
+    """When to look, as seconds after the acceptance. A LOGIN-DELAY (RFC 2449 section 6.5) is obeyed by looking less."""
+    conduct, delay = session.job.conduct, session.login_delay
+    now = session.journal.now - accepted.at
+    until = min(conduct.delivery_critical, now + session.job.find_until - asyncio.get_running_loop().time())
+    # A little before each limit: what is seen then has kept it.
+    warning, until = JUST_BEFORE * conduct.delivery_warning, JUST_BEFORE * until
+    times = find.look_times(now, warning, until, EARLY_LOOKS - 1, MOST_LOOKS - EARLY_LOOKS)
+    kept = times[:1]
+    for each in times[1:]:
+        if each >= kept[-1] + delay:
+            kept.append(each)
+    looked = "once" if len(kept) == 1 else f"{len(kept)} times"
+    why = f"the maildrop was looked into {looked}: the server wants {delay:.0f} s between two logons (LOGIN-DELAY)"
+    return find.Schedule(kept, why if len(kept) < len(times) else "")
+
+
 async def _look(session: Session, look: int) -> list[Candidate]:
-    """Look at both ends of the maildrop; from the second look on in a session of its own."""
-    if look > 1:
-        await _reopen(session)
+    """From the second look on in a session of its own."""
+    if look > 1 and not await _reopen(session):
+        return []
     session.job.renew(session.talk.connection)
-    stat = await (session.talk.awaited("STAT") if session.talk.ahead_sent else session.talk.command("STAT"))
-    if not stat.ok:
-        raise stop("pop3.refused", f"STAT: {stat.line}", stat.line)
-    try:
-        messages = pop3.count(stat.text)
-    except pop3.Malformed as error:
-        raise stop("protocol.malformed", f"STAT: {error}", stat.line) from None
-    numbers = _both_ends(messages, AT_EACH_END[min(look, len(AT_EACH_END)) - 1])
-    return await _candidates(session, numbers) if numbers else []
+    found = await maildrop.look(session)
+    if not any(candidate.ours for candidate in found):
+        # Not kept open until the next look: it would lock the maildrop (RFC 1939 section 4) against everybody.
+        await session.talk.goodbye()
+        await session.talk.close()
+    return found
 
 
-def _both_ends(messages: int, each: int) -> list[int]:
-    """The numbers to look at, newest first as most servers number."""
-    newest = range(messages, max(0, messages - each), -1)
-    oldest = range(1, min(each, messages) + 1)
-    return list(dict.fromkeys([*newest, *oldest]))
+async def _reopen(session: Session) -> bool:
+    """A new session, logged on with what worked before; False where the server only says "not now", and the next look may do.
 
-
-async def _candidates(session: Session, numbers: list[int]) -> list[Candidate]:
-    """The messages that carry our marker. TOP shows the header, which is enough and spares other people's mail; without
-    TOP the message itself has to be read."""
-    verb = "TOP {} 0" if "TOP" in session.capabilities else "RETR {}"
-    commands = [verb.format(number) for number in numbers]
-    seen: list[tuple[int, bytes, float]] = []
-    left = iter(numbers)
-    await session.talk.judged(
-        commands, lambda answer: _judge(session, next(left), answer, seen), pipelined=session.pipelined, multiline=True
-    )
-    found = []
-    for number, header, at in seen:
-        raw = header or await _text_too(session, number)
-        if find.marked(raw, session.job):
-            found.append(await _proven(session, number, raw, at))
-    return found[: find.MOST_CANDIDATES]
-
-
-def _judge(session: Session, number: int, answer: Response, seen: list[tuple[int, bytes, float]]) -> None:
-    """Add what carries our marker, and without its octets what may quote it, a few of each; the rest is dropped as it arrives."""
-    raw = _raw(answer) if answer.ok else b""
-    reports = sum(not header for _, header, _ in seen)
-    if find.marked(raw, session.job):
-        if len(seen) - reports < find.MOST_CANDIDATES:
-            seen.append((number, raw, answer.at))
-    elif answer.ok and reports < MOST_REPORTS and may_quote(raw):
-        seen.append((number, b"", answer.at))
-
-
-def _raw(answer: Response) -> bytes:
-    """The message, as much of it as is read, and an octet more where it goes on."""
-    return (b"\r\n".join(answer.lines) + b"\r\n")[: MESSAGE_OCTETS + 1]
-
-
-async def _text_too(session: Session, number: int) -> bytes:
-    answer = await session.talk.command(f"TOP {number} {LINES_OF_REPORT}", multiline=True)
-    return _raw(answer) if answer.ok else b""
-
-
-async def _proven(session: Session, number: int, raw: bytes, at: float) -> Candidate:
-    """The candidate with its proof tried; where a gateway stripped our header, the text has to prove it."""
-    found = find.candidate(session.job, "INBOX", number, raw, at)
-    if found.ours:
-        return found
-    answer = await session.talk.command(f"RETR {number}", multiline=True)
-    return find.candidate(session.job, "INBOX", number, _raw(answer), at)
-
-
-async def _reopen(session: Session) -> None:
-    """A new session, logged on with what worked before; waits where the server wants a delay between logons."""
-    await session.talk.goodbye()
-    await session.talk.close()
-    delay = session.capabilities.get("LOGIN-DELAY", ["0"])[0:1]
-    if delay and delay[0].isdigit():
-        await session.job.sleep(min(int(delay[0]), 60))
+    A refusal now is none of the password, which was right a moment ago: nothing is suspended for it.
+    """
     fresh = await reach.secured(lambda verified: _approach(session.job, session.journal, session.side, verified))
     session.talk, session.capabilities, session.greeting = fresh.talk, fresh.capabilities, fresh.greeting
-    await _authenticate(session, Stage("pop3.login", LoggedOn()))
+    try:
+        await _authenticate(session, Stage("pop3.login", LoggedOn()))
+    except Stopped as error:
+        if error.trouble.id in ("auth.mailbox-in-use", "auth.temporary"):
+            session.connection.note(f"not now: {error.trouble.text}")
+            return False
+        finding = "auth.temporary" if error.trouble.id == "auth.refused" else error.trouble.id
+        raise stop(finding, f"a further look was not possible: {error.trouble.text}", error.trouble.evidence) from None
+    return True
 
 
 # -- verify and delete -------------------------------------------------------------------------------------------
@@ -360,7 +300,7 @@ async def _retrieved(session: Session, shown: Candidate) -> Candidate:
     answer = await session.talk.command(f"RETR {shown.number}", multiline=True)
     if not answer.ok:
         raise stop("pop3.refused", f"RETR {shown.number}: {answer.line}", answer.line)
-    whole = find.candidate(session.job, shown.folder, shown.number, _raw(answer), shown.seen_at)
+    whole = find.candidate(session.job, shown.folder, shown.number, raw_of(answer), shown.seen_at)
     if not whole.ours:
         raise stop("message.forged", "the message retrieved does not hold the proof that TOP showed")
     return whole
@@ -379,11 +319,23 @@ async def _delete(session: Session, candidates: list[Candidate]) -> None:
             await _mark_and_quit(session, candidates, stage)
 
 
+async def _is_still_there(session: Session) -> bool:
+    """Another session shows it: the answer to QUIT (RFC 1939 section 6), which would have said so, did not come."""
+    await session.job.sleep(LEAST_INTERVAL)
+    return not await _reopen(session) or any(candidate.ours for candidate in await maildrop.look(session))
+
+
 async def _mark_and_quit(session: Session, candidates: list[Candidate], stage: Stage[Deleted]) -> None:
     numbers = [candidate.number for candidate in candidates if candidate.ours]
     commands = [*(f"DELE {number}" for number in numbers), "QUIT"]
-    answers = await session.talk.flight(commands, pipelined=session.pipelined)
     stage.facts = Deleted(numbers=numbers)
+    answers: list[Response] = []
+    try:
+        await session.talk.judged(commands, answers.append, pipelined=session.pipelined)
+    except Stopped as error:
+        # Some servers delete and close without a word; with others that means that nothing was deleted.
+        if error.trouble.id != "connect.closed" or len(answers) < len(numbers) or await _is_still_there(session):
+            raise
     refused = next((answer for answer in answers if not answer.ok), None)
     if refused is not None:
         raise stop("cleanup.failed", f"the message stays: {refused.line}", refused.line)

@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass, field
 
 MOST_LISTED = 200_000
-_STATUS = re.compile(rb"(\+OK|-ERR)(?:[ ](.*))?", re.IGNORECASE | re.DOTALL)
+# Some servers write a tab or a colon behind it; clients look at the first octets only.
+_STATUS = re.compile(rb"(\+OK|-ERR)(?:[^A-Za-z0-9](.*))?", re.IGNORECASE | re.DOTALL)
 _CODE = re.compile(r"\[([A-Za-z0-9/-]+)\]")
 # Strictly a msg-id in printable ASCII: looser ones let a false server get at the password by MD5 collisions (CVE-2007-1558).
 _TIMESTAMP = re.compile(r"<[\x21-\x3b\x3d\x3f-\x7e]+@[\x21-\x3b\x3d\x3f-\x7e]+>")

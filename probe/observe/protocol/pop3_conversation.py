@@ -21,6 +21,7 @@ RESPONSE_OCTETS = 4 * 1024 * 1024
 SESSION_OCTETS = 128 * 1024 * 1024
 # Lines of one response. RFC 2449 section 6 defines nine capabilities; of a message, 4 MiB in lines of 40 octets are as many.
 MOST_LINES = 5_000
+MOST_BLANK = 3
 MOST_MESSAGE_LINES = 100_000
 
 
@@ -30,7 +31,6 @@ class Pop3Talk:
     def __init__(self, connection: Connection, journal: Journal) -> None:
         self.connection = connection
         self.ended = False
-        self.ahead_sent = False
         self._journal = journal
         self._octets = 0
 
@@ -72,19 +72,26 @@ class Pop3Talk:
     async def _send(self, text: str, shown: str | None) -> None:
         unread = self.connection.unread()
         # RFC 1939 section 3 wants an idle session closed in silence; Dovecot says `-ERR Disconnected for inactivity.` first.
-        if unread and not unread.upper().startswith(b"-ERR"):
+        if unread.strip() and not unread.upper().startswith(b"-ERR"):
             evidence = self.connection.brief(unread)
             raise stop("protocol.unsolicited", f"{len(unread)} octets came that nothing had asked for", evidence)
         await self.connection.write(text.encode(), shown=shown)
 
     async def _response(self, verb: str, *, multiline: bool) -> Response:
-        first = await self.connection.read_line(verb)
+        first = await self._first_line(verb)
         try:
             answer = response(first)
         except Malformed as error:
             raise stop("protocol.malformed", f"{verb}: {self._journal.brief(str(error), QUOTED)}", str(error)) from None
         lines = await self._lines(verb) if multiline and answer.ok else ()
         return replace(answer, lines=lines, at=self._journal.now)
+
+    async def _first_line(self, verb: str) -> bytes:
+        """The line that a response begins with; a few servers send an empty one behind the greeting or a message."""
+        for _ in range(MOST_BLANK):
+            if line := await self.connection.read_line(verb):
+                return line
+        return b""
 
     async def _lines(self, verb: str) -> tuple[bytes, ...]:
         lines: list[bytes] = []
@@ -105,13 +112,11 @@ class Pop3Talk:
             self.connection.note(f"{octets} octets of message received")
         return tuple(lines)
 
-    async def authenticate(self, answers: Answers, job: Job, *, ahead: str | None = None) -> Response:
+    async def authenticate(self, answers: Answers, job: Job) -> Response:
         """AUTH (RFC 5034): one attempt, with an initial response where the mechanism has one that fits into a command line.
 
         A longer one (every token) goes on a line of its own behind the server's `+`, which is also the one form that
-        Exchange Online takes (Microsoft, "Authenticate an IMAP, POP or SMTP connection using OAuth"). `ahead`: a command that
-        goes in the same flight where the server speaks only once (its response is read by `awaited`); `ahead_sent` says whether
-        it went.
+        Exchange Online takes. Nothing goes in the same flight: Courier and Cyrus drop what was read together with AUTH.
         """
         text = shown = f"AUTH {answers.mechanism.name}"
         # RFC 5034 section 4: `=` is an empty initial response, and the line, CRLF included, keeps to 255 octets.
@@ -119,13 +124,8 @@ class Pop3Talk:
         if first is not None and len(text) + 1 + len(first) <= COMMAND_OCTETS:
             answers.take_initial()
             text, shown = f"{text} {first}", f"{shown} {hidden(first)}"
-        else:
-            ahead = None
-        self.ahead_sent = ahead is not None and answers.mechanism.speaks_once
-        await self._send(f"{text}\r\n{ahead}\r\n" if self.ahead_sent else f"{text}\r\n", shown)
-        if self.ahead_sent:
-            self.connection.note(f"in the same flight: {ahead}")
         # `+ ` with the space (RFC 5034 section 4): `+OK` is the outcome, and is to be seen.
+        await self._send(f"{text}\r\n", shown)
         with self.connection.hiding(b"+ "):
             line = await self._exchange(answers, job)
         try:
@@ -136,17 +136,12 @@ class Pop3Talk:
     async def _exchange(self, answers: Answers, job: Job) -> bytes:
         """Answer each challenge; the line that ends the exchange."""
         while True:
-            line = await self.connection.read_line("AUTH")
+            line = await self._first_line("AUTH")
             if not line.startswith(b"+ ") and line != b"+":
                 return line
             challenge = line[1:].decode("ascii", "replace").strip()
             text = await logon.respond(answers, challenge, self.connection, self._journal, job)
             await self.connection.write(f"{text}\r\n".encode(), shown=hidden(text) if text != "*" else "*")
-
-    async def awaited(self, verb: str) -> Response:
-        """The response to the command that went ahead."""
-        self.ahead_sent = False
-        return await self._response(verb, multiline=False)
 
     async def login(self, credentials: Credentials) -> Response:
         """USER and PASS (RFC 1939 section 7)."""

@@ -1,0 +1,150 @@
+"""Looking for our message over POP3: TOP at both ends of the maildrop, and what may be ours read whole.
+
+RFC 1939, RFC 2449. There is no search and no order one can rely on, and other people's mail is not to be read: headers first.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from probe.message import MESSAGE_OCTETS, may_quote
+from probe.observe import find
+from probe.observe.connection import Connection
+from probe.observe.find import Candidate
+from probe.observe.job import Job, Side
+from probe.observe.journal import Journal
+from probe.observe.protocol import pop3
+from probe.observe.protocol.pop3 import Response
+from probe.observe.protocol.pop3_conversation import Pop3Talk
+from probe.observe.trouble import stop
+
+# Of a report or a filter's wrapping so many lines are read too, of so many such messages a look.
+LINES_OF_REPORT, MOST_REPORTS = 500, 5
+# Newest last on most servers, newest first on Exchange, by size on a few: both ends of the maildrop are looked at, further in
+# as long as nothing is found.
+AT_EACH_END = (3, 10, 25)
+
+
+@dataclass(slots=True)
+class Session:
+    """One POP3 session after another: `talk` is the one that is open."""
+
+    job: Job
+    journal: Journal
+    side: Side
+    talk: Pop3Talk
+    capabilities: dict[str, list[str]] = field(default_factory=dict)
+    greeting: str = ""
+    logons: int = 0
+    top_refused: bool = False
+
+    @property
+    def has_top(self) -> bool:
+        return "TOP" in self.capabilities and not self.top_refused
+
+    @property
+    def login_delay(self) -> float:
+        """Seconds that the server wants between two logons."""
+        words = self.capabilities.get("LOGIN-DELAY", ["0"])
+        return float(words[0]) if words and words[0].isdigit() and len(words[0]) < 10 else 0.0
+
+    @property
+    def connection(self) -> Connection:
+        return self.talk.connection
+
+    async def close(self) -> None:
+        await self.talk.close()
+
+    @property
+    def pipelined(self) -> bool:
+        return self.job.conduct.pipelining and "PIPELINING" in self.capabilities
+
+
+async def look(session: Session) -> list[Candidate]:
+    """Look at both ends of the maildrop, further in while nothing is found. Raises Stopped."""
+    stat = await session.talk.command("STAT")
+    if not stat.ok:
+        raise stop("pop3.refused", f"STAT: {stat.line}", stat.line)
+    try:
+        messages = pop3.count(stat.text)
+    except pop3.Malformed as error:
+        raise stop("protocol.malformed", f"STAT: {error}", stat.line) from None
+    looked: set[int] = set()
+    for each in AT_EACH_END:
+        numbers = [number for number in _both_ends(messages, each) if number not in looked]
+        looked.update(numbers)
+        if numbers and (found := await _candidates(session, numbers)):
+            return found
+    return []
+
+
+def _both_ends(messages: int, each: int) -> list[int]:
+    """The numbers to look at, newest first as most servers number."""
+    newest = range(messages, max(0, messages - each), -1)
+    oldest = range(1, min(each, messages) + 1)
+    return list(dict.fromkeys([*newest, *oldest]))
+
+
+async def _candidates(session: Session, numbers: list[int]) -> list[Candidate]:
+    """The messages that carry our marker. TOP shows the header, which is enough and spares other people's mail; without
+    TOP the message itself has to be read."""
+    seen = await _shown(session, "TOP {} 0", numbers) if session.has_top else []
+    if not session.has_top:
+        seen = await _shown(session, "RETR {}", numbers)
+    found = []
+    for number, header, at in seen:
+        raw = header or await _text_too(session, number)
+        if find.marked(raw, session.job):
+            found.append(await _proven(session, number, raw, at))
+    return found[: find.MOST_CANDIDATES]
+
+
+async def _shown(session: Session, verb: str, numbers: list[int]) -> list[tuple[int, bytes, float]]:
+    """What TOP or RETR shows of these messages, as far as it may be ours. TOP that is refused is not asked for again."""
+    seen: list[tuple[int, bytes, float]] = []
+    left = iter(numbers)
+    refused: list[bool] = []
+
+    def judge(answer: Response) -> None:
+        refused.append((not answer.ok or not answer.lines) and not _GONE.search(answer.text))
+        _judge(session, next(left), answer, seen)
+
+    commands = [verb.format(number) for number in numbers]
+    await session.talk.judged(commands, judge, pipelined=session.pipelined, multiline=True)
+    if verb.startswith("TOP") and all(refused):
+        # WildDuck lists TOP and refuses it.
+        session.top_refused = True
+    return seen
+
+
+_GONE = re.compile(r"no such|not exist|deleted|out of range|invalid message", re.IGNORECASE)
+
+
+def _judge(session: Session, number: int, answer: Response, seen: list[tuple[int, bytes, float]]) -> None:
+    """Add what carries our marker, and without its octets what may quote it, a few of each; the rest is dropped as it arrives."""
+    raw = raw_of(answer) if answer.ok else b""
+    reports = sum(not header for _, header, _ in seen)
+    if find.marked(raw, session.job):
+        if len(seen) - reports < find.MOST_CANDIDATES:
+            seen.append((number, raw, answer.at))
+    elif answer.ok and reports < MOST_REPORTS and may_quote(raw):
+        seen.append((number, b"", answer.at))
+
+
+def raw_of(answer: Response) -> bytes:
+    """The message, as much of it as is read, and an octet more where it goes on."""
+    return (b"\r\n".join(answer.lines) + b"\r\n")[: MESSAGE_OCTETS + 1]
+
+
+async def _text_too(session: Session, number: int) -> bytes:
+    command = f"TOP {number} {LINES_OF_REPORT}" if session.has_top else f"RETR {number}"
+    answer = await session.talk.command(command, multiline=True)
+    return raw_of(answer) if answer.ok else b""
+
+
+async def _proven(session: Session, number: int, raw: bytes, at: float) -> Candidate:
+    """The candidate with its proof tried; where a gateway stripped our header, the text has to prove it."""
+    found = find.candidate(session.job, "INBOX", number, raw, at)
+    if found.ours:
+        return found
+    answer = await session.talk.command(f"RETR {number}", multiline=True)
+    return find.candidate(session.job, "INBOX", number, raw_of(answer), at)
