@@ -1,6 +1,6 @@
 """Messages of an IMAP4 mailbox by UID, each up to the limit that is looked at, whatever the server makes of parts of messages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from probe.message import MESSAGE_OCTETS
 from probe.observe.protocol import imap
@@ -24,8 +24,21 @@ async def fetch_whole(talk: ImapTalk, uids: Sequence[int], keep: Keep | None = N
 
 
 def wanted(judge: Callable[[bytes], bool]) -> Keep:
-    """Keeps the FETCH responses whose message or header `judge` wants."""
-    return lambda item: (octets := uid_and_octets(item)[1]) is not None and judge(octets)
+    """Keeps the FETCH responses whose message or header `judge` wants, and those without either: the other part may come apart."""
+    return lambda item: (octets := uid_and_octets(item)[1]) is None or judge(octets)
+
+
+def merged(items: Iterable[Untagged]) -> dict[int, bytes]:
+    """Message or header octets by UID. A server may answer for one message in several responses, or twice (RFC 3501, 7.4.2)."""
+    uids: dict[int | None, int] = {}
+    texts: dict[int | None, bytes] = {}
+    for item in items:
+        uid, octets = uid_and_octets(item)
+        if uid is not None:
+            uids[item.number] = uid
+        if octets is not None:
+            texts.setdefault(item.number, octets)
+    return {uid: texts[number] for number, uid in uids.items() if number in texts}
 
 
 def _uid_and_size(item: Untagged) -> tuple[int | None, int]:
@@ -38,8 +51,13 @@ def uid_and_octets(item: Untagged) -> tuple[int | None, bytes | None]:
     """UID and message (or header) octets of a FETCH response. Raises Stopped for one that cannot be read."""
     attributes = _attributes(item)
     uid = attributes.get("UID")
-    body = next((value for name, value in attributes.items() if name.startswith("BODY[")), None)
+    body = next((value for name, value in attributes.items() if name.startswith(_TEXTS) and name not in _NO_TEXTS), None)
     return uid if isinstance(uid, int) else None, imap.octets_of(body)
+
+
+# As it was asked for (`BODY.PEEK[`, some servers), and as RFC 1730 had it.
+_TEXTS = ("BODY[", "BODY.PEEK[", "RFC822")
+_NO_TEXTS = ("RFC822.SIZE",)
 
 
 def _attributes(item: Untagged) -> dict[str, object]:

@@ -15,7 +15,8 @@ from probe.message import MARKER_HEADER, MARKER_PREFIX, Proof, Sent, carries_mar
 from probe.observe.fetching import fetch_whole, uid_and_octets, wanted
 from probe.observe.job import Job, Side
 from probe.observe.journal import Journal
-from probe.observe.legs.imap import Session, Settings, open_session
+from probe.observe.legs.imap import Settings, open_session
+from probe.observe.mailbox import Session
 from probe.observe.protocol import imap
 from probe.observe.trouble import Stopped, stop
 from probe.profile import Reader

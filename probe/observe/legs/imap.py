@@ -3,17 +3,17 @@
 RFC 3501/9051 (IMAP4), RFC 2595 (STARTTLS), RFC 4315 (UIDPLUS: without it nothing is expunged), RFC 4959 (SASL-IR).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+import re
+from dataclasses import replace
 from typing import ClassVar, TypeVar
 
-from probe.facts import Connected, Deleted, Found, LoggedOn, Secured, Verified
-from probe.message import MESSAGE_OCTETS
+from probe.facts import Connected, Deleted, LoggedOn, Secured, Verified
 from probe.observe import find, logon, reach
-from probe.observe.fetching import fetch_whole, uid_and_octets, wanted
+from probe.observe.fetching import uid_and_octets
 from probe.observe.find import Candidate
-from probe.observe.job import Accepted, Job, Side
+from probe.observe.job import Job, Side
 from probe.observe.journal import Journal, Stage
+from probe.observe.mailbox import Folder, Session, find_message
 from probe.observe.protocol import exchange, imap
 from probe.observe.protocol.imap import Answer, Untagged
 from probe.observe.protocol.imap_conversation import ImapTalk
@@ -21,18 +21,14 @@ from probe.observe.trouble import Stopped, stop
 from probe.profile import Reader
 from probe.profile.values import Text
 from probe.record import reader_stages
-from probe.sasl import Answers, Credentials
+from probe.version import __version__
 
 NAME = "imap"
 STAGES = reader_stages(NAME)
 # Imported while the first packets travel.
 NEEDS = ("imapclient.response_parser",)
-# When the message was accepted before UIDNEXT was noted, so many UIDs below it are looked at too.
-UIDS_BEFORE = 50
-# Other folders are looked into from this look on: the first ones are for the common case.
-OTHER_FOLDERS_FROM_LOOK = 3
-# UIDs noted before may not hold what came since (a server that was renumbering): now and then the marker is searched for.
-SEARCH_AT_LOOK, SEARCH_EVERY = 8, 10
+# What we say of ourselves, where a server wants to know (RFC 2971).
+IDENTITY = f'ID ("name" "submission-probe" "version" "{__version__}")'
 
 
 class Settings(Reader):
@@ -41,27 +37,6 @@ class Settings(Reader):
     tls_port: ClassVar[int] = 993
     plain_port: ClassVar[int] = 143
     folders: tuple[Text, ...] = ("INBOX", "Junk")
-
-
-@dataclass(slots=True)
-class Folder:
-    """A mailbox to look into. `first_uid` is UIDNEXT as noted, None when the server did not say."""
-
-    name: str
-    first_uid: int | None = None
-    uid_validity: str | None = None
-    exists: bool = True
-
-
-@dataclass(slots=True)
-class Session:
-    """A logged-on conversation and what was learned on it."""
-
-    talk: ImapTalk
-    capabilities: list[str]
-    folders: list[Folder] = field(default_factory=list)
-    noted_before: bool = False
-    selected: str | None = None
 
 
 async def read(job: Job, journal: Journal, side: Side, settings: Settings) -> None:
@@ -73,7 +48,7 @@ async def read(job: Job, journal: Journal, side: Side, settings: Settings) -> No
         accepted = await find.accepted(job, journal, STAGES)
         if accepted is None:
             return
-        candidates = await _find(job, journal, session, accepted)
+        candidates = await find_message(job, journal, session, accepted)
         await _verify(job, journal, session, candidates)
         await job.partners_are_done(NAME)
         await _delete(job, journal, session, candidates)
@@ -111,7 +86,7 @@ async def log_on(job: Job, journal: Journal, side: Side) -> None:
 async def _approach(job: Job, journal: Journal, side: Side, verified: bool) -> ImapTalk:
     async with journal.stage("imap.connect", f"connect to {side.host} port {side.port}", Connected()) as stage:
         connection = await reach.connect(job, journal, side, stage)
-        talk = ImapTalk(connection, journal, tls_wanted=side.security != "plaintext")
+        talk = ImapTalk(connection, journal, tls_wanted=side.security != "plaintext", pipelined=job.conduct.pipelining)
         if side.security != "tls":
             await _greeting(talk, stage)
     try:
@@ -196,51 +171,78 @@ async def _authenticate(job: Job, journal: Journal, side: Side, session: Session
     offered = [item.removeprefix("AUTH=") for item in capabilities if item.startswith("AUTH=")]
     command = None if "LOGINDISABLED" in capabilities else "LOGIN"
     credentials, answers = await logon.begin(job, journal, side, talk.connection, stage, offered, command)
-    if answers is None:
-        answer = await talk.login(credentials)
-    else:
-        answer = await talk.authenticate(answers, job, initial="SASL-IR" in capabilities)
+    try:
+        if answers is None:
+            answer = await talk.login(credentials)
+        else:
+            answer = await talk.authenticate(answers, job, initial="SASL-IR" in capabilities)
+    except Stopped as error:
+        if error.trouble.id != "imap.unavailable":
+            raise
+        # Courier without authdaemond says BYE to a logon.
+        said = f"BYE {error.trouble.evidence}"
+        raise logon.refused(job, journal, stage, answers, f"IMAP4 logon as {credentials.username}", said) from None
     stage.facts = replace(stage.facts, reply=f"{answer.status} {answer.text}")
     logon.outcome(answers, stage, journal)
-    _judge_logon(answer, answers, credentials)
+    if not answer.ok:
+        said = f"{answer.status} {answer.text}"
+        raise logon.refused(job, journal, stage, answers, f"IMAP4 logon as {credentials.username}", said)
     session.capabilities = imap.capabilities(answer.untagged, answer.text) or capabilities
-
-
-_TEMPORARY = {"UNAVAILABLE": "auth.temporary", "INUSE": "auth.mailbox-in-use", "LIMIT": "auth.temporary"}
-
-
-def _judge_logon(answer: Answer, answers: Answers | None, credentials: Credentials) -> None:
-    if answer.ok:
-        return
-    said = f"{answer.status} {answer.text}"
-    who = f"IMAP4 logon as {credentials.username}"
-    finding = _TEMPORARY.get(answer.code[0] if answer.code else "")
-    if finding is not None:
-        raise stop(finding, f"{who}: not possible at the moment: {said}", said)
-    raise logon.refusal(answers, who, said) or stop("auth.refused", f"{who}: refused: {said}", said)
 
 
 async def _note_folders(job: Job, session: Session, settings: Settings, stage: Stage[LoggedOn]) -> None:
     """Note UIDNEXT of each folder, so that finding costs the same in a mailbox of any size."""
     first, *others = [Folder(name) for name in settings.folders]
-    commands = [f"STATUS {imap.mailbox(folder.name)} (UIDNEXT UIDVALIDITY)" for folder in others]
-    answers = await session.talk.flight([*commands, f"SELECT {imap.mailbox(first.name)}", "CAPABILITY"])
+    select = f"SELECT {imap.mailbox(first.name)}"
+    status = [f"STATUS {imap.mailbox(folder.name)} (UIDNEXT UIDVALIDITY)" for folder in others]
+    # NetEase opens no mailbox before it has seen an ID (RFC 2971): "Unsafe Login".
+    identify = [IDENTITY] if "ID" in session.capabilities else []
+    answers = await session.talk.flight([*identify, *status, select, "CAPABILITY"])
     session.noted_before = not job.content_sent
-    for folder, answer in zip(others, answers, strict=False):
-        _note_status(folder, answer)
-    selected = answers[-2]
+    *answered, selected, capabilities = answers[len(identify) :]
+    if not selected.ok and not identify:
+        # Some want it and do not list it.
+        identify = [IDENTITY]
+        _, selected, *answered = await session.talk.flight([IDENTITY, select, *status])
     if not selected.ok:
-        raise stop("imap.no-folder", f"SELECT {first.name}: {selected.status} {selected.text}", selected.text)
+        raise _cannot_open(first, selected)
     session.selected = first.name
     _note_selected(first, selected)
-    session.capabilities = imap.capabilities(answers[-1].untagged) or session.capabilities
-    session.folders = [folder for folder in (first, *others) if folder.exists]
+    for folder, answer in zip(others, answered, strict=False):
+        _note_status(folder, answer)
+    session.capabilities = imap.capabilities(capabilities.untagged) or session.capabilities
+    session.folders = [first, *others]
+    missing = [folder.name for folder in others if not folder.exists]
+    if missing and "SPECIAL-USE" in session.capabilities:
+        session.folders += await _junk(session)
     stage.facts = replace(
         stage.facts,
         capabilities_after=session.capabilities,
-        folders=[folder.name for folder in session.folders],
-        folders_missing=[folder.name for folder in others if not folder.exists],
+        folders=[folder.name for folder in session.folders if folder.exists],
+        folders_missing=missing,
+        id_sent=identify[0] if identify else None,
     )
+
+
+def _cannot_open(folder: Folder, answer: Answer) -> Stopped:
+    """A folder that is not there is the profile's fault; one that cannot be opened now is the server's."""
+    said = f"{answer.status} {answer.text}"
+    code = answer.code[0] if answer.code else ""
+    absent = answer.status == "NO" and (code in ("NONEXISTENT", "TRYCREATE") or (not code and _ABSENT.search(answer.text)))
+    return stop("imap.no-folder" if absent else "imap.refused", f"SELECT {folder.name}: {said}", said)
+
+
+_ABSENT = re.compile(
+    r"not exist|n.t exist|no such|non-?exist|not found|unknown (mailbox|folder)|no mailbox|invalid mailbox", re.IGNORECASE
+)
+
+
+async def _junk(session: Session) -> list[Folder]:
+    """The folder for junk, whatever its name (RFC 6154), where the profile's own is not there."""
+    answer = await session.talk.command('LIST "" "*"')
+    names = [imap.listed(item) for item in answer.of("LIST") if "\\JUNK" in item.text.partition(")")[0].upper()]
+    known = {folder.name for folder in session.folders if folder.exists}
+    return [Folder(name) for name in names[:1] if name and name not in known]
 
 
 def _note_status(folder: Folder, answer: Answer) -> None:
@@ -259,107 +261,6 @@ def _note_selected(folder: Folder, answer: Answer) -> None:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text and text.isdigit() and len(text) <= 10 else None
-
-
-# -- find --------------------------------------------------------------------------------------------------------
-
-
-async def _find(job: Job, journal: Journal, session: Session, accepted: Accepted) -> list[Candidate]:
-    """Look straight after the final reply, then at growing intervals."""
-    async with journal.stage("imap.find", "find the message over IMAP4", Found()) as stage:
-        stage.facts = Found(looks=0, folders=[folder.name for folder in session.folders])
-        candidates = await find.look_until_found(
-            job, accepted, journal, stage, lambda look: _look(job, session, look), session.talk.connection
-        )
-        stage.facts = replace(find.found(stage.facts, candidates, accepted), uid=candidates[0].number)
-    return candidates
-
-
-async def _look(job: Job, session: Session, look: int) -> list[Candidate]:
-    folders = session.folders if look >= OTHER_FOLDERS_FROM_LOOK else session.folders[:1]
-    found: list[Candidate] = []
-    for folder in folders:
-        search = look % SEARCH_EVERY == SEARCH_AT_LOOK
-        found += await _look_into(job, session, folder, search=search)
-        # A report about the message, or somebody's answer that quotes it, is no reason to stop looking.
-        if any(candidate.ours for candidate in found):
-            break
-    return found
-
-
-async def _look_into(job: Job, session: Session, folder: Folder, *, search: bool) -> list[Candidate]:
-    """SELECT again and fetch what is new, in one flight: on Dovecot a pipelined NOOP and FETCH misses new mail."""
-    assert job.draft is not None
-    fetch, whole = (None, False) if search else _fetch_command(session, folder)
-    commands = [f"SELECT {imap.mailbox(folder.name)}", *([fetch] if fetch else [])]
-    answers = await session.talk.flight(commands, keep=wanted(lambda octets: find.marked(octets, job)))
-    session.selected = folder.name
-    if not answers[0].ok:
-        return []
-    refused = whole and not answers[-1].ok
-    if _renewed(folder, answers[0]) or fetch is None or refused:
-        return await _search(job, session, folder, answers[0])
-    return await _candidates(job, session, folder, answers[-1].of("FETCH"), answers[-1].at, whole)
-
-
-def _fetch_command(session: Session, folder: Folder) -> tuple[str | None, bool]:
-    """The FETCH for what is new, and whether it fetches whole messages; None when only SEARCH can know.
-
-    No `*` in the set: where nothing is new it would mean the last message of somebody else.
-    """
-    if folder.first_uid is None:
-        return None, False
-    if session.noted_before:
-        return f"UID FETCH {folder.first_uid}:4294967295 (UID BODY.PEEK[]<0.{MESSAGE_OCTETS}>)", True
-    first = max(1, folder.first_uid - UIDS_BEFORE)
-    return f"UID FETCH {first}:4294967295 (UID BODY.PEEK[HEADER.FIELDS (SUBJECT X-SUBMISSION-PROBE)])", False
-
-
-def _renewed(folder: Folder, selected: Answer) -> bool:
-    """Whether UIDVALIDITY changed: then the UIDs noted mean nothing any more."""
-    validity = selected.coded("UIDVALIDITY")
-    return folder.uid_validity is not None and validity is not None and validity != folder.uid_validity
-
-
-async def _search(job: Job, session: Session, folder: Folder, selected: Answer) -> list[Candidate]:
-    """By marker, without CHARSET (Exchange answers BADCHARSET); then the newest headers where SEARCH is no help."""
-    assert job.draft is not None
-    answer = await session.talk.command(f"UID SEARCH HEADER X-Submission-Probe {job.draft.marker}")
-    uids = [uid for item in answer.of("SEARCH") for uid in imap.search_numbers(item)] if answer.ok else []
-    if uids:
-        chosen = ",".join(map(str, sorted(uids)[-find.MOST_CANDIDATES :]))
-        command = f"UID FETCH {chosen} (UID BODY.PEEK[HEADER.FIELDS (SUBJECT X-SUBMISSION-PROBE)])"
-    else:
-        exists = next((item.number or 0 for item in selected.of("EXISTS")), 0)
-        if not exists:
-            return []
-        newest = f"{max(1, exists - UIDS_BEFORE + 1)}:{exists}"
-        command = f"FETCH {newest} (UID BODY.PEEK[HEADER.FIELDS (SUBJECT X-SUBMISSION-PROBE)])"
-    fetched = await session.talk.command(command, keep=wanted(lambda octets: find.marked(octets, job)))
-    return await _candidates(job, session, folder, fetched.of("FETCH"), fetched.at, whole=False)
-
-
-async def _candidates(
-    job: Job, session: Session, folder: Folder, items: Sequence[Untagged], at: float, whole: bool
-) -> list[Candidate]:
-    """The messages that carry our marker, each fetched whole and proven or not."""
-    assert job.draft is not None
-    found = []
-    for item in items:
-        uid, octets = uid_and_octets(item)
-        if uid is None or octets is None or not find.marked(octets, job):
-            continue
-        raw = octets if whole else await _whole(session, uid)
-        found.append(find.candidate(job, folder.name, uid, raw, at))
-        if len(found) >= find.MOST_CANDIDATES:
-            break
-    return found
-
-
-async def _whole(session: Session, uid: int) -> bytes:
-    answer = await fetch_whole(session.talk, [uid])
-    pairs = [uid_and_octets(item) for item in answer.of("FETCH")]
-    return next((octets for answered, octets in pairs if answered == uid and octets is not None), b"")
 
 
 # -- verify and delete -------------------------------------------------------------------------------------------
@@ -384,15 +285,26 @@ async def _delete(job: Job, journal: Journal, session: Session, candidates: list
 
 
 async def _expunge(session: Session, candidates: list[Candidate], stage: Stage[Deleted]) -> None:
-    if "UIDPLUS" not in session.capabilities and "IMAP4REV2" not in session.capabilities:
-        stage.facts = Deleted(left=len([c for c in candidates if c.ours]))
+    uids = [candidate.number for candidate in candidates if candidate.ours]
+    folder, listed = candidates[0].folder, ",".join(map(str, uids))
+    commands = [] if session.selected == folder else [f"SELECT {imap.mailbox(folder)}"]
+    can = "UIDPLUS" in session.capabilities or "IMAP4REV2" in session.capabilities
+    if can:
+        commands += [f"UID STORE {listed} +FLAGS.SILENT (\\Deleted)", f"UID EXPUNGE {listed}"]
+    else:
+        # Another reader may have deleted it meanwhile, and a SELECT alone may show old counts.
+        commands += ["NOOP"]
+    # What is there afterwards counts: an account without the right to expunge (RFC 4314) gets OK all the same.
+    answers = await session.talk.flight([*commands, f"UID FETCH {listed} (UID)"], ending="LOGOUT")
+    left = set(uids) & {uid for item in answers[-1].of("FETCH") if (uid := uid_and_octets(item)[0]) is not None}
+    refused = next((answer for answer in answers[:-1] if not answer.ok), None)
+    stage.facts = Deleted(uids=listed, folder=folder, left=len(left))
+    if not can and left:
         raise stop("cleanup.failed", "the message stays: the server has no UIDPLUS, and EXPUNGE would take other mail along")
-    uids = ",".join(str(c.number) for c in candidates if c.ours)
-    folder = candidates[0].folder
-    select = [] if session.selected == folder else [f"SELECT {imap.mailbox(folder)}"]
-    commands = [*select, f"UID STORE {uids} +FLAGS.SILENT (\\Deleted)", f"UID EXPUNGE {uids}"]
-    answers = await session.talk.flight(commands, ending="LOGOUT")
-    stage.facts = Deleted(uids=uids, folder=folder)
-    refused = next((answer for answer in answers if not answer.ok), None)
-    if refused is not None:
+    if refused is not None and (left or not answers[-1].ok):
         raise stop("cleanup.failed", f"the message stays: {refused.status} {refused.text}", refused.text)
+    if left:
+        text = (
+            "the message stays, although UID EXPUNGE was answered with OK: this account likely may not delete (ACL rights t and e)"
+        )
+        raise stop("cleanup.failed", text, answers[-1].text)

@@ -19,7 +19,6 @@ from probe.observe.protocol import smtp
 from probe.observe.protocol.smtp import Reply
 from probe.observe.protocol.smtp_conversation import Answered, SmtpTalk
 from probe.observe.trouble import Stopped, stop
-from probe.sasl import Answers, Credentials
 
 _LOOKUP_TEXT = 300
 
@@ -195,20 +194,10 @@ async def _authenticate(job: Job, journal: Journal, talk: SmtpTalk, words: dict[
         reply = await talk.authenticate(answers, job)
         stage.facts = replace(stage.facts, reply=list(reply.lines), enhanced=reply.enhanced)
         logon.outcome(answers, stage, journal)
-        _judge_logon(reply, answers, credentials)
-
-
-def _judge_logon(reply: Reply, answers: Answers, credentials: Credentials) -> None:
-    if reply.code == 235:
-        return
-    who = f"AUTH {answers.mechanism.name} as {credentials.username}"
-    if reply.code == 421:
-        raise stop("smtp.unavailable", f"{who}: the server said good-bye: {reply}", str(reply))
-    if reply.code == 504:
-        raise stop("auth.mechanism-not-offered", f"{who}: the server does not know this mechanism: {reply}", str(reply))
-    if 400 <= reply.code < 500:
-        raise stop("auth.temporary", f"{who}: not possible at the moment: {reply}", str(reply))
-    raise logon.refusal(answers, who, str(reply)) or stop("auth.refused", f"{who}: refused: {reply}", str(reply))
+        if reply.code // 100 != 2:
+            raise logon.refused(
+                job, journal, stage, answers, f"AUTH {answers.mechanism.name} as {credentials.username}", str(reply)
+            )
 
 
 async def _submit(job: Job, journal: Journal, talk: SmtpTalk, words: Mapping[str, list[str]], draft: Draft) -> None:
@@ -241,7 +230,8 @@ async def _submit(job: Job, journal: Journal, talk: SmtpTalk, words: Mapping[str
             queue_id=smtp.queue_id(reply.text),
             hostname=smtp.node(reply.text),
         )
-        if reply.code != 250:
+        # 251 and 252 too: RFC 5321 section 4.2.1, the first digit decides.
+        if reply.code // 100 != 2:
             raise _refused("the message", reply)
         job.accepted.reach(Accepted(at, certain=True))
 
@@ -259,13 +249,13 @@ async def _refuse_envelope(talk: SmtpTalk, answered: Sequence[Answered]) -> None
         if answered[-1].command == "DATA" and answered[-1].reply.code == 354:
             await talk.flight(["."], [], pipelined=False)
         raise _refused(refused.command, refused.reply)
-    unexpected = next((item for item in answered if item.reply.code != _EXPECTED[item.command.split(" ")[0]]), None)
+    unexpected = next((item for item in answered if item.reply.code // 100 != _EXPECTED[item.command.split(" ")[0]]), None)
     if unexpected is not None:
         reply = unexpected.reply
         raise stop("protocol.malformed", f"{unexpected.command}: a reply that makes no sense here: {reply}", str(reply))
 
 
-_EXPECTED = {"MAIL": 250, "RCPT": 250, "DATA": 354}
+_EXPECTED = {"MAIL": 2, "RCPT": 2, "DATA": 3}
 _FINDINGS = {"MAIL": "submit.sender-refused", "RCPT": "submit.recipient-refused"}
 
 

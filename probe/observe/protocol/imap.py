@@ -28,6 +28,9 @@ _TAGGED = re.compile(rb"([A-Za-z0-9]+) (OK|NO|BAD)(?: (.*))?", re.IGNORECASE | r
 _UNTAGGED = re.compile(rb"\* (?:(\d{1,10}) )?([A-Za-z][A-Za-z0-9.-]*)(?: (.*))?", re.DOTALL)
 _CODE = re.compile(r"\[([A-Za-z0-9.-]+)(?: ([^\]]*))?\]")
 
+_SET = re.compile(r"\d{1,10}(:\d{1,10})?(,\d{1,10}(:\d{1,10})?)*")
+# Behind the attributes: the separator, and the name as a quoted string or an atom.
+_LISTED = re.compile(r'(?:"[^"]*"|NIL)\s+(?:"((?:[^"\\]|\\.)*)"|([^"\s]+))', re.IGNORECASE)
 _NAMES = frozenset({b"LIST", b"LSUB", b"STATUS"})
 _TEXTS = frozenset({b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"})
 
@@ -135,17 +138,13 @@ def text_of(octets: bytes) -> str:
 
 
 def capabilities(items: Sequence[Untagged], answer_text: str = "") -> list[str] | None:
-    """Capabilities, upper case, from an untagged CAPABILITY or a [CAPABILITY …] code; None when none was given.
-
-    A server may say them in its greeting or in the OK to a logon (RFC 3501 sections 6.2.3 and 7.1), to save a round trip.
-    """
-    for item in items:
-        if item.kind == "CAPABILITY":
-            return item.text.upper().split()
-        if item.code and item.code[0] == "CAPABILITY":
-            return item.code[1].upper().split()
+    """Capabilities, upper case, from an untagged CAPABILITY or a [CAPABILITY …] code; None when none was given."""
+    listed = [item.text for item in items if item.kind == "CAPABILITY"]
+    listed = listed or [item.code[1] for item in items if item.code and item.code[0] == "CAPABILITY"]
     code = response_code(answer_text)
-    return code[1].upper().split() if code and code[0] == "CAPABILITY" else None
+    listed = listed or ([code[1]] if code and code[0] == "CAPABILITY" else [])
+    # Several responses to one command count together; a word given twice counts once.
+    return list(dict.fromkeys(word for text in listed for word in text.upper().split())) if listed else None
 
 
 def fetched(item: Untagged) -> dict[str, object]:
@@ -204,6 +203,53 @@ def search_numbers(item: Untagged, most: int = 1000) -> list[int]:
     if not all(word.isdigit() and len(word) <= 10 for word in words):
         raise Malformed("a SEARCH response with something else than numbers")
     return [int(word) for word in words]
+
+
+def hits(answer: Answer, most: int = 1000) -> list[int]:
+    """The UIDs of a UID SEARCH, the newest `most`; none where it was refused. Raises Malformed.
+
+    A server with ESEARCH (RFC 4731) or IMAP4rev2 may say them as a set: `* ESEARCH (TAG "A1") UID ALL 2,10:11`.
+    """
+    if not answer.ok:
+        return []
+    found = [uid for item in answer.of("SEARCH") for uid in search_numbers(item, most)]
+    for item in answer.of("ESEARCH"):
+        words = item.text.split()
+        sets = [words[index + 1] for index, word in enumerate(words[:-1]) if word.upper() == "ALL"]
+        found += [uid for text in sets for uid in _of_set(text, most)]
+    return found
+
+
+def _of_set(text: str, most: int) -> list[int]:
+    if not _SET.fullmatch(text):
+        raise Malformed("an ESEARCH response with something else than a set of numbers")
+    found: list[int] = []
+    for part in text.split(",")[-most:]:
+        first, _, last = part.partition(":")
+        low, high = sorted((int(first), int(last or first)))
+        found += range(max(low, high - most + 1), high + 1)
+    return found[-most:]
+
+
+def listed(item: Untagged) -> str | None:
+    """The name of a LIST response's mailbox; None for one that cannot be selected, or is no name that we could write."""
+    attributes, _, rest = item.text.partition(")")
+    if any(word in attributes.upper() for word in ("NOSELECT", "NONEXISTENT")):
+        return None
+    literal = next((part[1] for part in item.parts if isinstance(part, tuple)), None)
+    found = _LISTED.fullmatch(rest.strip())
+    name = text_of(literal) if literal is not None else (found.group(1) or found.group(2)) if found else None
+    if name is None:
+        return None
+    name = re.sub(r"\\(.)", r"\1", name) if literal is None and found and found.group(1) is not None else name
+    from imapclient.imap_utf7 import decode
+
+    try:
+        decoded = str(decode(name.encode("ascii")))
+        mailbox(decoded)
+    except (UnicodeError, ValueError, Malformed):
+        return None
+    return decoded
 
 
 def quoted(text: str) -> str:

@@ -24,6 +24,7 @@ from probe.sasl import Answers, Credentials, hidden
 
 # Untagged responses to one command: one for each of 20 000 messages, should a server send them all.
 MOST_UNTAGGED = 20_000
+MOST_BLANK = 3
 # What the responses to one flight may take: a piece of a sweep asks for 20 messages of 256 KiB.
 MOST_KEPT = 8 * 1024 * 1024
 # Whether an untagged response is kept; asked as each arrives, so that what is judged then takes no memory.
@@ -35,7 +36,8 @@ _BEFORE_TLS = frozenset({"OK", "NO", "BAD", "BYE", "CAPABILITY"})
 class ImapTalk:
     """One IMAP4 conversation. Tags begin with a random prefix, so that no reply can be made up in advance."""
 
-    def __init__(self, connection: Connection, journal: Journal, *, tls_wanted: bool) -> None:
+    def __init__(self, connection: Connection, journal: Journal, *, tls_wanted: bool, pipelined: bool = True) -> None:
+        self._pipelined = pipelined
         self.connection = connection
         self._journal = journal
         self._tls_wanted = tls_wanted
@@ -57,9 +59,12 @@ class ImapTalk:
     async def flight(self, commands: Sequence[str], *, keep: Keep | None = None, ending: str | None = None) -> list[Answer]:
         """Send commands together and return their completions in order, with the FETCH responses that `keep` wants.
 
-        `ending` is a last command (LOGOUT) that goes along and whose completion nobody waits for.
+        `ending` is a last command (LOGOUT) that goes along and whose completion nobody waits for. Without pipelining each waits
+        for the one before.
         """
         self._kept = 0
+        if not self._pipelined:
+            return await self._one_by_one(commands, keep, ending)
         tags = [self._tag() for _ in commands]
         # Several commands may be under way where none changes what another means (RFC 3501 section 5.5).
         lines = [f"{tag} {command}\r\n" for tag, command in zip(tags, commands, strict=True)]
@@ -68,6 +73,17 @@ class ImapTalk:
             self.ended = True
         await self.connection.write("".join(lines).encode())
         return [await self._completion(tag, command, keep) for tag, command in zip(tags, commands, strict=True)]
+
+    async def _one_by_one(self, commands: Sequence[str], keep: Keep | None, ending: str | None) -> list[Answer]:
+        answers: list[Answer] = []
+        for command in commands:
+            tag = self._tag()
+            await self.connection.write(f"{tag} {command}\r\n".encode())
+            answers.append(await self._completion(tag, command, keep))
+        if ending is not None:
+            self.ended = True
+            await self.connection.write(f"{self._tag()} {ending}\r\n".encode())
+        return answers
 
     async def authenticate(self, answers: Answers, job: Job, *, initial: bool) -> Answer:
         """AUTHENTICATE (RFC 3501 section 6.2.2; `initial` with SASL-IR, RFC 4959): one attempt."""
@@ -98,8 +114,12 @@ class ImapTalk:
             await self.connection.write(chunk, shown=f"{tag} LOGIN [{sum(map(len, chunks))} octets hidden]")
             line = await self._line("LOGIN", items)
             # Anything but `+` refuses the literal: nothing more of the password may be sent (RFC 3501 section 7.5).
-            if index == len(chunks) - 1 or not line.startswith(b"+"):
+            if index == len(chunks) - 1:
                 return self._completed(line, tag, "LOGIN", items)
+            if not line.startswith(b"+"):
+                said = self._completed(line, tag, "LOGIN", items)
+                text = f"LOGIN: the server takes no literal, which this user name or password needs: {said.status} {said.text}"
+                raise stop("auth.mechanism-failed", text, f"{said.status} {said.text}")
         raise AssertionError("LOGIN has at least one chunk")
 
     def _tag(self) -> str:
@@ -165,7 +185,7 @@ class ImapTalk:
         parts: list[Part] = []
         total = 0
         while True:
-            line = await self.connection.read_line(verb)
+            line = await (self.connection.read_line(verb) if parts else self._first_line(verb))
             octets = self._announced(line, parts, verb)
             if octets is None:
                 return [*parts, line]
@@ -173,6 +193,13 @@ class ImapTalk:
             if total > 4 * 1024 * 1024 or len(parts) > 1000:
                 raise stop("protocol.too-long", f"{verb}: a response of more than 4 MiB")
             parts.append((line, await self.connection.read_exactly(octets, verb)))
+
+    async def _first_line(self, verb: str) -> bytes:
+        """The line that a response begins with; some servers send an empty one behind a literal's response."""
+        for _ in range(MOST_BLANK):
+            if line := await self.connection.read_line(verb):
+                return line
+        return b""
 
     def _announced(self, line: bytes, before: Sequence[Part], verb: str) -> int | None:
         """The octets of the literal behind this line, or None. Raises Stopped where none may be, or none so large."""

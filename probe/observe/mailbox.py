@@ -1,0 +1,173 @@
+"""Looking for our message over IMAP4: what is new in each folder, by UID where the server says them, by SEARCH where it does not.
+
+RFC 3501 and 9051. Servers differ in what SEARCH finds (Yahoo: nothing by header; QQ: everything) and in how FETCH answers (in
+pieces, twice, labelled otherwise), so that only our own marker in what was fetched counts.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from probe.facts import Found
+from probe.message import MESSAGE_OCTETS
+from probe.observe import find
+from probe.observe.fetching import fetch_whole, merged, wanted
+from probe.observe.find import Candidate
+from probe.observe.job import Accepted, Job
+from probe.observe.journal import Journal
+from probe.observe.protocol import imap
+from probe.observe.protocol.imap import Answer, Untagged
+from probe.observe.protocol.imap_conversation import ImapTalk
+from probe.observe.trouble import Stopped, stop
+
+# When the message was accepted before UIDNEXT was noted, so many UIDs below it are looked at too.
+UIDS_BEFORE = 50
+# Where SEARCH is no help, so many of the newest messages are looked at by their headers.
+NEWEST = 200
+# Other folders are looked into from this look on: the first ones are for the common case.
+OTHER_FOLDERS_FROM_LOOK = 3
+# UIDs noted before may not hold what came since (a server that was renumbering): now and then the marker is searched for.
+SEARCH_AT_LOOK, SEARCH_EVERY = 8, 10
+# At the deadline so many folders that the profile does not name are looked into.
+MOST_FOLDERS = 100
+_HEADER = "(UID BODY.PEEK[HEADER.FIELDS (SUBJECT X-SUBMISSION-PROBE)])"
+
+
+@dataclass(slots=True)
+class Folder:
+    """A mailbox to look into. `first_uid` is UIDNEXT as noted, None when the server did not say."""
+
+    name: str
+    first_uid: int | None = None
+    uid_validity: str | None = None
+    exists: bool = True
+
+
+@dataclass(slots=True)
+class Session:
+    """A logged-on conversation and what was learned on it. `refused`: why the last look could not read what it asked for."""
+
+    talk: ImapTalk
+    capabilities: list[str]
+    folders: list[Folder] = field(default_factory=list)
+    noted_before: bool = False
+    selected: str | None = None
+    refused: str | None = None
+
+
+async def find_message(job: Job, journal: Journal, session: Session, accepted: Accepted) -> list[Candidate]:
+    """Look straight after the final reply, then at growing intervals; at the deadline once into every other folder."""
+    async with journal.stage("imap.find", "find the message over IMAP4", Found()) as stage:
+        stage.facts = Found(looks=0, folders=[folder.name for folder in session.folders if folder.exists])
+        try:
+            candidates = await find.look_until_found(
+                job, accepted, journal, stage, lambda look: _look(job, session, look), session.talk.connection,
+                at_the_end=lambda: _look_everywhere(job, session),
+            )  # fmt: skip
+        except Stopped as error:
+            if error.trouble.id == "delivery.missing" and session.refused is not None:
+                raise stop("imap.refused", f"the mailbox cannot be read: {session.refused}", session.refused) from None
+            raise
+        stage.facts = replace(find.found(stage.facts, candidates, accepted), uid=candidates[0].number)
+    return candidates
+
+
+async def _look(job: Job, session: Session, look: int) -> list[Candidate]:
+    folders = session.folders if look >= OTHER_FOLDERS_FROM_LOOK else session.folders[:1]
+    found: list[Candidate] = []
+    for folder in folders:
+        search = look % SEARCH_EVERY == SEARCH_AT_LOOK
+        found += await _look_into(job, session, folder, search=search)
+        # A report about the message, or somebody's answer that quotes it, is no reason to stop looking.
+        if any(candidate.ours for candidate in found):
+            break
+    return found
+
+
+async def _look_everywhere(job: Job, session: Session) -> list[Candidate]:
+    """A filter may have filed the message where the profile does not look."""
+    answer = await session.talk.command('LIST "" "*"')
+    known = {folder.name.upper() for folder in session.folders if folder.exists}
+    names = [name for item in answer.of("LIST") if (name := imap.listed(item)) and name.upper() not in known]
+    for name in names[:MOST_FOLDERS]:
+        job.renew(session.talk.connection)
+        found = await _look_into(job, session, Folder(name), search=True)
+        if any(candidate.ours for candidate in found):
+            return found
+    return []
+
+
+async def _look_into(job: Job, session: Session, folder: Folder, *, search: bool) -> list[Candidate]:
+    """SELECT again and fetch what is new, in one flight: on Dovecot a pipelined NOOP and FETCH misses new mail."""
+    assert job.draft is not None
+    fetch, whole = (None, False) if search else _fetch_command(session, folder)
+    commands = [f"SELECT {imap.mailbox(folder.name)}", *([fetch] if fetch else [])]
+    answers = await session.talk.flight(commands, keep=wanted(lambda octets: find.marked(octets, job)))
+    if not answers[0].ok:
+        return []
+    session.selected, folder.exists = folder.name, True
+    refused = whole and not answers[-1].ok
+    if _renewed(folder, answers[0]) or fetch is None or refused:
+        return await _search(job, session, folder, answers[0])
+    return await _candidates(job, session, folder, answers[-1], whole)
+
+
+def _fetch_command(session: Session, folder: Folder) -> tuple[str | None, bool]:
+    """The FETCH for what is new, and whether it fetches whole messages; None when only SEARCH can know.
+
+    No `*` in the set: where nothing is new it would mean the last message of somebody else.
+    """
+    if folder.first_uid is None:
+        return None, False
+    if session.noted_before:
+        return f"UID FETCH {folder.first_uid}:4294967295 (UID BODY.PEEK[]<0.{MESSAGE_OCTETS}>)", True
+    first = max(1, folder.first_uid - UIDS_BEFORE)
+    return f"UID FETCH {first}:4294967295 {_HEADER}", False
+
+
+def _renewed(folder: Folder, selected: Answer) -> bool:
+    """Whether UIDVALIDITY changed: then the UIDs noted mean nothing any more."""
+    validity = selected.coded("UIDVALIDITY")
+    return folder.uid_validity is not None and validity is not None and validity != folder.uid_validity
+
+
+async def _search(job: Job, session: Session, folder: Folder, selected: Answer) -> list[Candidate]:
+    """By marker, without CHARSET (Exchange answers BADCHARSET); then the newest headers where SEARCH is no help."""
+    assert job.draft is not None
+    answer = await session.talk.command(f"UID SEARCH HEADER X-Submission-Probe {job.draft.marker}")
+    uids = sorted(set(imap.hits(answer)))[-find.MOST_CANDIDATES :]
+    if uids:
+        found = await _headers(job, session, folder, f"UID FETCH {','.join(map(str, uids))} {_HEADER}")
+        if found:
+            return found
+    exists = max((item.number or 0 for item in selected.of("EXISTS")), default=0)
+    if not exists:
+        return []
+    return await _headers(job, session, folder, f"FETCH {max(1, exists - NEWEST + 1)}:{exists} {_HEADER}")
+
+
+async def _headers(job: Job, session: Session, folder: Folder, command: str) -> list[Candidate]:
+    fetched = await session.talk.command(command, keep=wanted(lambda octets: find.marked(octets, job)))
+    return await _candidates(job, session, folder, fetched, whole=False)
+
+
+async def _candidates(job: Job, session: Session, folder: Folder, answer: Answer, whole: bool) -> list[Candidate]:
+    """The messages that carry our marker, each fetched whole and proven or not."""
+    session.refused = None if answer.ok else f"{answer.status} {answer.text}"
+    found = []
+    for uid, octets in _marked(job, answer.of("FETCH")):
+        raw = octets if whole else await _whole(session, uid)
+        found.append(find.candidate(job, folder.name, uid, raw, answer.at))
+        if len(found) >= find.MOST_CANDIDATES:
+            break
+    return found
+
+
+def _marked(job: Job, items: Sequence[Untagged]) -> Iterable[tuple[int, bytes]]:
+    return ((uid, octets) for uid, octets in merged(items).items() if find.marked(octets, job))
+
+
+async def _whole(session: Session, uid: int) -> bytes:
+    answer = await fetch_whole(session.talk, [uid])
+    if not answer.ok:
+        session.refused = f"{answer.status} {answer.text}"
+    return merged(answer.of("FETCH")).get(uid, b"")
