@@ -217,6 +217,7 @@ class Verified(Facts):
     subject: str | None = one("`intact`, `tagged` or `replaced`")
     subject_changed: bool | None = one("whether the Subject is another than was sent")
     message_id_changed: bool | None = one("whether the Message-ID is another than was sent")
+    sender_rewritten: str | None = one("the field that names another sender than was sent, and whom; null: none")
     hops: Sequence[HopSeen] = some("its way, from the Received fields, oldest first")
     octets: int | None = one("its size as read, in octets")
     folder: str | None = one("where it was read")
@@ -271,6 +272,18 @@ KINDS: Mapping[str, type[Facts]] = {
     "verify": Verified,
     "delete": Deleted,
 }
+
+
+def trusts_this_machine(seen: "Seen", leg: str) -> bool:
+    """Whether this is a Dovecot on the machine that probes it: a peer of its own address counts as secured there, so that what it
+    offers in clear says nothing about other peers."""
+    connected = seen(f"{leg}.connect", Connected)
+    same = bool(connected.local) and _host_of(connected.local) == _host_of(connected.remote)
+    return same and any("Dovecot" in line for line in greetings(seen, leg))
+
+
+def _host_of(endpoint: str | None) -> str:
+    return (endpoint or "").rpartition(":")[0]
 
 
 class Seen(Protocol):

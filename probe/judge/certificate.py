@@ -135,6 +135,12 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     yield from _between_ports(record, profile)
 
 
+_OTHER_CHAIN = (
+    "It is the same certificate; each service likely has a chain file of its own, one with more certificates in it than the other."
+)
+_SAME_CHAIN = ("Give both services one chain file: the certificate and its intermediates, without the root",)
+
+
 def _between_ports(record: Record, profile: Profile) -> Iterator[Finding]:
     """A reader of the same host that shows another leaf, or the same leaf with another chain, than the submission port."""
     first = record.seen("smtp.certificate", Certified)
@@ -151,8 +157,8 @@ def _between_ports(record: Record, profile: Profile) -> Iterator[Finding]:
             text = f"{name} shows {what} than the submission port"
             # One subject and two ages: the older one was likely left behind by a renewal. Else it is likely so on purpose.
             severity: Severity = "warning" if _is_renewal(first.chain[0], facts.chain[0]) else "info"
-            stage = f"{name}.certificate"
-            yield _finding("certificate.differs-between-ports", severity, stage, text, evidence)
+            found = _finding("certificate.differs-between-ports", severity, f"{name}.certificate", text, evidence)
+            yield found if chains[0][0] != chains[1][0] else replace(found, cause=_OTHER_CHAIN, remedy=_SAME_CHAIN)
 
 
 def _is_renewal(one: Link, other: Link) -> bool:

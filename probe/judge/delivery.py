@@ -63,6 +63,11 @@ FINDINGS = {
         "Somebody copied the marker, or the state directory with the probe's key was lost in mid-run.",
         ("Check: the message itself; nothing was deleted",),
     ),
+    "message.sender-rewritten": Kind(
+        "the sender was rewritten on the way",
+        "Likely a canonical or rewriting rule (masquerading, SRS): recipients see another address than the account's.",
+        ("Postfix: postconf sender_canonical_maps canonical_maps masquerade_domains", "Exchange: Get-AddressRewriteEntry"),
+    ),
     "cleanup.failed": Kind(
         "the test message could not be deleted",
         "Without UIDPLUS an IMAP4 client can expunge only everything that is marked, other people's mail along; or the "
@@ -149,5 +154,8 @@ def _unharmed(stage: StageRecord) -> Iterator[Finding]:
         yield _finding("message.altered", "info", stage.name, "the probe's own header fields were removed")
     if seen.subject in ("tagged", "replaced"):
         yield _finding("message.altered", "warning", stage.name, f"the Subject was {seen.subject}")
+    if seen.sender_rewritten:
+        text = "the sender was rewritten on the way"
+        yield _finding("message.sender-rewritten", "info", stage.name, text, seen.sender_rewritten)
     if seen.message_id_changed:
         yield _finding("message.altered", "info", stage.name, "the Message-ID was replaced")

@@ -45,6 +45,7 @@ class Proof:
     our proof, and the proof is wrong); `mention` (anything else). `text`:
     `intact`, `rewrapped`, `added-to`, `html-only` or `changed`.
     `enclosed`: a filter wrapped it as an attachment. `subject`: `intact`, `tagged` or `replaced`.
+    `sender_rewritten`: what stands in From or Return-Path instead of the sender.
     """
 
     what: str
@@ -54,6 +55,7 @@ class Proof:
     subject: str
     message_id_changed: bool
     hops: tuple[Hop, ...]
+    sender_rewritten: str | None = None
     bounce: Bounce | None = None
 
     @property
@@ -105,6 +107,7 @@ def prove(letter: Letter, *, key: bytes, expected: Sent) -> Proof:
         subject=state_of_subject(value(header, "Subject"), subject_of(expected.marker)),
         message_id_changed=value(header, "Message-ID") != message_id_of(expected.marker, expected.sender),
         hops=hops(letter.header),
+        sender_rewritten=_rewritten(header, expected.sender),
         bounce=bounce(letter) if what == "bounce" else None,
     )
 
@@ -135,6 +138,12 @@ def _claimed_instant(letter: Letter) -> str:
             return value(header, SENT_HEADER)[:40]
     found = _SENT.search(_own_text(letter, 0)) or _SENT.search(_own_text(letter, 1))
     return found[1] if found else ""
+
+
+def _rewritten(header: Message, sender: str) -> str | None:
+    """Canonical maps and SRS change From or the envelope sender, which the last server writes into Return-Path."""
+    found = ((name, addresses(header, name)) for name in ("From", "Return-Path"))
+    return next((f"{name}: {' '.join(sorted(given))}" for name, given in found if given and sender.lower() not in given), None)
 
 
 def _where_proven(letter: Letter, expected: Sent, proof: str) -> tuple[Message, int, str | None]:

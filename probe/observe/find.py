@@ -182,6 +182,7 @@ def verify(job: Job, stage: Stage[Verified], candidates: Sequence[Candidate]) ->
         subject=proof.subject,
         subject_changed=proof.subject_changed,
         message_id_changed=proof.message_id_changed,
+        sender_rewritten=proof.sender_rewritten,
         hops=[HopSeen(by=hop.by, at=hop.at, seconds=hop.seconds) for hop in proof.hops],
         octets=len(first.raw),
         folder=first.folder,

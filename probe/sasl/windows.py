@@ -18,12 +18,24 @@ else:
     _EXTRA = "install the extra: pip install 'submission-probe[kerberos]' (it needs MIT Kerberos: libkrb5-dev on Debian)"
 
 
+# MS-NLMP sections 2.2.1.2 and 2.2.2.5: the negotiate flags stand at octet 20 of a CHALLENGE.
+_SIGNATURE, _TARGET_INFO = b"NTLMSSP\0\x02\0\0\0", 0x00800000
+
+
 def ntlm(credentials: Credentials, service: Service) -> Responses:
     client = _client(credentials, service, "ntlm")
     # MS-SMTPNTLM section 3.1.5: the first challenge is words ("ntlm supported"), then come NEGOTIATE and AUTHENTICATE.
     yield b""
     challenge = yield _step(client, None)
+    _refuse_ntlmv1(challenge)
     yield _step(client, challenge)
+
+
+def _refuse_ntlmv1(challenge: bytes) -> None:
+    """Without TargetInfo no NTLMv2 answer can be made (MS-NLMP section 3.1.5.1.2): Exim's `spa` sends none."""
+    if challenge.startswith(_SIGNATURE) and len(challenge) >= 24 and not int.from_bytes(challenge[20:24], "little") & _TARGET_INFO:
+        text = "NTLM: the server can do NTLMv1 only, which is not answered: a captured answer gives the password away"
+        raise ChallengeError(text, "auth.mechanism-failed")
 
 
 def gssapi(credentials: Credentials, service: Service) -> Responses:

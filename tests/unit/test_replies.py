@@ -64,6 +64,14 @@ ROWS: dict[str, tuple[str, str, str | None, int | None, str]] = {
         "smtp.submit", "submit.temporary", EOL, 587, "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded",
     ),
     "online-rate-limit": ("smtp.submit", "submit.temporary", EX, 587, "421 4.4.2 Message submission rate for this client has exceeded the configured limit"),
+    "postfix-no-sasl-server": ("smtp.ehlo_tls", "connect.closed", PF, 587, "EHLO: 127.0.0.1:587 closed the connection"),
+    "postfix-client-refused": (
+        "smtp.greeting", "greeting.refused", None, 587, "554 5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied",
+    ),
+    "tls-internal-error": (
+        "smtp.starttls", "tls.handshake-failed", None, 587, "TLS handshake with 192.0.2.1:587: tlsv1 alert internal error",
+    ),
+    "tls-closed": ("imap.tls", "tls.handshake-failed", None, 587, "TLS handshake with 192.0.2.1:993: the server closed the connection"),
     "logon-in-use": ("pop3.login", REFUSED, None, 995, "-ERR unable to lock the spool: another session has it"),
     "logon-limit": ("smtp.auth", REFUSED, None, 587, "535 5.7.0 (#AUTH005) Too many bad auth attempts."),
     "logon-temporary": ("smtp.auth", REFUSED, None, 587, "535 5.7.8 Error: authentication failed: Connection lost to authentication server"),

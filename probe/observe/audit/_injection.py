@@ -12,6 +12,8 @@ from probe.observe.trouble import Stopped
 
 # How long an answer to the injected command may take; a healthy server never sends one.
 LISTEN_SECONDS = 3.0
+# RFC 8446 section 5.1: a record of type alert, of two octets.
+_ALERT = bytes((0x15, 3))
 
 
 async def inject(
@@ -21,6 +23,9 @@ async def inject(
     await connection.write(together)
     if not await go_ahead():
         return Facts("undecided", "STARTTLS was refused when a command came with it")
+    if connection.unread().startswith(_ALERT):
+        # Dovecot 2.4 takes the line for a broken TLS record: an alert, and the end of the connection.
+        return Facts("pass", "the server ended the connection with a TLS alert")
     if connection.unread():
         return Facts("fail", "the command behind STARTTLS was answered before TLS, in clear")
     try:

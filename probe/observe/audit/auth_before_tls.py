@@ -3,7 +3,7 @@
 import base64
 
 from probe.observe.audit import Facts
-from probe.observe.audit._scene import Scene
+from probe.observe.audit._scene import Scene, trusted_peer
 from probe.report import Kind
 
 FINDINGS = {
@@ -24,6 +24,8 @@ async def observe(scene: Scene) -> Facts:
         return Facts("not-applicable", "there is nothing before TLS on this port")
     blob = base64.b64encode(f"\0{scene.stranger}\0not-a-password".encode()).decode()
     async with scene.smtp(tls=False) as conversation:
+        if why := trusted_peer(conversation.connection, conversation.greeting):
+            return Facts("not-applicable", why)
         reply = await conversation.say(f"AUTH PLAIN {blob}")
         if reply.code == 504:
             reply = await conversation.say("AUTH LOGIN")

@@ -1,7 +1,7 @@
 """Cleartext or token mechanisms offered before TLS. GSSAPI and NTLM before TLS are Exchange's healthy default."""
 
 from probe.observe.audit import Facts
-from probe.observe.audit._scene import Scene
+from probe.observe.audit._scene import Scene, trusted_peer
 from probe.observe.protocol import smtp
 from probe.report import Kind
 
@@ -22,6 +22,8 @@ async def observe(scene: Scene) -> Facts:
     if scene.submission.security != "starttls":
         return Facts("not-applicable", "there is no EHLO before TLS on this port")
     async with scene.smtp(tls=False) as conversation:
+        if why := trusted_peer(conversation.connection, conversation.greeting):
+            return Facts("not-applicable", why)
         offered = smtp.mechanisms(conversation.words)
     found = sorted(_CLEARTEXT & set(offered))
     return Facts("fail" if found else "pass", f"AUTH {' '.join(offered)}" if offered else "no AUTH before TLS")

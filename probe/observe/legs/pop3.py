@@ -163,7 +163,7 @@ async def _stls(talk: Pop3Talk, stage: Stage[Secured]) -> None:
     answer = await talk.command("CAPA", multiline=True)
     offered = pop3.capabilities(answer.lines)
     stage.facts = replace(stage.facts, capabilities=_listed(offered))
-    # Without CAPA (RFC 2449 is younger than RFC 2595's STLS) only trying tells.
+    # Where there is no CAPA (RFC 2449 is younger than STLS, RFC 2595), STLS is tried.
     if answer.ok and "STLS" not in offered:
         listed = ", ".join(offered) or "nothing"
         raise stop("starttls.not-offered", f"the server does not offer STLS (it offers {listed})", listed)

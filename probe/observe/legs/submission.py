@@ -3,6 +3,7 @@
 RFC 6409 (submission), RFC 3207 (STARTTLS), RFC 8314 (implicit TLS), RFC 4954 (AUTH), RFC 2920 (PIPELINING).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -264,7 +265,21 @@ def _refused(command: str, reply: Reply) -> Stopped:
         return stop("smtp.unavailable", f"{command}: the server said good-bye: {reply}", str(reply))
     if 400 <= reply.code < 500:
         return stop("submit.temporary", f"{command}: refused for now: {reply}", str(reply))
-    return stop(_FINDINGS.get(command[:4], "submit.refused"), f"{command}: refused: {reply}", str(reply))
+    return stop(_refused_what(command, reply), f"{command}: refused: {reply}", str(reply))
+
+
+def _refused_what(command: str, reply: Reply) -> str:
+    """The words count more than the command: many servers judge the sender at RCPT, and the size at MAIL (RFC 1870)."""
+    if command.startswith("RCPT") and _OF_SENDER.search(reply.text):
+        return "submit.sender-refused"
+    if command.startswith("MAIL") and (reply.code == 552 or reply.enhanced == "5.3.4"):
+        return "submit.refused"
+    return _FINDINGS.get(command[:4], "submit.refused")
+
+
+_OF_SENDER = re.compile(
+    r"sender address rejected|not owned by user|sender (address )?(is )?not|as this sender|MAIL FROM", re.IGNORECASE
+)
 
 
 async def _content(job: Job, journal: Journal, talk: SmtpTalk, draft: Draft) -> Reply:

@@ -46,11 +46,14 @@ class ImapTalk:
         self._kept = 0
         self.greeted: list[str] | None = None
         self.ended = False
+        self.greeting_text = ""
 
     async def greeting(self) -> Untagged:
         """The untagged OK, PREAUTH or BYE a server begins with (RFC 3501 section 7.1)."""
         parts = await self._response("greeting")
-        return self._untagged(parts, "greeting")
+        greeting = self._untagged(parts, "greeting")
+        self.greeting_text = greeting.text
+        return greeting
 
     async def command(self, text: str, *, keep: Keep | None = None) -> Answer:
         """Send one command and return its completion, whatever its status."""
