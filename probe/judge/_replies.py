@@ -188,7 +188,7 @@ def _explained(record: Record, finding: Finding) -> Finding:
 
 
 def _of_mechanism(record: Record, finding: Finding) -> Finding:
-    """A wrong password, or one that the server keeps only hashed: the refusal of a mechanism that does not send it may mean either."""
+    """A wrong password, or one that the server keeps only hashed: where it is not sent, a refusal may mean either."""
     mechanism = next((stage.seen(LoggedOn).mechanism for stage in record.stages if stage.name == finding.stage), None)
     if finding.id != "auth.refused" or mechanism is None or not mechanism.startswith(_KEEPS_THE_PASSWORD):
         return finding

@@ -88,3 +88,12 @@ def test_an_international_address_makes_an_international_header_and_no_other_cha
     draft = compose(marker=MARKER, key=KEY, sender="jürgen@x.test", recipient="b@x.test", now=datetime(2026, 1, 2, tzinfo=UTC))
     assert "From: jürgen@x.test".encode() in draft.raw
     assert prove(read(draft.raw), key=KEY, expected=draft).text == "intact"
+
+
+def test_a_rewritten_sender_is_seen_in_from_or_return_path() -> None:
+    assert proof_of(DRAFT.raw).sender_rewritten is None
+    path = b"Return-Path: <SRS0=abcd=ef=contoso.com=probe@relay.test>\r\n" + DRAFT.raw
+    assert proof_of(path).sender_rewritten == "Return-Path: srs0=abcd=ef=contoso.com=probe@relay.test"
+    assert proof_of(b"Return-Path: <" + DRAFT.sender.upper().encode() + b">\r\n" + DRAFT.raw).sender_rewritten is None
+    # A bounce's empty path names nobody.
+    assert proof_of(b"Return-Path: <>\r\n" + DRAFT.raw).sender_rewritten is None

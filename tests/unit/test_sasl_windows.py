@@ -100,3 +100,47 @@ def test_a_profile_without_a_password_is_one_on_windows_only(windows: bool, monk
     else:
         with pytest.raises(ProfileError, match=r"account\.password: missing"):
             load_mapping(data, plugins={})
+
+
+def test_a_server_that_can_do_ntlmv1_only_gets_no_answer() -> None:
+    """Exim's `spa`: no TargetInfo in the challenge."""
+    answers = Answers(NTLM, WITH, SERVICE)
+    answers.answer(encoded(b"ntlm supported"))
+    challenge = b"NTLMSSP\0\x02\0\0\0" + bytes(8) + (0x8201).to_bytes(4, "little") + bytes(24)
+    with pytest.raises(ChallengeError, match="NTLMv1 only") as raised:
+        answers.answer(encoded(challenge))
+    assert raised.value.finding == "auth.mechanism-failed"
+
+
+PASSWORD_MECHANISMS = ["CRAM-MD5", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "NTLM", "LOGIN", "PLAIN"]
+BOUND = Service("smtp", "mail.contoso.com", 587, binding=b"x")
+
+
+def test_over_a_verified_tls_auto_takes_what_mail_programs_take() -> None:
+    names = [item.name for item in usable(PASSWORD_MECHANISMS, WITH, BOUND)]
+    assert names == ["PLAIN", "LOGIN", "SCRAM-SHA-256", "CRAM-MD5", "NTLM"]
+
+
+def test_without_it_the_strongest_challenge_comes_first() -> None:
+    names = [item.name for item in usable(PASSWORD_MECHANISMS, WITH, BOUND, verified=False)]
+    assert names == ["SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN", "NTLM"]
+
+
+def test_a_plus_mechanism_is_taken_when_it_is_named() -> None:
+    chosen = choose("SCRAM-SHA-256-PLUS", PASSWORD_MECHANISMS, WITH, BOUND)
+    assert chosen is not None and chosen.name == "SCRAM-SHA-256-PLUS"
+
+
+@pytest.mark.parametrize("challenge", ["", "=", "go ahead", "Username:"])
+def test_an_initial_response_that_was_ignored_is_given_again(challenge: str) -> None:
+    answers = Answers(mechanisms()["PLAIN"], WITH, SERVICE)
+    given = answers.take_initial()
+    assert answers.answer(challenge) == given
+    with pytest.raises(ChallengeError):
+        answers.answer(challenge)
+
+
+@pytest.mark.parametrize("prompt", ["Username:", "VXNlcm5hbWU6", "VXNlcm5hbWU", "", "User Name\0"])
+def test_prompts_of_login_are_not_read(prompt: str) -> None:
+    answers = Answers(mechanisms()["LOGIN"], WITH, SERVICE)
+    assert [answers.answer(prompt), answers.answer(prompt)] == [b"probe", b"hunter2"]
