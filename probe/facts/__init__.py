@@ -157,6 +157,7 @@ class LoggedOn(Facts):
     enhanced: str | None = one("its enhanced status code (RFC 3463)")
     reason: Mapping[str, object] | None = one("what a server says in JSON of a refused token (RFC 7628)")
     asked_for: Mapping[str, object] = named("what the mechanism's challenge asks for: SCRAM's hash and iterations")
+    refusal_stored: bool | None = one("false where a refusal could not be stored for later runs; else null")
     server_proven: bool | None = one("whether the server proved that it knows the password (SCRAM); null: nothing to prove")
     capabilities_after: Sequence[str] = some("IMAP4 capabilities after the logon")
     id_sent: str | None = one("the IMAP4 ID command, as it was sent (RFC 2971); null where none was")

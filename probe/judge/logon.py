@@ -83,6 +83,15 @@ FINDINGS = {
         "30 minutes after the first refusal, doubled with each further one, 12 hours at most.",
         ("Correct the password or the account, then: probe run PROFILE --try-again (a success ends the back-off)",),
     ),
+    "auth.backoff-not-stored": Kind(
+        "the refused logon cannot be remembered",
+        "The state directory cannot be written: each later run tries the refused password again, and whatever counts failed "
+        "logons will likely lock the account.",
+        (
+            "Check: the state directory's rights and disk (SUBMISSION_PROBE_STATE, else XDG_STATE_HOME or %LOCALAPPDATA%)",
+            "Fix: make it writable for the user that probes, or set SUBMISSION_PROBE_STATE to a folder that is",
+        ),
+    ),
     "auth.exchange-failed": Kind(
         "the authentication exchange broke off",
         "The server's challenge makes no sense for this mechanism; the password is not the matter.",
@@ -234,6 +243,8 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
             yield _finding("auth.server-unproven", "critical", stage.name, "", "success without the server's proof")
         yield from _of_token(stage, profile)
     for stage in record.stages:
+        if stage.seen(LoggedOn).refusal_stored is False:
+            yield _finding("auth.backoff-not-stored", "warning", stage.name, "", "")
         exception = _EXCEPTIONS.get(str(stage.seen(LoggedOn).secret_allowed_by))
         if exception:
             kind = FINDINGS[exception]

@@ -128,7 +128,7 @@ class Account(Table):
     password: SecretSource | None = None
     token: TokenSource | None = None
     mechanism: Mechanism = "auto"
-    """auto: the strongest offered. A list: each is tried on a connection of its own, the message goes by the first."""
+    """auto: over TLS PLAIN, LOGIN, then the rest. A list: each is tried on its own connection, the message goes by the first."""
 
     @model_validator(mode="after")
     def _one_secret(self) -> Self:

@@ -1,5 +1,6 @@
 """Promise 4 across runs: a refused secret is remembered, and later runs leave it alone until it changes or a while has passed."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -10,10 +11,13 @@ from probe.observe.job import Side
 from probe.record import StageRecord
 from probe.sasl import mechanisms
 from probe.state.place import Place, files
-from probe.state.refusals import fingerprint
+from probe.state.refusals import Refusal, fingerprint, once_more, still_suspended
 from probe.tasks.plan import Plan
 
 _LOGONS = ("auth", "login")
+# What could not be stored counts for this process (serve, worker, --repeat), by whose and user; marked by a key of its own.
+_UNSTORED: dict[tuple[str, str], Refusal] = {}
+_PROCESS_KEY = secrets.token_bytes(32)
 
 
 def with_backoff(plan: Plan, place: Place | None = None) -> Plan:
@@ -35,9 +39,9 @@ def _suspended(side: Side, place: Place) -> Side:
 def suspended(whose: str, user: str, secret: str, place: Place | None = None) -> str | None:
     """Why this secret is not to be tried there now; None when it may be."""
     place = place or files()
-    if not place.is_refused(whose, user):
-        return None
-    until = place.suspended_until(whose, user, _mark(secret, place))
+    until = place.suspended_until(whose, user, _mark(secret, place)) if place.is_refused(whose, user) else None
+    if (whose, user) in _UNSTORED:
+        until = until or still_suspended(_UNSTORED[whose, user], fingerprint(_PROCESS_KEY, secret))
     if until is None:
         return None
     when = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -55,20 +59,33 @@ def note(whose: str, user: str, secret: str, *, refused: bool, place: Place | No
             place.forget_refused(whose, user)
 
 
-def remember(plan: Plan, stages: tuple[StageRecord, ...], place: Place | None = None) -> None:
-    """Note each logon's outcome for later runs. Never raises: without a state directory there is nothing to remember."""
+def remember(plan: Plan, stages: tuple[StageRecord, ...], place: Place | None = None) -> tuple[StageRecord, ...]:
+    """Note each logon's outcome for later runs; the stages, where a refusal cannot be stored with that fact. Never raises."""
     place = place or files()
-    try:
-        for side, stage in _tried(plan, stages):
-            assert side.credentials is not None
-            user = side.credentials.username
-            if stage.status == "ok":
-                for whose in _asked_of(side):
-                    place.forget_refused(whose, user)
-            elif stage.trouble is not None and stage.trouble.id == "auth.refused":
-                place.note_refused(_refused_by(side, stage), user, _mark(side.credentials.secret, place))
-    except OSError:
-        pass
+    unstored = {stage.name for side, stage in _tried(plan, stages) if not _noted(side, stage, place)}
+    return tuple(_unstored(stage) if stage.name in unstored else stage for stage in stages)
+
+
+def _noted(side: Side, stage: StageRecord, place: Place) -> bool:
+    assert side.credentials is not None
+    user, secret = side.credentials.username, side.credentials.secret
+    if stage.status == "ok":
+        for whose in _asked_of(side):
+            _UNSTORED.pop((whose, user), None)
+            with suppress(OSError):
+                place.forget_refused(whose, user)
+    elif stage.trouble is not None and stage.trouble.id == "auth.refused":
+        whose = _refused_by(side, stage)
+        try:
+            place.note_refused(whose, user, _mark(secret, place))
+        except OSError:
+            _UNSTORED[whose, user] = once_more(_UNSTORED.get((whose, user)), fingerprint(_PROCESS_KEY, secret))
+            return False
+    return True
+
+
+def _unstored(stage: StageRecord) -> StageRecord:
+    return replace(stage, facts=replace(stage.seen(LoggedOn), refusal_stored=False))
 
 
 def _tried(plan: Plan, stages: tuple[StageRecord, ...]) -> Iterator[tuple[Side, StageRecord]]:

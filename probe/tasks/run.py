@@ -93,7 +93,7 @@ async def observe(plan: Plan, session: Session) -> Record:
     bugs = await _legs(plan, job, journal, session.interrupt)
     await session.pace.turn()
     stages = journal.stages(plan.stages)
-    backoff.remember(plan, stages, session.place)
+    stages = backoff.remember(plan, stages, session.place)
     if job.draft is not None and (_is_gone(stages, job) or (bugs and await _removed(plan, job, journal, job.draft.marker))):
         session.place.remove(job.draft.marker)
     if bugs and session.raise_bugs:

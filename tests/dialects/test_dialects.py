@@ -55,6 +55,21 @@ async def test_only_a_wrong_password_keeps_the_next_run_from_logging_on(
     assert (second.exit_code == 0) is not suspended
 
 
+async def test_a_refusal_that_cannot_be_stored_counts_for_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the state directory's place")
+    place = Files(tmp_path / "file" / "state")
+    async with Sandbox(fault="wrong-password") as sandbox:
+        monkeypatch.setenv("PW", sandbox.password)
+        profile = {
+            "submission": {"host": "127.0.0.1", "port": sandbox.addresses["submission"].port},
+            "account": {"username": sandbox.username, "password": {"env": "PW"}},
+            "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": 0, "expires_critical": 0},
+        }
+        first, second = await probe.run(profile, place=place), await probe.run(profile, place=place)
+    assert {"auth.refused", "auth.backoff-not-stored"} <= {finding.id for finding in first.findings}
+    assert "auth.suspended" in {finding.id for finding in second.findings}
+
+
 async def test_a_missing_message_costs_few_logons(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Sandbox(fault="never-delivers") as sandbox:
         monkeypatch.setenv("PW", sandbox.password)

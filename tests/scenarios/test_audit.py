@@ -36,6 +36,7 @@ def outcomes(done: list[Audited]) -> dict[str, str]:
 
 async def test_a_well_kept_server_passes_everything(mail_servers: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     good = mail_servers(
+        auth_mechanisms="plain login",
         extra_postfix={
             # Nobody owns anything: every sender but one's own would do as well, and this needs no map.
             "smtpd_sender_login_maps": "static:nobody@example.test",

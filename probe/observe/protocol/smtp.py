@@ -14,10 +14,25 @@ MOST_OCTETS = 1024 * 1024
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 # class.subject.detail; the class is 2, 4 or 5 (RFC 3463 section 2).
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?: |$)")
-_QUEUED = (
-    re.compile(r"queued as <?([^\s<>]{1,100})>?", re.IGNORECASE),  # Postfix, Haraka
-    re.compile(r"\bid=([^\s<>]{1,100})", re.IGNORECASE),  # Exim
-    re.compile(r"<([^<>\s]{1,200})> \[InternalId="),  # Exchange
+# How servers name the message in their final reply; the first that holds is taken. An id has a digit in it or is long.
+_ID = r"([A-Za-z0-9](?=[^\s<>()\[\],;]*\d|[^\s<>()\[\],;]{7})[^\s<>()\[\];]{0,199})"
+_QUEUED = tuple(
+    re.compile(pattern.replace("ID", _ID), re.IGNORECASE)
+    for pattern in (
+        r"<([^<>\s]{1,200})> \[InternalId=",  # Exchange
+        r"queued (?:on \S+ )?as <?ID",  # Postfix, Zimbra, SendGrid, Yandex, NetEase
+        r"queued \(([0-9a-f-]{20,60}(?:\.\d+)?)\)",  # Haraka; hMailServer has its seconds there
+        r"\bid=<?ID",  # Exim, GMX, Mail.ru
+        r"\bok +(?:dmarc:\S+ )?\d{9,} (\S+) - gsmtp",  # Gmail
+        r"\bqp (\d+)",  # qmail, and its kin
+        r"<message-id: ?([^<>\s]{1,200})>",  # MDaemon
+        r"^(?:2\.\d\.\d )?ID message accepted",  # Sendmail, OpenSMTPD, Proofpoint, CommuniGate
+        r"\bmessage (\d+) accepted",  # IronPort
+        r"\b(?:message|envelope|queue|mail)?\W{0,2}\b(?:q?id)\b[:= ]+<?ID",  # Oracle, MailEnable, Stalwart
+        r"(?:accepted|received): <?ID",
+        r"^(?:2\.\d\.\d )?ok[:,.]? +<?ID",  # SES, Courier, MDaemon's relay
+        r"\[ID\]\W*$",  # Mimecast
+    )
 )
 _HOSTNAME = re.compile(r"Hostname=([A-Za-z0-9._-]{1,255})")
 
@@ -130,9 +145,12 @@ def name_given(reply: Reply) -> str:
 
 
 def queue_id(text: str) -> str | None:
-    """The server's own id of the message, from the final 250: `queued as X`, `id=X`, Exchange's `<id> [InternalId=…]`."""
-    found = next((match for pattern in _QUEUED if (match := pattern.search(text))), None)
-    return found.group(1) if found else None
+    """The server's own id of the message, from the final reply: `queued as X`, `id=X`, Exchange's `<id> [InternalId=…]` …
+
+    None where the reply names none.
+    """
+    found = next((match for pattern in _QUEUED if (match := pattern.search(text[:1000]))), None)
+    return found.group(1).rstrip(".,\"'") if found else None
 
 
 def node(text: str) -> str | None:
