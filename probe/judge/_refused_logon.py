@@ -12,7 +12,7 @@ from probe.judge._replies import FINDING_OF, Means, Said, means_of
 # Codes that say "password" in so many words: RFC 4954 (5.7.8), Exchange (5.7.3), RFC 5530, RFC 3206.
 _SAYS_PASSWORD = re.compile(r"^535[ -]5\.7\.[38]\b|^NO \[AUTHENTICATIONFAILED\]|^-ERR \[AUTH\]", re.IGNORECASE)
 # Even with such a code "too many" and "not now" are no verdict on the password (Postfix passes on what its SASL server says).
-_BESIDE_PASSWORD: tuple[Means, ...] = ("limit", "temporary", "in-use", "policy")
+_BESIDE_PASSWORD: tuple[Means, ...] = ("limit", "temporary", "in-use", "policy", "mechanism")
 # By the beginning of the answer, what it means where no entry knows its words. RFC 5321, RFC 4954, RFC 3501, RFC 5530, RFC 3206.
 _CODES: tuple[tuple[str, Means], ...] = (
     (r"4\d\d|503", "temporary"),
@@ -52,7 +52,7 @@ def _allowed(answer: str) -> tuple[Means, ...]:
     if _SAYS_PASSWORD.match(answer):
         return _BESIDE_PASSWORD
     if _TRANSIENT.match(answer):
-        return ("limit", "temporary", "in-use", "policy")
+        return ("limit", "temporary", "in-use", "policy", "mechanism")
     if answer.startswith("504"):
         return ()
     if _NEVER_PASSWORD.match(answer):

@@ -51,6 +51,8 @@ class Part:
             text = octets.decode(_charset(self.header), "replace")
         except (LookupError, ValueError):
             text = octets.decode("utf-8", "replace")
+        # A byte order mark is none of the text (Exchange writes one in front of UTF-8).
+        text = text.removeprefix("\ufeff")
         return _visible(text[:MOST_TEXT]) if self.kind == "text/html" else text[:MOST_TEXT]
 
 

@@ -4,6 +4,7 @@ RFC 1939, RFC 2449. There is no search and no order one can rely on, and other p
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from probe.message import MESSAGE_OCTETS, may_quote
@@ -22,6 +23,8 @@ LINES_OF_REPORT, MOST_REPORTS = 500, 5
 # Newest last on most servers, newest first on Exchange, by size on a few: both ends of the maildrop are looked at, further in
 # as long as nothing is found.
 AT_EACH_END = (3, 10, 25)
+# At the last look further in.
+AT_THE_END = (*AT_EACH_END, 100)
 
 
 @dataclass(slots=True)
@@ -59,7 +62,7 @@ class Session:
         return self.job.conduct.pipelining and "PIPELINING" in self.capabilities
 
 
-async def look(session: Session) -> list[Candidate]:
+async def look(session: Session, ends: Sequence[int] = AT_EACH_END) -> list[Candidate]:
     """Look at both ends of the maildrop, further in while nothing is found. Raises Stopped."""
     stat = await session.talk.command("STAT")
     if not stat.ok:
@@ -69,7 +72,7 @@ async def look(session: Session) -> list[Candidate]:
     except pop3.Malformed as error:
         raise stop("protocol.malformed", f"STAT: {error}", stat.line) from None
     looked: set[int] = set()
-    for each in AT_EACH_END:
+    for each in ends:
         numbers = [number for number in _both_ends(messages, each) if number not in looked]
         looked.update(numbers)
         if numbers and (found := await _candidates(session, numbers)):

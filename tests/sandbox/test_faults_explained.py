@@ -31,13 +31,13 @@ TABLE: dict[str, tuple[str, str, str]] = {
     "maintenance": ("smtp.greeting", "smtp.unavailable", "maintenance"),
     "back-pressure": ("smtp.submit", "submit.temporary", "Back pressure"),
     "send-as-denied": ("smtp.submit", "submit.refused", "send as this sender"),
-    "smtp-auth-disabled-tenant": ("smtp.auth", "auth.refused", "whole organisation"),
-    "smtp-auth-disabled-mailbox": ("smtp.auth", "auth.refused", "this mailbox"),
-    "basic-auth-disabled": ("smtp.auth", "auth.refused", "authentication policy"),
-    "conditional-access": ("smtp.auth", "auth.refused", "Conditional Access"),
-    "security-defaults": ("smtp.auth", "auth.refused", "Security defaults"),
+    "smtp-auth-disabled-tenant": ("smtp.auth", "auth.not-allowed", "whole organisation"),
+    "smtp-auth-disabled-mailbox": ("smtp.auth", "auth.not-allowed", "this mailbox"),
+    "basic-auth-disabled": ("smtp.auth", "auth.not-allowed", "authentication policy"),
+    "conditional-access": ("smtp.auth", "auth.not-allowed", "Conditional Access"),
+    "security-defaults": ("smtp.auth", "auth.not-allowed", "Security defaults"),
     "credentials-incorrect": ("smtp.auth", "auth.refused", "app password"),
-    "imap-not-connected": ("imap.login", "imap.no-folder", "password is right"),
+    "imap-not-connected": ("imap.login", "imap.refused", "password is right"),
     "imap-disabled": ("imap.login", "auth.refused", "IMAP4 is switched off"),
     "pop3-disabled": ("pop3.login", "auth.refused", "POP3 is switched off"),
     "administrator": ("imap.login", "auth.refused", "Administrator"),
@@ -54,7 +54,11 @@ def test_no_fault_is_left_out() -> None:
 @pytest.mark.parametrize("fault", sorted(TABLE))
 async def test_fault(fault: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     async with Sandbox(personality="exchange-2016", fault=fault, tarpit=0) as sandbox:
-        report = await probe.run(profile(sandbox, monkeypatch), raise_bugs=True)
+        given = profile(sandbox, monkeypatch)
+        if fault == "no-uidplus":
+            # Where POP3 deletes the message, nothing is left that UIDPLUS would be needed for.
+            del given["readback"]["pop3"]
+        report = await probe.run(given, raise_bugs=True)
     stage, name, word = TABLE[fault]
     # Whichever reader saw the message first judges its delay.
     stages = {stage, "pop3.find"} if fault == "late" else {stage}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import probe
+from probe.observe import maildrop
 from probe.observe.legs import imap, pop3
 from probe.observe.protocol import smtp
 from probe.sandbox import Sandbox
@@ -42,8 +43,8 @@ def left(sandbox: Sandbox) -> int:
     ("module", "name", "error", "readers", "deleted_by"),
     [
         (pop3, "_login", broken_later, ("imap", "pop3"), "imap.delete"),
-        (pop3, "_both_ends", broken, ("imap", "pop3"), "imap.delete"),
-        (imap, "_find", broken_later, ("imap", "pop3"), "pop3.delete"),
+        (maildrop, "_both_ends", broken, ("imap", "pop3"), "imap.delete"),
+        (imap, "find_message", broken_later, ("imap", "pop3"), "pop3.delete"),
         (imap, "_verify", broken_later, ("imap",), None),
         (imap, "_delete", broken_later, ("imap",), None),
         (smtp, "queue_id", broken, ("imap", "pop3"), "imap.delete"),

@@ -42,7 +42,7 @@ async def test_a_well_kept_server_passes_everything(mail_servers: Callable[..., 
             "smtpd_sender_login_maps": "static:nobody@example.test",
             "smtpd_sender_restrictions": "reject_sender_login_mismatch",
             "smtpd_tls_protocols": ">=TLSv1.2",
-        }
+        },
     )
     monkeypatch.setattr(port_25, "PAIR", {good.ports["submission"]: good.ports["smtp25"]})
     done = await audit(profile(good))

@@ -11,6 +11,7 @@ SAID = [
     ("Requested mail action okay, completed: id=0MfgBq-1tK", "0MfgBq-1tK"),  # GMX
     ("2.0.0 4AOxyz012345 Message accepted for delivery", "4AOxyz012345"),  # Sendmail
     ("2.0.0 3f4a5b6c Message accepted for delivery", "3f4a5b6c"),  # OpenSMTPD
+    ("2.0.0: 3d9a1b2c Message accepted for delivery", "3d9a1b2c"),
     ("6543210 message accepted for delivery", "6543210"),  # CommuniGate
     (
         "2.6.0 <a1b2@mail.contoso.com> [InternalId=123456, Hostname=EX01.contoso.local] Queued mail for delivery",

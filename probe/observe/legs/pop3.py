@@ -228,8 +228,10 @@ async def _authenticate(session: Session, stage: Stage[LoggedOn]) -> None:
 
 async def _find(session: Session, accepted: Accepted) -> list[Candidate]:
     async with session.journal.stage("pop3.find", "find the message over POP3", Found(looks=0)) as stage:
+        schedule = _schedule(session, accepted)
+        last = len(schedule.times)
         candidates = await find.look_until_found(
-            session.job, accepted, session.journal, stage, lambda look: _look(session, look), None, _schedule(session, accepted)
+            session.job, accepted, session.journal, stage, lambda look: _look(session, look, look == last), None, schedule
         )
         seen = find.found(stage.facts, candidates, accepted)
         stage.facts = replace(seen, number=candidates[0].number, logons=session.logons)
@@ -253,12 +255,12 @@ def _schedule(session: Session, accepted: Accepted) -> find.Schedule:
     return find.Schedule(kept, why if len(kept) < len(times) else "")
 
 
-async def _look(session: Session, look: int) -> list[Candidate]:
+async def _look(session: Session, look: int, is_last: bool) -> list[Candidate]:
     """From the second look on in a session of its own."""
     if look > 1 and not await _reopen(session):
         return []
     session.job.renew(session.talk.connection)
-    found = await maildrop.look(session)
+    found = await maildrop.look(session, maildrop.AT_THE_END if is_last else maildrop.AT_EACH_END)
     if not any(candidate.ours for candidate in found):
         # Not kept open until the next look: it would lock the maildrop (RFC 1939 section 4) against everybody.
         await session.talk.goodbye()

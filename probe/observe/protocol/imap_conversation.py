@@ -188,7 +188,7 @@ class ImapTalk:
         parts: list[Part] = []
         total = 0
         while True:
-            line = await (self.connection.read_line(verb) if parts else self._first_line(verb))
+            line = await self._first_line(verb)
             octets = self._announced(line, parts, verb)
             if octets is None:
                 return [*parts, line]
@@ -198,7 +198,7 @@ class ImapTalk:
             parts.append((line, await self.connection.read_exactly(octets, verb)))
 
     async def _first_line(self, verb: str) -> bytes:
-        """The line that a response begins with; some servers send an empty one behind a literal's response."""
+        """A line that is not empty: some servers send an empty one behind a literal, or behind its response."""
         for _ in range(MOST_BLANK):
             if line := await self.connection.read_line(verb):
                 return line

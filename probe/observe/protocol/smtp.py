@@ -26,7 +26,7 @@ _QUEUED = tuple(
         r"\bok +(?:dmarc:\S+ )?\d{9,} (\S+) - gsmtp",  # Gmail
         r"\bqp (\d+)",  # qmail, and its kin
         r"<message-id: ?([^<>\s]{1,200})>",  # MDaemon
-        r"^(?:2\.\d\.\d )?ID message accepted",  # Sendmail, OpenSMTPD, Proofpoint, CommuniGate
+        r"^(?:2\.\d\.\d:? )?ID message accepted",  # Sendmail, OpenSMTPD, Proofpoint, CommuniGate
         r"\bmessage (\d+) accepted",  # IronPort
         r"\b(?:message|envelope|queue|mail)?\W{0,2}\b(?:q?id)\b[:= ]+<?ID",  # Oracle, MailEnable, Stalwart
         r"(?:accepted|received): <?ID",
