@@ -9,7 +9,6 @@ from typing import ClassVar, TypeVar
 
 from probe.facts import Connected, Deleted, LoggedOn, Secured, Verified
 from probe.observe import find, logon, reach
-from probe.observe.fetching import uid_and_octets
 from probe.observe.find import Candidate
 from probe.observe.job import Job, Side
 from probe.observe.journal import Journal, Stage
@@ -284,27 +283,41 @@ async def _delete(job: Job, journal: Journal, session: Session, candidates: list
             await _expunge(session, candidates, stage)
 
 
+def _hits(answer: Answer) -> list[int]:
+    try:
+        return imap.hits(answer)
+    except imap.Malformed:
+        return []
+
+
 async def _expunge(session: Session, candidates: list[Candidate], stage: Stage[Deleted]) -> None:
     uids = [candidate.number for candidate in candidates if candidate.ours]
     folder, listed = candidates[0].folder, ",".join(map(str, uids))
-    commands = [] if session.selected == folder else [f"SELECT {imap.mailbox(folder)}"]
+    select = [] if session.selected == folder else [f"SELECT {imap.mailbox(folder)}"]
     can = "UIDPLUS" in session.capabilities or "IMAP4REV2" in session.capabilities
-    if can:
-        commands += [f"UID STORE {listed} +FLAGS.SILENT (\\Deleted)", f"UID EXPUNGE {listed}"]
-    else:
-        # Another reader may have deleted it meanwhile, and a SELECT alone may show old counts.
-        commands += ["NOOP"]
-    # What is there afterwards counts: an account without the right to expunge (RFC 4314) gets OK all the same.
-    answers = await session.talk.flight([*commands, f"UID FETCH {listed} (UID)"], ending="LOGOUT")
-    left = set(uids) & {uid for item in answers[-1].of("FETCH") if (uid := uid_and_octets(item)[0]) is not None}
-    refused = next((answer for answer in answers[:-1] if not answer.ok), None)
+    # Without UIDPLUS: another reader may have deleted it meanwhile, and a SELECT alone may show old counts.
+    commands = [f"UID STORE {listed} +FLAGS.SILENT (\\Deleted)", f"UID EXPUNGE {listed}"] if can else ["NOOP"]
+    answers = await session.talk.flight([*select, *commands])
+    left = await _left(session, answers, uids, listed)
+    await session.talk.flight([], ending="LOGOUT")
     stage.facts = Deleted(uids=listed, folder=folder, left=len(left))
-    if not can and left:
+    refused = next((answer for answer in answers if not answer.ok), None)
+    if left and not can:
         raise stop("cleanup.failed", "the message stays: the server has no UIDPLUS, and EXPUNGE would take other mail along")
-    if refused is not None and (left or not answers[-1].ok):
+    if left and refused is not None:
         raise stop("cleanup.failed", f"the message stays: {refused.status} {refused.text}", refused.text)
     if left:
-        text = (
-            "the message stays, although UID EXPUNGE was answered with OK: this account likely may not delete (ACL rights t and e)"
-        )
+        text = "the message stays, although UID EXPUNGE was answered with OK: likely this account may not delete (ACL rights t, e)"
         raise stop("cleanup.failed", text, answers[-1].text)
+
+
+async def _left(session: Session, answers: list[Answer], uids: list[int], listed: str) -> set[int]:
+    """Which are still there. Only asked where the server did not say that they went: an account without the right to expunge
+    (RFC 4314) gets OK all the same. Not in the flight before: Dovecot answers it first."""
+    gone = sum(len(answer.of("EXPUNGE")) + len(answer.of("VANISHED")) for answer in answers)
+    if gone >= len(uids) and all(answer.ok for answer in answers):
+        return set()
+    answer = await session.talk.command(f"UID SEARCH UID {listed}")
+    if not answer.ok:
+        return set(uids)
+    return set(uids) & set(imap.hits(answer))

@@ -1,0 +1,113 @@
+"""Postfix and Dovecot in ordinary set-ups that are not the healthy one: what other software showed us wrong about."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.scenarios.test_round_trip import NEIGHBOUR, Bench
+from tests.servers.mail import MailServers
+
+START = Callable[..., MailServers]
+# doveadm pw -s SHA512-CRYPT, of Bench's password: what guides tell one to store.
+HASHED = "{SHA512-CRYPT}$6$rounds=5000$probeprobe$"
+SOON = {"delivery_warning": "1s", "delivery_critical": "3s"}
+
+
+def store_hashed(bench: Bench) -> None:
+    import subprocess
+
+    command = ["doveadm", "pw", "-s", "SHA512-CRYPT", "-p", bench.password]
+    made = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    (bench.mail.directory / "users" / bench.address).write_text(f"{bench.address}:{made}::::::\n")
+
+
+def ids(ran: Any, *severities: str) -> set[str]:
+    return {item["id"] for item in ran.report["findings"] if item["severity"] in (severities or ("critical", "warning"))}
+
+
+@pytest.fixture
+def hashed(mail_servers: START, tmp_path: Path) -> Bench:
+    """Dovecot's most common set-up that lists more than it can do."""
+    bench = Bench(tmp_path, mail_servers(auth_mechanisms="plain login cram-md5 scram-sha-256"))
+    store_hashed(bench)
+    return bench
+
+
+def test_auto_logs_on_over_hashed_passwords_as_mail_programs_do(hashed: Bench) -> None:
+    ran = hashed.run(hashed.profile())
+    assert (ran.code, ran.report["failed_stage"]) == (0, None), ran.printed
+    assert {ran.stage(name)["facts"]["mechanism"] for name in ("smtp.auth", "imap.login", "pop3.login")} == {"PLAIN"}
+
+
+@pytest.mark.parametrize("mechanism", ["CRAM-MD5", "SCRAM-SHA-256"])
+def test_a_challenge_over_a_hashed_password_does_not_suspend_plain(hashed: Bench, mechanism: str) -> None:
+    account = {"username": hashed.address, "password": {"env": "PROBE_TEST_PASSWORD"}, "mechanism": mechanism}
+    ran = hashed.run(hashed.profile(account=account))
+    (finding,) = [item for item in ran.report["findings"] if item["stage"] == "smtp.auth"]
+    assert finding["id"] in ("auth.refused", "auth.mechanism-failed")
+    assert "PLAIN" in " ".join(finding["remedy"]) and "hashed" in finding["cause"]
+    assert hashed.run(hashed.profile()).code == 0
+
+
+def test_without_uidplus_what_pop3_deleted_is_not_called_left(mail_servers: START, tmp_path: Path) -> None:
+    bench = Bench(tmp_path, mail_servers(extra_dovecot="protocol imap {\n imap_capability = IMAP4rev1\n}\n"))
+    bench.mail.deliver(bench.user, NEIGHBOUR)
+    ran = bench.run(bench.profile())
+    assert (ran.code, ids(ran)) == (0, set()), ran.printed
+    assert bench.mail.messages(bench.user) == [bench.mail.messages(bench.user)[0]]
+
+
+def test_an_account_that_may_not_delete(mail_servers: START, tmp_path: Path) -> None:
+    acl = "protocol imap {\n mail_plugins = acl\n}\nplugin {\n acl = vfile\n}\n"
+    bench = Bench(tmp_path, mail_servers(extra_dovecot=acl))
+    bench.mail.deliver(bench.user, NEIGHBOUR)
+    rights = bench.mail.maildir(bench.user) / "dovecot-acl"
+    rights.write_text("owner lrswip\n")
+    ran = bench.run(bench.profile(readback__pop3=None))
+    assert ids(ran) == {"cleanup.failed"}, ran.printed
+    assert len(bench.mail.messages(bench.user)) == 2
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["in the profile", "nowhere"])
+def test_a_folder_that_comes_into_being_with_the_message(mail_servers: START, tmp_path: Path, named: bool) -> None:
+    bench = Bench(tmp_path, mail_servers())
+    local, _, domain = bench.address.partition("@")
+    folders = {"folders": ["INBOX", "Lists"]} if named else {}
+    tables = {"message": {"recipient": f"{local}+Lists@{domain}"}, "limits": {"timeout": "20s", **SOON}}
+    ran = bench.run(bench.profile(readback__pop3=None, readback__imap=folders, **tables))
+    assert "delivery.other-folder" in ids(ran) and "delivery.missing" not in ids(ran), ran.printed
+    assert bench.mail.messages(bench.user, "Lists") == []
+
+
+def test_postfix_that_cannot_reach_its_sasl_server_is_named(mail_servers: START, tmp_path: Path) -> None:
+    bench = Bench(tmp_path, mail_servers(extra_postfix={"smtpd_sasl_path": "inet:127.0.0.1:1"}))
+    ran = bench.run(bench.profile(readback__imap=None, readback__pop3=None))
+    (finding,) = [item for item in ran.report["findings"] if item["severity"] == "critical"]
+    assert ran.report["failed_stage"] in ("smtp.ehlo_tls", "smtp.auth")
+    assert "SASL" in finding["cause"], ran.printed
+
+
+def test_a_password_store_that_is_broken_is_no_wrong_password(mail_servers: START, tmp_path: Path) -> None:
+    bench = Bench(tmp_path, mail_servers())
+    # Dovecot's authentication service answers "not now" when the program that it asks ends in an error of its own.
+    users, away = bench.mail.directory / "users", bench.mail.directory / "away"
+    users.rename(away)
+    users.write_text("a file in the folder's place")
+    broken = bench.run(bench.profile())
+    # Postfix makes a 535 of it, without a reason, as of a wrong password; Dovecot's own readers say what it is.
+    found = {item["stage"]: item["id"] for item in broken.report["findings"] if item["severity"] == "critical"}
+    assert found["imap.login"] == "auth.temporary", broken.printed
+    users.unlink()
+    away.rename(users)
+    again = bench.run(bench.profile())
+    assert again.stage("imap.login")["status"] == "ok", again.printed
+
+
+def test_a_rewritten_sender_is_said(mail_servers: START, tmp_path: Path) -> None:
+    bench = Bench(tmp_path, mail_servers())
+    mail = mail_servers(extra_postfix={"sender_canonical_maps": f"inline:{{{{{bench.address}=other@example.test}}}}"})
+    bench = Bench(tmp_path, mail)
+    ran = bench.run(bench.profile())
+    assert ran.code == 0 and "message.sender-rewritten" in ids(ran, "info"), ran.printed
