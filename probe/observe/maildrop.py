@@ -23,8 +23,8 @@ LINES_OF_REPORT, MOST_REPORTS = 500, 5
 # Newest last on most servers, newest first on Exchange, by size on a few: both ends of the maildrop are looked at, further in
 # as long as nothing is found.
 AT_EACH_END = (3, 10, 25)
-# At the last look further in.
-AT_THE_END = (*AT_EACH_END, 100)
+# Where all go in one flight, at the first and the last look further in.
+THOROUGHLY = (*AT_EACH_END, 100)
 
 
 @dataclass(slots=True)

@@ -231,7 +231,7 @@ async def _find(session: Session, accepted: Accepted) -> list[Candidate]:
         schedule = _schedule(session, accepted)
         last = len(schedule.times)
         candidates = await find.look_until_found(
-            session.job, accepted, session.journal, stage, lambda look: _look(session, look, look == last), None, schedule
+            session.job, accepted, session.journal, stage, lambda look: _look(session, look, look in (1, last)), None, schedule
         )
         seen = find.found(stage.facts, candidates, accepted)
         stage.facts = replace(seen, number=candidates[0].number, logons=session.logons)
@@ -255,12 +255,12 @@ def _schedule(session: Session, accepted: Accepted) -> find.Schedule:
     return find.Schedule(kept, why if len(kept) < len(times) else "")
 
 
-async def _look(session: Session, look: int, is_last: bool) -> list[Candidate]:
+async def _look(session: Session, look: int, thorough: bool) -> list[Candidate]:
     """From the second look on in a session of its own."""
     if look > 1 and not await _reopen(session):
         return []
     session.job.renew(session.talk.connection)
-    found = await maildrop.look(session, maildrop.AT_THE_END if is_last else maildrop.AT_EACH_END)
+    found = await maildrop.look(session, maildrop.THOROUGHLY if thorough and session.pipelined else maildrop.AT_EACH_END)
     if not any(candidate.ours for candidate in found):
         # Not kept open until the next look: it would lock the maildrop (RFC 1939 section 4) against everybody.
         await session.talk.goodbye()
