@@ -58,12 +58,14 @@ def _labels(name: str) -> list[str]:
     # Neither certificates nor SNI have the final dot (RFC 6066 section 3).
     name = name.rstrip(".").lower()
     try:
-        name = name.encode("ascii").decode()
-    except UnicodeError:
-        try:
-            # Python's codec is IDNA 2003 (RFC 3490): `ß` becomes `ss`, where browsers (IDNA 2008) keep it.
-            name = name.encode("idna").decode()
-        except UnicodeError:
-            return []
-    labels = name.split(".")
+        labels = [label if label.isascii() else _a_label(label) for label in name.split(".")]
+    except ValueError:
+        return []
     return labels if all(labels) else []
+
+
+def _a_label(label: str) -> str:
+    """Not by Python's codec, which is IDNA 2003 (RFC 3490): there `ß` is `ss`, another domain. Raises ValueError."""
+    import idna  # names that are not ASCII are few
+
+    return idna.encode(label, uts46=True, transitional=False).decode("ascii")

@@ -85,18 +85,29 @@ def spell(number: float) -> str:
     return "".join(parts) or "0s"
 
 
+def _a_labels(name: str, value: object) -> str:
+    """The name as DNS, TLS and certificates have it: IDNA 2008 (RFC 5891) by UTS 46, non-transitional: `ß` stays what it is."""
+    if name.isascii() and not _A_LABEL.search(name):
+        return name
+    import idna  # names that are not ASCII are few
+
+    try:
+        return idna.encode(name, uts46=True, transitional=False).decode("ascii")
+    except idna.IDNAError as error:
+        raise ValueError(f"expected a host name, got {shown(value)}: IDNA 2008 does not allow it ({error})") from None
+
+
+_A_LABEL = re.compile(r"(?:^|\.)xn--", re.IGNORECASE)
+
+
 def host(value: object) -> str:
-    """A host name (IDN as A-labels, no final dot) or an IP address without brackets."""
+    """A host name (IDN as A-labels, no final dot) or an IP address without brackets. An A-label in it is checked too."""
     name = text(value).removesuffix(".")
     try:
         return str(ipaddress.ip_address(name))
     except ValueError:
         pass
-    if not name.isascii():
-        try:
-            name = name.encode("idna").decode("ascii")
-        except UnicodeError:
-            raise wanted("a host name", value) from None
+    name = _a_labels(name, value)
     if re.fullmatch(r"[^:]+:\d+", name):
         raise ValueError(f"expected a host name alone, got {shown(value)}; the port has a key of its own")
     labels = name.split(".")
