@@ -173,11 +173,16 @@ def _tls_of(stage: str, profile: Profile) -> Tls:
 
 
 def _eased(severity: Severity, facts: Certified, name: str) -> Severity:
-    """What the profile accepts on purpose is still reported: a pinned certificate is trusted by its thumbprint, and with
-    trust_any_certificate a broken certificate is a warning."""
+    """What the profile accepts on purpose is still reported. A pin replaces trust in the issuer and nothing else: users' clients
+    do not know of it, and fail on a date or a name. With trust_any_certificate a broken certificate is a warning."""
     if severity != "critical" or name in ("certificate.thumbprint-differs", "certificate.identifier-differs"):
         return severity
-    return {"thumbprint": "info", "trust-any-certificate": "warning"}.get(str(facts.accepted_by), severity)  # type: ignore[return-value]
+    if facts.accepted_by == "thumbprint":
+        return "info" if name in _OF_THE_ISSUER else severity
+    return "warning" if facts.accepted_by == "trust-any-certificate" else severity
+
+
+_OF_THE_ISSUER = ("certificate.unknown-issuer", "certificate.self-signed", "certificate.not-trusted")
 
 
 @dataclass(frozen=True, slots=True)
