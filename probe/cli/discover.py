@@ -13,7 +13,6 @@ from probe.cli import _options as option
 from probe.cli import _out
 
 if TYPE_CHECKING:
-    from probe.facts.parts import Answered, Offered
     from probe.observe.discover.web import Login
     from probe.report import Report
 
@@ -148,14 +147,14 @@ def lines(report: "Report") -> Iterator[str]:
         yield from (f"  {'do:    ' if index == 0 else '       '} {step}" for index, step in enumerate(finding.remedy))
 
 
-def _answer(answer: "Answered") -> Iterator[str]:
+def _answer(answer: Mapping[str, Any]) -> Iterator[str]:
     text = f"  {answer['text']}" if answer["text"] and answer["text"] not in ("no such record",) else ""
     yield f"{answer['source']:<17} {answer['outcome']:<11} {answer['place']}{text}"
     yield from (f"    redirected to {hop}" for hop in answer["hops"])
     yield from (f"    publishes {_server(server)}" for server in answer["told"])
 
 
-def _server(server: "Offered | Mapping[str, Any]") -> str:
+def _server(server: Mapping[str, Any]) -> str:
     scope = "" if server["scope"] == "any" else f", {server['scope']}"
     return f"{server['protocol']} {server['host']}:{server['port']} ({server['security']}{scope})"
 

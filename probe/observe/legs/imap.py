@@ -20,14 +20,13 @@ from probe.observe.trouble import Stopped, stop
 from probe.profile import Reader
 from probe.profile.values import Text
 from probe.record import reader_stages
-from probe.version import __version__
 
 NAME = "imap"
 STAGES = reader_stages(NAME)
 # Imported while the first packets travel.
 NEEDS = ("imapclient.response_parser",)
 # What we say of ourselves, where a server wants to know (RFC 2971).
-IDENTITY = f'ID ("name" "submission-probe" "version" "{__version__}")'
+IDENTITY = 'ID ("name" "submission-probe")'
 
 
 class Settings(Reader):
