@@ -87,9 +87,11 @@ async def _wait(job: Job, journal: Journal, session: Session) -> Accepted | None
         for name in STAGES[3:]:
             journal.skip(name, f"the message is in {elsewhere}, and POP3 shows the INBOX only")
         return None
-    if session.login_delay > job.conduct.delivery_critical:
-        # One look is all there is: not before an ordinary delivery has had its time.
-        await job.sleep(min(SINGLE_LOOK_AFTER, job.conduct.delivery_warning / 2))
+    if session.login_delay > LEAST_INTERVAL:
+        # A look that comes too soon costs the whole delay (Courier: 10 s), or is the only one (Gmail: 300 s): an ordinary delivery
+        # has its time first.
+        pause = SINGLE_LOOK_AFTER if session.login_delay > job.conduct.delivery_critical else LEAST_INTERVAL
+        await job.sleep(min(pause, job.conduct.delivery_warning / 2))
     job.renew(session.talk.connection)
     return accepted
 
