@@ -41,6 +41,14 @@ def merged(items: Iterable[Untagged]) -> dict[int, bytes]:
     return {uid: texts[number] for number, uid in uids.items() if number in texts}
 
 
+def hits(answer: Answer, most: int = 1000) -> list[int]:
+    """The UIDs of a UID SEARCH, the newest `most`. Raises Stopped for an answer that cannot be read."""
+    try:
+        return imap.hits(answer, most)
+    except imap.Malformed as error:
+        raise stop("protocol.malformed", f"SEARCH: {error}", answer.text) from None
+
+
 def _uid_and_size(item: Untagged) -> tuple[int | None, int]:
     attributes = _attributes(item)
     uid, octets = attributes.get("UID"), attributes.get("RFC822.SIZE")

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from probe.facts import Swept
 from probe.message import MARKER_HEADER, MARKER_PREFIX, Proof, Sent, carries_marker, read, recognise
-from probe.observe.fetching import fetch_whole, uid_and_octets, wanted
+from probe.observe.fetching import fetch_whole, hits, merged, uid_and_octets, wanted
 from probe.observe.job import Job, Side
 from probe.observe.journal import Journal
 from probe.observe.legs.imap import Settings, open_session
@@ -114,18 +114,14 @@ async def _search(job: Job, session: Session, folder: str, selected: imap.Answer
     known = [only] if only else list(job.known)[: -MOST_KNOWN - 1 : -1]
     keys = [*(f"HEADER {MARKER_HEADER} {marker}" for marker in (*known, MARKER_PREFIX)), f"SUBJECT {MARKER_PREFIX}"]
     answers = await session.talk.flight([f"UID SEARCH {key}" for key in keys])
-    hits = [sorted(_hits(answer), reverse=True)[:MOST_IN_ALL] for answer in answers]
+    found = [sorted(hits(answer, MOST_IN_ALL), reverse=True)[:MOST_IN_ALL] for answer in answers]
     # Header fields may have been removed, and some servers' SEARCH finds nothing by header.
-    if not all(hits[: len(known)]) or not any(hits):
+    if not all(found[: len(known)]) or not any(found):
         fetched = await _newest(session, selected)
         if not answers[len(known)].ok and fetched is None:
             raise stop("imap.search-refused", f"SEARCH in {folder}: {answers[-2].status} {answers[-2].text}", answers[-2].text)
-        hits.append(fetched or [])
-    return list(dict.fromkeys(uid for some in hits for uid in some))[:MOST_IN_ALL]
-
-
-def _hits(answer: imap.Answer) -> list[int]:
-    return [uid for item in answer.of("SEARCH") for uid in imap.search_numbers(item, MOST_IN_ALL)] if answer.ok else []
+        found.append(fetched or [])
+    return list(dict.fromkeys(uid for some in found for uid in some))[:MOST_IN_ALL]
 
 
 async def _newest(session: Session, selected: imap.Answer) -> list[int] | None:
@@ -137,8 +133,7 @@ async def _newest(session: Session, selected: imap.Answer) -> list[int] | None:
     newest = f"{max(1, exists - MOST_NEWEST + 1)}:{exists}"
     keep = wanted(lambda octets: carries_marker(octets, MARKER_PREFIX))
     answer = await session.talk.command(f"FETCH {newest} (UID BODY.PEEK[HEADER.FIELDS ({fields})])", keep=keep)
-    found = {uid for uid, _ in map(uid_and_octets, answer.of("FETCH")) if uid is not None}
-    return sorted(found, reverse=True) if answer.ok else None
+    return sorted(merged(answer.of("FETCH")), reverse=True) if answer.ok else None
 
 
 def _in_pieces(uids: list[int]) -> Iterator[list[int]]:

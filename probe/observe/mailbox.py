@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from probe.facts import Found
 from probe.message import MESSAGE_OCTETS
 from probe.observe import find
-from probe.observe.fetching import fetch_whole, merged, wanted
+from probe.observe.fetching import fetch_whole, hits, merged, wanted
 from probe.observe.find import Candidate
 from probe.observe.job import Accepted, Job
 from probe.observe.journal import Journal
@@ -134,7 +134,7 @@ async def _search(job: Job, session: Session, folder: Folder, selected: Answer) 
     """By marker, without CHARSET (Exchange answers BADCHARSET); then the newest headers where SEARCH is no help."""
     assert job.draft is not None
     answer = await session.talk.command(f"UID SEARCH HEADER X-Submission-Probe {job.draft.marker}")
-    uids = sorted(set(imap.hits(answer)))[-find.MOST_CANDIDATES :]
+    uids = sorted(set(hits(answer)))[-find.MOST_CANDIDATES :]
     if uids:
         found = await _headers(job, session, folder, f"UID FETCH {','.join(map(str, uids))} {_HEADER}")
         if found:

@@ -9,6 +9,7 @@ from typing import ClassVar, TypeVar
 
 from probe.facts import Connected, Deleted, LoggedOn, Secured, Verified
 from probe.observe import find, logon, reach
+from probe.observe.fetching import hits
 from probe.observe.find import Candidate
 from probe.observe.job import Job, Side
 from probe.observe.journal import Journal, Stage
@@ -282,13 +283,6 @@ async def _delete(job: Job, journal: Journal, session: Session, candidates: list
             await _expunge(session, candidates, stage)
 
 
-def _hits(answer: Answer) -> list[int]:
-    try:
-        return imap.hits(answer)
-    except imap.Malformed:
-        return []
-
-
 async def _expunge(session: Session, candidates: list[Candidate], stage: Stage[Deleted]) -> None:
     uids = [candidate.number for candidate in candidates if candidate.ours]
     folder, listed = candidates[0].folder, ",".join(map(str, uids))
@@ -319,4 +313,4 @@ async def _left(session: Session, answers: list[Answer], uids: list[int], listed
     answer = await session.talk.command(f"UID SEARCH UID {listed}")
     if not answer.ok:
         return set(uids)
-    return set(uids) & set(imap.hits(answer))
+    return set(uids) & set(hits(answer))
