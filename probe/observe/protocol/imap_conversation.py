@@ -19,12 +19,12 @@ from probe.observe.protocol.imap import (
     text_of,
     untagged,
 )
+from probe.observe.protocol.lines import filled_line
 from probe.observe.trouble import Stopped, stop
 from probe.sasl import Answers, Credentials, hidden
 
 # Untagged responses to one command: one for each of 20 000 messages, should a server send them all.
 MOST_UNTAGGED = 20_000
-MOST_BLANK = 3
 # What the responses to one flight may take: a piece of a sweep asks for 20 messages of 256 KiB.
 MOST_KEPT = 8 * 1024 * 1024
 # Whether an untagged response is kept; asked as each arrives, so that what is judged then takes no memory.
@@ -188,7 +188,7 @@ class ImapTalk:
         parts: list[Part] = []
         total = 0
         while True:
-            line = await self._first_line(verb)
+            line = await filled_line(self.connection, verb)
             octets = self._announced(line, parts, verb)
             if octets is None:
                 return [*parts, line]
@@ -196,13 +196,6 @@ class ImapTalk:
             if total > 4 * 1024 * 1024 or len(parts) > 1000:
                 raise stop("protocol.too-long", f"{verb}: a response of more than 4 MiB")
             parts.append((line, await self.connection.read_exactly(octets, verb)))
-
-    async def _first_line(self, verb: str) -> bytes:
-        """A line that is not empty: some servers send an empty one behind a literal, or behind its response."""
-        for _ in range(MOST_BLANK):
-            if line := await self.connection.read_line(verb):
-                return line
-        return b""
 
     def _announced(self, line: bytes, before: Sequence[Part], verb: str) -> int | None:
         """The octets of the literal behind this line, or None. Raises Stopped where none may be, or none so large."""

@@ -10,6 +10,7 @@ from probe.observe import logon
 from probe.observe.connection import Connection
 from probe.observe.job import Job
 from probe.observe.journal import QUOTED, Journal
+from probe.observe.protocol.lines import filled_line
 from probe.observe.protocol.pop3 import Malformed, Response, response, unstuffed
 from probe.observe.trouble import Stopped, stop
 from probe.sasl import Answers, Credentials, hidden
@@ -21,7 +22,6 @@ RESPONSE_OCTETS = 4 * 1024 * 1024
 SESSION_OCTETS = 128 * 1024 * 1024
 # Lines of one response. RFC 2449 section 6 defines nine capabilities; of a message, 4 MiB in lines of 40 octets are as many.
 MOST_LINES = 5_000
-MOST_BLANK = 3
 MOST_MESSAGE_LINES = 100_000
 
 
@@ -78,20 +78,13 @@ class Pop3Talk:
         await self.connection.write(text.encode(), shown=shown)
 
     async def _response(self, verb: str, *, multiline: bool) -> Response:
-        first = await self._first_line(verb)
+        first = await filled_line(self.connection, verb)
         try:
             answer = response(first)
         except Malformed as error:
             raise stop("protocol.malformed", f"{verb}: {self._journal.brief(str(error), QUOTED)}", str(error)) from None
         lines = await self._lines(verb) if multiline and answer.ok else ()
         return replace(answer, lines=lines, at=self._journal.now)
-
-    async def _first_line(self, verb: str) -> bytes:
-        """The line that a response begins with; a few servers send an empty one behind the greeting or a message."""
-        for _ in range(MOST_BLANK):
-            if line := await self.connection.read_line(verb):
-                return line
-        return b""
 
     async def _lines(self, verb: str) -> tuple[bytes, ...]:
         lines: list[bytes] = []
@@ -136,7 +129,7 @@ class Pop3Talk:
     async def _exchange(self, answers: Answers, job: Job) -> bytes:
         """Answer each challenge; the line that ends the exchange."""
         while True:
-            line = await self._first_line("AUTH")
+            line = await filled_line(self.connection, "AUTH")
             if not line.startswith(b"+ ") and line != b"+":
                 return line
             challenge = line[1:].decode("ascii", "replace").strip()
