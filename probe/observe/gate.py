@@ -28,6 +28,11 @@ class Permission:
     granted: bool
     by: str
 
+    @property
+    def of_the_server(self) -> bool:
+        """Whether the server is who it should be, and not merely one that the profile does without knowing."""
+        return self.by in ("verified", "thumbprint")
+
 
 def may_send_secret(connection: Connection, policy: Policy, *, name_matches: bool) -> Permission:
     """Judge one connection by what was recorded on it. `name_matches` is our own reading of the leaf's names."""

@@ -40,11 +40,11 @@ async def begin(
         raise stop("auth.no-credentials", f"the profile has no credentials for {side.leg}")
     service = Service(_SERVICES[side.leg], side.host, side.port, end_point(connection), secrets.token_hex(16))
     stage.facts = replace(stage.facts, offered=offered, attempts=0, username=side.credentials.username)
-    verified = reach.is_verified(journal, side, connection)
-    mechanism = _chosen(side, side.credentials, service, offered, command, verified=verified)
+    permission = reach.ask_gate(journal, side, connection)
+    mechanism = _chosen(side, side.credentials, service, offered, command, verified=permission.of_the_server)
     others = [item.name for item in usable(offered, side.credentials, service) if item is not mechanism]
     stage.facts = replace(stage.facts, alternatives=others)
-    reach.pass_gate(journal, side, connection, stage)
+    reach.pass_gate(permission, side, stage)
     if side.credentials.kind == "token":
         _look_at(side.credentials.secret, stage, job, journal)
     answers = await _ready(mechanism, side.credentials, service, job) if mechanism else None

@@ -10,7 +10,7 @@ from probe.facts.parts import Attempt as Dialled
 from probe.observe.certified import certified
 from probe.observe.connection import Address, Attempt, Connection, Handshake, Resolution, Trust, dial, resolve
 from probe.observe.connection.resolve import literal
-from probe.observe.gate import certificate_allows, may_send_secret
+from probe.observe.gate import Permission, certificate_allows, may_send_secret
 from probe.observe.job import Job, Side
 from probe.observe.journal import Journal, Stage
 from probe.observe.trouble import Stopped, stop
@@ -165,16 +165,14 @@ async def certify(job: Job, journal: Journal, side: Side, connection: Connection
         raise Stopped(Trouble("certificate.not-accepted", f"{name} failed"))
 
 
-def is_verified(journal: Journal, side: Side, connection: Connection) -> bool:
-    """Whether the server is who it should be, by its certificate or a pin."""
+def ask_gate(journal: Journal, side: Side, connection: Connection) -> Permission:
+    """What the gate says of a secret on this connection."""
     matches = bool(journal.seen(f"{side.leg}.certificate", Certified).name_matches)
-    return may_send_secret(connection, side.policy, name_matches=matches).by in ("verified", "thumbprint")
+    return may_send_secret(connection, side.policy, name_matches=matches)
 
 
-def pass_gate(journal: Journal, side: Side, connection: Connection, stage: Stage[LoggedOn]) -> None:
-    """Ask the gate before a secret is sent; the stage says on what ground it was. Raises Stopped when it says no."""
-    matches = bool(journal.seen(f"{side.leg}.certificate", Certified).name_matches)
-    permission = may_send_secret(connection, side.policy, name_matches=matches)
+def pass_gate(permission: Permission, side: Side, stage: Stage[LoggedOn]) -> None:
+    """Before a secret is sent; the stage says on what ground it is. Raises Stopped when the gate says no."""
     stage.facts = replace(stage.facts, secret_allowed_by=permission.by if permission.granted else None)
     if permission.granted and side.suspended:
         raise stop("auth.suspended", side.suspended)
