@@ -10,8 +10,6 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from probe.facts.parts import Answered, Attempt, CommandReply, Difference, HopSeen, Link, Lookup, Nodes
-from probe.facts.parts import Node as Node
-from probe.facts.parts import Offered as Offered
 
 
 def one(what: str) -> Any:
@@ -45,7 +43,7 @@ class Facts:
 F = TypeVar("F", bound=Facts)
 
 
-# -- what stands inside -------------------------------------------------------------------------------------------
+# -- one kind a stage ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,16 +273,11 @@ KINDS: Mapping[str, type[Facts]] = {
 }
 
 
-def trusts_this_machine(seen: "Seen", leg: str) -> bool:
+def trusts_this_machine(local: str | None, remote: str | None, greeting: str) -> bool:
     """Whether this is a Dovecot on the machine that probes it: a peer of its own address counts as secured there, so that what it
-    offers in clear says nothing about other peers."""
-    connected = seen(f"{leg}.connect", Connected)
-    same = bool(connected.local) and _host_of(connected.local) == _host_of(connected.remote)
-    return same and any("Dovecot" in line for line in greetings(seen, leg))
-
-
-def _host_of(endpoint: str | None) -> str:
-    return (endpoint or "").rpartition(":")[0]
+    offers in clear says nothing about other peers. `local`, `remote`: address and port."""
+    here, there = ((place or "").rpartition(":")[0] for place in (local, remote))
+    return bool(here) and here == there and "Dovecot" in greeting
 
 
 class Seen(Protocol):

@@ -118,6 +118,3 @@ class Link(TypedDict, total=False):
     signed_by_next: bool | None
     issuer_index: int | None
     error: str
-
-
-# -- one kind a stage ---------------------------------------------------------------------------------------------

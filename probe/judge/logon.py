@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from probe.facts import Ehlo, LoggedOn, trusts_this_machine
+from probe.facts import Connected, Ehlo, LoggedOn, greetings, trusts_this_machine
 from probe.judge._finding import finding
 from probe.judge._troubles import from_troubles
 from probe.profile import Profile
@@ -250,7 +250,12 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
             kind = FINDINGS[exception]
             yield Finding(exception, "warning", stage.name, kind.summary, "", kind.cause, kind.remedy)
     offered = _CLEARTEXT & set(record.seen("smtp.ehlo", Ehlo).mechanisms)
-    if offered and record.target.security == "starttls" and not trusts_this_machine(record.seen, "smtp"):
+    if offered and record.target.security == "starttls" and not _is_trusted_peer(record):
         kind = FINDINGS["auth.cleartext-before-tls"]
         evidence = "AUTH " + " ".join(record.seen("smtp.ehlo", Ehlo).mechanisms)
         yield Finding("auth.cleartext-before-tls", "warning", "smtp.ehlo", kind.summary, evidence, kind.cause, kind.remedy)
+
+
+def _is_trusted_peer(record: Record) -> bool:
+    connected = record.seen("smtp.connect", Connected)
+    return trusts_this_machine(connected.local, connected.remote, " ".join(greetings(record.seen, "smtp")))

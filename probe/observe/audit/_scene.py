@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from probe.facts import Connected
+from probe.facts import Connected, trusts_this_machine
 from probe.observe import reach
 from probe.observe.connection import Address, Connection, Handshake, Trust
 from probe.observe.job import Job, Side
@@ -57,10 +57,9 @@ class Smtp:
 
 def trusted_peer(connection: Connection, greeting: str) -> str | None:
     """Why a check in clear says nothing: Dovecot takes a peer of its own address for secured. None where it does say something."""
-    here, there = (place.rpartition(":")[0] for place in (connection.local, str(connection.address)))
-    if here == there and "Dovecot" in greeting:
-        return f"Dovecot trusts peers of its own address ({here}): run the audit from another machine"
-    return None
+    if not trusts_this_machine(connection.local, str(connection.address), greeting):
+        return None
+    return f"Dovecot trusts peers of its own address ({connection.local.rpartition(':')[0]}): run the audit from another machine"
 
 
 @dataclass(frozen=True, slots=True)
