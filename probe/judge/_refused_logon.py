@@ -9,30 +9,31 @@ import re
 
 from probe.judge._replies import FINDING_OF, Means, Said, means_of
 
-# Codes that say "password" in so many words: RFC 4954 (5.7.8), Exchange (5.7.3), RFC 5530, RFC 3206.
-_SAYS_PASSWORD = re.compile(r"^535[ -]5\.7\.[38]\b|^NO \[AUTHENTICATIONFAILED\]|^-ERR \[AUTH\]", re.IGNORECASE)
-# Even with such a code "too many" and "not now" are no verdict on the password (Postfix passes on what its SASL server says).
-_BESIDE_PASSWORD: tuple[Means, ...] = ("limit", "temporary", "in-use", "policy", "mechanism")
-# By the beginning of the answer, what it means where no entry knows its words. RFC 5321, RFC 4954, RFC 3501, RFC 5530, RFC 3206.
-_CODES: tuple[tuple[str, Means], ...] = (
-    (r"4\d\d|503", "temporary"),
-    (r"535", "password"),
-    (r"534", "other-password"),
-    (r"504", "unknown-mechanism"),
-    (r"50\d", "mechanism"),
-    (r"5\d\d", "policy"),
-    (r"BAD|BYE|NO \[(UNAVAILABLE|SERVERBUG)\]|-ERR \[SYS/TEMP\]", "temporary"),
-    (r"NO \[INUSE\]|-ERR \[IN-USE\]", "in-use"),
-    (r"NO \[(LIMIT|OVERQUOTA)\]|-ERR \[LOGIN-DELAY\]", "limit"),
-    (r"NO \[(PRIVACYREQUIRED|AUTHORIZATIONFAILED|CONTACTADMIN|NOPERM)\]", "policy"),
-    (r"-ERR \[SYS/PERM\]", "failure"),
-    (r"NO|-ERR", "password"),
+# What words may make of a code. "Too many" and "not now" are no verdict on a password, even beside a code that says "password"
+# (Postfix passes on what its SASL server says); an app password that is wanted there leaves the one that was sent wrong.
+_ANY = tuple(FINDING_OF)
+_NOT_PASSWORD: tuple[Means, ...] = tuple(means for means in FINDING_OF if means != "password")
+_BESIDE: tuple[Means, ...] = ("limit", "temporary", "in-use", "policy", "mechanism")
+_CODES: tuple[tuple[str, Means, tuple[Means, ...]], ...] = (
+    # How an answer begins, what it means where no entry knows its words, what words may make of it; the first that holds counts.
+    # RFC 5321, RFC 4954, Exchange (5.7.3), RFC 3501, RFC 5530, RFC 2449, RFC 3206.
+    (r"535[ -]5\.7\.[38]\b|NO \[AUTHENTICATIONFAILED\]|-ERR \[AUTH\]", "password", _BESIDE),
+    (r"4\d\d|503|BAD|BYE|NO \[(UNAVAILABLE|SERVERBUG)\]|-ERR \[SYS/TEMP\]", "temporary", _BESIDE),
+    (r"504", "unknown-mechanism", ()),
+    (r"50\d", "mechanism", _NOT_PASSWORD),
+    (r"534", "other-password", _NOT_PASSWORD),
+    (r"53[08]", "policy", _NOT_PASSWORD),
+    (r"535", "password", _ANY),
+    (r"5\d\d", "policy", _ANY),
+    (r"NO \[INUSE\]", "in-use", _NOT_PASSWORD),
+    (r"-ERR \[IN-USE\]", "in-use", _ANY),
+    (r"NO \[(LIMIT|OVERQUOTA)\]", "limit", _NOT_PASSWORD),
+    (r"-ERR \[LOGIN-DELAY\]", "limit", _ANY),
+    (r"NO \[(PRIVACYREQUIRED|AUTHORIZATIONFAILED|CONTACTADMIN|NOPERM)\]", "policy", _ANY),
+    (r"-ERR \[SYS/PERM\]", "failure", _NOT_PASSWORD),
+    (r"-ERR \[SYS/", "password", _NOT_PASSWORD),
+    (r"", "password", _ANY),
 )
-# A code that says "not now", or nothing about logons at all, leaves no room for a wrong password, whatever words come with it.
-_NEVER_PASSWORD = re.compile(
-    r"4\d\d|50\d|53[048]|BAD|BYE|NO \[(UNAVAILABLE|SERVERBUG|LIMIT|OVERQUOTA|INUSE)\]|-ERR \[SYS/", re.IGNORECASE
-)
-_TRANSIENT = re.compile(r"4\d\d|503|BAD|BYE|NO \[(UNAVAILABLE|SERVERBUG)\]|-ERR \[SYS/TEMP\]", re.IGNORECASE)
 
 
 def finding_of(stage: str, answer: str, greeting: str = "") -> str:
@@ -42,19 +43,6 @@ def finding_of(stage: str, answer: str, greeting: str = "") -> str:
 
 
 def _means(stage: str, answer: str, greeting: str) -> Means:
-    by_code: Means = next((means for pattern, means in _CODES if re.match(pattern, answer, re.IGNORECASE)), "password")
-    said = means_of(Said(answer, ".".join(stage.split(".")[:2])), greeting, _allowed(answer))
-    return said or by_code
-
-
-def _allowed(answer: str) -> tuple[Means, ...]:
-    """What words may make of an answer with this code."""
-    if _SAYS_PASSWORD.match(answer):
-        return _BESIDE_PASSWORD
-    if _TRANSIENT.match(answer):
-        return ("limit", "temporary", "in-use", "policy", "mechanism")
-    if answer.startswith("504"):
-        return ()
-    if _NEVER_PASSWORD.match(answer):
-        return tuple(means for means in FINDING_OF if means != "password")
-    return tuple(FINDING_OF)
+    by_code, allowed = next((means, allowed) for pattern, means, allowed in _CODES if re.match(pattern, answer, re.IGNORECASE))
+    # A further mechanism's stage has its name behind it.
+    return means_of(Said(answer, ".".join(stage.split(".")[:2])), greeting, allowed) or by_code
