@@ -179,12 +179,11 @@ async def _authenticate(job: Job, journal: Journal, side: Side, session: Session
         if error.trouble.id != "imap.unavailable":
             raise
         # Courier without authdaemond says BYE to a logon.
-        said = f"BYE {error.trouble.evidence}"
-        raise logon.refused(job, journal, stage, answers, f"IMAP4 logon as {credentials.username}", said) from None
-    stage.facts = replace(stage.facts, reply=f"{answer.status} {answer.text}")
+        answer = Answer("BYE", error.trouble.evidence)
+    said = f"{answer.status} {answer.text}"
+    stage.facts = replace(stage.facts, reply=said)
     logon.outcome(answers, stage, journal)
     if not answer.ok:
-        said = f"{answer.status} {answer.text}"
         raise logon.refused(job, journal, stage, answers, f"IMAP4 logon as {credentials.username}", said)
     session.capabilities = imap.capabilities(answer.untagged, answer.text) or capabilities
 
@@ -192,24 +191,14 @@ async def _authenticate(job: Job, journal: Journal, side: Side, session: Session
 async def _note_folders(job: Job, session: Session, settings: Settings, stage: Stage[LoggedOn]) -> None:
     """Note UIDNEXT of each folder, so that finding costs the same in a mailbox of any size."""
     first, *others = [Folder(name) for name in settings.folders]
-    select = f"SELECT {imap.mailbox(first.name)}"
-    status = [f"STATUS {imap.mailbox(folder.name)} (UIDNEXT UIDVALIDITY)" for folder in others]
-    # NetEase opens no mailbox before it has seen an ID (RFC 2971): "Unsafe Login".
-    identify = [IDENTITY] if "ID" in session.capabilities else []
-    answers = await session.talk.flight([*identify, *status, select, "CAPABILITY"])
+    id_sent, selected, answered = await _opened(session, first, others)
     session.noted_before = not job.content_sent
-    *answered, selected, capabilities = answers[len(identify) :]
-    if not selected.ok and not identify:
-        # Some want it and do not list it.
-        identify = [IDENTITY]
-        _, selected, *answered = await session.talk.flight([IDENTITY, select, *status])
     if not selected.ok:
         raise _cannot_open(first, selected)
     session.selected = first.name
     _note_selected(first, selected)
     for folder, answer in zip(others, answered, strict=False):
         _note_status(folder, answer)
-    session.capabilities = imap.capabilities(capabilities.untagged) or session.capabilities
     session.folders = [first, *others]
     missing = [folder.name for folder in others if not folder.exists]
     if missing and "SPECIAL-USE" in session.capabilities:
@@ -219,8 +208,23 @@ async def _note_folders(job: Job, session: Session, settings: Settings, stage: S
         capabilities_after=session.capabilities,
         folders=[folder.name for folder in session.folders if folder.exists],
         folders_missing=missing,
-        id_sent=identify[0] if identify else None,
+        id_sent=id_sent,
     )
+
+
+async def _opened(session: Session, first: Folder, others: list[Folder]) -> tuple[str | None, Answer, list[Answer]]:
+    """(the ID that was sent, the answer to SELECT, those to STATUS), and the capabilities after the logon, in one flight."""
+    select = f"SELECT {imap.mailbox(first.name)}"
+    status = [f"STATUS {imap.mailbox(folder.name)} (UIDNEXT UIDVALIDITY)" for folder in others]
+    # NetEase opens no mailbox before it has seen an ID (RFC 2971): "Unsafe Login".
+    identify = [IDENTITY] if "ID" in session.capabilities else []
+    *answered, selected, listed = (await session.talk.flight([*identify, *status, select, "CAPABILITY"]))[len(identify) :]
+    session.capabilities = imap.capabilities(listed.untagged) or session.capabilities
+    if selected.ok or identify:
+        return next(iter(identify), None), selected, answered
+    # Some want it and do not list it.
+    _, selected, *answered = await session.talk.flight([IDENTITY, select, *status])
+    return IDENTITY, selected, answered
 
 
 def _cannot_open(folder: Folder, answer: Answer) -> Stopped:
