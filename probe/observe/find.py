@@ -17,38 +17,6 @@ MOST_CANDIDATES = 10
 FIRST_INTERVAL = 0.008
 GROWTH = 1.6
 LAST_INTERVAL = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """When to look, in seconds after the acceptance, and why not more often; by default at once, then at growing intervals."""
-
-    times: Sequence[float]
-    why: str = ""
-
-
-def look_times(begin: float, warning: float, critical: float, early: int, late: int) -> list[float]:
-    """`begin`, then at most `early` looks until `warning` and `late` more until `critical`, ever further apart.
-
-    All in seconds after the acceptance, no two less than a second apart.
-    """
-    first = _spread(begin, warning, early)
-    return [begin, *first, *_spread(max(begin, warning), critical, late + early - len(first) if begin >= warning else late)]
-
-
-def _spread(begin: float, end: float, most: int) -> list[float]:
-    """Points after `begin`, the last at `end`: gaps of a second, growing by one ratio so that so many reach that far."""
-    count = min(most, int(end - begin))
-    if count <= 0:
-        return []
-    low, high = 1.0, end - begin + 1
-    for _ in range(50):
-        ratio = (low + high) / 2
-        low, high = (ratio, high) if sum(ratio**step for step in range(count)) < end - begin else (low, ratio)
-    points = [begin + sum(high**step for step in range(index + 1)) for index in range(count)]
-    return [*points[:-1], end]
-
-
 # How much of what a report says is shown: its reason, and the name of who wrote it (RFC 5321 section 4.5.3.1.2).
 _REASON = 500
 _NAME = 255
@@ -91,6 +59,36 @@ async def accepted(job: Job, journal: Journal, stages: Sequence[str]) -> Accepte
     return value
 
 
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When to look, in seconds after the acceptance, and why not more often; by default at once, then at growing intervals."""
+
+    times: Sequence[float]
+    why: str = ""
+
+
+def look_times(begin: float, warning: float, critical: float, early: int, late: int) -> list[float]:
+    """`begin`, then at most `early` looks until `warning` and `late` more until `critical`, ever further apart.
+
+    All in seconds after the acceptance, no two less than a second apart.
+    """
+    first = _spread(begin, warning, early)
+    return [begin, *first, *_spread(max(begin, warning), critical, late + early - len(first) if begin >= warning else late)]
+
+
+def _spread(begin: float, end: float, most: int) -> list[float]:
+    """Points after `begin`, the last at `end`: gaps of a second, growing by one ratio so that so many reach that far."""
+    count = min(most, int(end - begin))
+    if count <= 0:
+        return []
+    low, high = 1.0, end - begin + 1
+    for _ in range(50):
+        ratio = (low + high) / 2
+        low, high = (ratio, high) if sum(ratio**step for step in range(count)) < end - begin else (low, ratio)
+    points = [begin + sum(high**step for step in range(index + 1)) for index in range(count)]
+    return [*points[:-1], end]
+
+
 async def look_until_found(
     job: Job,
     since: Accepted,
@@ -117,19 +115,24 @@ async def look_until_found(
         looks += 1
         stage.facts = replace(stage.facts, looks=looks)
         seen = await look(looks) or seen
-        if any(item.ours for item in seen):
-            return sorted(seen, key=lambda item: not item.ours)
+        if proven := _proven_first(seen):
+            return proven
         until = min(job.find_until, loop.time() - journal.now + since.at + job.conduct.delivery_critical)
         left = until - loop.time()
         if left <= 0 or (schedule and not planned):
             seen = (await at_the_end() if at_the_end else []) or seen
-            if any(item.ours for item in seen):
-                return sorted(seen, key=lambda item: not item.ours)
-            raise _missing(journal, seen, journal.now - since.at, f"; {schedule.why}" if schedule and schedule.why else "")
+            if proven := _proven_first(seen):
+                return proven
+            raise _missing(journal, seen, journal.now - since.at, schedule.why if schedule else "")
         if schedule:
             interval = max(0.0, planned.pop(0) - (journal.now - since.at))
         await job.sleep(min(interval, left))
         interval = min(interval * GROWTH, LAST_INTERVAL)
+
+
+def _proven_first(seen: Sequence[Candidate]) -> list[Candidate]:
+    """All of them, a proven one first; none where none is proven."""
+    return sorted(seen, key=lambda item: not item.ours) if any(item.ours for item in seen) else []
 
 
 def found(facts: Found, candidates: Sequence[Candidate], since: Accepted) -> Found:
@@ -149,7 +152,8 @@ def _missing(journal: Journal, seen: Sequence[Candidate], seconds: float, why: s
         return returned(journal, bounce)
     if any(item.proof.what == "forged" for item in seen):
         return stop("message.forged", "a message with our marker came, but without a valid proof: it is not ours")
-    return stop("delivery.missing", f"the message was accepted, but not found within {seconds:.1f} s{why}")
+    text = f"the message was accepted, but not found within {seconds:.1f} s"
+    return stop("delivery.missing", f"{text}; {why}" if why else text)
 
 
 def returned(journal: Journal, bounce: Bounce) -> Exception:
