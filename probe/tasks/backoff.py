@@ -49,14 +49,20 @@ def suspended(whose: str, user: str, secret: str, place: Place | None = None) ->
     return f"{text}, unless it changes or --try-again is given"
 
 
-def note(whose: str, user: str, secret: str, *, refused: bool, place: Place | None = None) -> None:
-    """Remember how a logon outside a run ended. Never raises."""
+def note(whose: str, user: str, secret: str, *, refused: bool, place: Place | None = None) -> bool:
+    """Remember how a logon ended; False where a refusal cannot be stored, and counts for this process only. Never raises."""
     place = place or files()
-    with suppress(OSError):
-        if refused:
-            place.note_refused(whose, user, _mark(secret, place))
-        else:
+    if not refused:
+        _UNSTORED.pop((whose, user), None)
+        with suppress(OSError):
             place.forget_refused(whose, user)
+        return True
+    try:
+        place.note_refused(whose, user, _mark(secret, place))
+    except OSError:
+        _UNSTORED[whose, user] = once_more(_UNSTORED.get((whose, user)), fingerprint(_PROCESS_KEY, secret))
+        return False
+    return True
 
 
 def remember(plan: Plan, stages: tuple[StageRecord, ...], place: Place | None = None) -> tuple[StageRecord, ...]:
@@ -71,16 +77,10 @@ def _noted(side: Side, stage: StageRecord, place: Place) -> bool:
     user, secret = side.credentials.username, side.credentials.secret
     if stage.status == "ok":
         for whose in _asked_of(side):
-            _UNSTORED.pop((whose, user), None)
-            with suppress(OSError):
-                place.forget_refused(whose, user)
-    elif stage.trouble is not None and stage.trouble.id == "auth.refused":
-        whose = _refused_by(side, stage)
-        try:
-            place.note_refused(whose, user, _mark(secret, place))
-        except OSError:
-            _UNSTORED[whose, user] = once_more(_UNSTORED.get((whose, user)), fingerprint(_PROCESS_KEY, secret))
-            return False
+            note(whose, user, secret, refused=False, place=place)
+        return True
+    if stage.trouble is not None and stage.trouble.id == "auth.refused":
+        return note(_refused_by(side, stage), user, secret, refused=True, place=place)
     return True
 
 
