@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from probe.profile import Profile
     from probe.report import Report
     from probe.report.comparison import Comparison
-    from probe.state.history import Plotted
+    from probe.report.statistics import PastRun
     from probe.tasks.plan import Plan
 
 
@@ -118,7 +118,7 @@ def _deliver(
     )  # fmt: skip
 
 
-def _past(reports: Sequence["Report"], results: Results) -> "list[Plotted]":
+def _past(reports: Sequence["Report"], results: Results) -> "list[PastRun]":
     """Earlier runs, for the one output that plots them."""
     if results.history is None or "html" not in (results.output, *(name for name, _ in results.files)):
         return []

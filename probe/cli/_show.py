@@ -16,9 +16,9 @@ from probe.output import Context, formats, output
 from probe.output._changes import NATIVE, as_report
 
 if TYPE_CHECKING:
-    from probe.output._history import Row
     from probe.report import Report
     from probe.report.comparison import Comparison
+    from probe.report.statistics import PastRun
     from probe.tasks.plan import Plan
 
 
@@ -48,7 +48,7 @@ def show(
     quiet: bool,
     comparison: "Comparison | None" = None,
     attempts: int = 1,
-    history: "Sequence[Row]" = (),
+    history: "Sequence[PastRun]" = (),
 ) -> None:
     """Write what a command's own runs showed."""
     instant = started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

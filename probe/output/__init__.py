@@ -7,9 +7,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from probe.output._history import Row
 from probe.report import Report
 from probe.report.comparison import Comparison
+from probe.report.statistics import PastRun
 from probe.version import __version__
 
 
@@ -28,7 +28,7 @@ class Context:
     version: str = __version__
     suffix: str = ""
     # Past runs, oldest first: started, profile, verdict, seconds (of the delivery), for outputs that plot.
-    history: Sequence[Row] = ()
+    history: Sequence[PastRun] = ()
 
 
 class Output(Protocol):

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from html import escape
-from typing import TypedDict
+
+from probe.report.statistics import PastRun
 
 _COLORS = {"ok": "#2e7d32", "warning": "#b26a00", "critical": "#c62828", "unknown": "#6a1b9a"}
 _WIDTH, _HEIGHT, _EDGE = 900, 260, 40
@@ -17,23 +18,14 @@ svg {{ width: 100%; height: auto }} text {{ fill: currentColor; font-size: 12px 
 """
 
 
-class Row(TypedDict):
-    """One run of the table. `started` is RFC 3339, `seconds` the delivery time, None where nothing was delivered."""
-
-    started: str
-    profile: str
-    verdict: str
-    seconds: float | None
-
-
-def page(rows: Sequence[Row], profile: str | None) -> str:
+def page(rows: Sequence[PastRun], profile: str | None) -> str:
     """A whole HTML page; rows oldest first."""
     title = f"Delivery times: {profile or 'all profiles'}"
     failed = sum(row["verdict"] in ("critical", "unknown") for row in rows)
     return _PAGE.format(title=escape(title), count=len(rows), failed=failed, plot=plot(rows))
 
 
-def plot(rows: Sequence[Row]) -> str:
+def plot(rows: Sequence[PastRun]) -> str:
     """SVG: one dot a run; a run without delivery stands on the upper edge."""
     most = max((row["seconds"] for row in rows if row["seconds"] is not None), default=1.0) or 1.0
     step = (_WIDTH - 2 * _EDGE) / max(1, len(rows) - 1)

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from probe.output import Context
 from probe.output._changes import as_report
-from probe.output._history import Row, plot
+from probe.output._history import plot
 from probe.output._page import UNITS, matrix, view
 from probe.output._words import safe
 from probe.report import Report, exit_code, worst_verdict
 from probe.report.as_json import to_json
 from probe.report.comparison import Change, Comparison
+from probe.report.statistics import PastRun
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -48,7 +49,7 @@ def write(reports: Sequence[Report], context: Context) -> str:
     return page(reports, context, panels)
 
 
-def _past(history: Sequence[Row]) -> Panel:
+def _past(history: Sequence[PastRun]) -> Panel:
     """Delivery times of past runs."""
     from markupsafe import Markup
 

@@ -15,6 +15,15 @@ def repeated(reports: Iterable[Report]) -> dict[str, list[Report]]:
     return groups
 
 
+class PastRun(TypedDict):
+    """A past run as an output plots it. `started` is RFC 3339, `seconds` the delivery time, None where nothing was delivered."""
+
+    started: str
+    profile: str
+    verdict: str
+    seconds: float | None
+
+
 class Statistics(TypedDict):
     """Of runs in a row. `seconds`: by stage name, `delivery` and `total`: min, median, p95 and max."""
 

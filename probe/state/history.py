@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from probe.report import Report
 from probe.report.as_json import report_to_json
+from probe.report.statistics import PastRun
 from probe.state.files import foreign
 
 KEEP_DAYS = 90
@@ -139,16 +140,7 @@ def rows(file: Path, profile: str | None = None, *, last: int = 100) -> list[Row
     return [Row(*row) for row in reversed(found)]
 
 
-class Plotted(TypedDict):
-    """A past run as an output plots it: `seconds` is the delivery time, None where nothing was delivered."""
-
-    started: str
-    profile: str
-    verdict: str
-    seconds: float | None
-
-
-def plotted(file: Path, profiles: Sequence[str], *, last: int = 200) -> list[Plotted]:
+def plotted(file: Path, profiles: Sequence[str], *, last: int = 200) -> list[PastRun]:
     """The latest runs of these profiles as an output plots them: started, profile, verdict, seconds. Empty without any."""
     try:
         found = [row for row in rows(file, last=last) if row.profile in profiles]
@@ -157,8 +149,8 @@ def plotted(file: Path, profiles: Sequence[str], *, last: int = 200) -> list[Plo
     return [plot(row) for row in found]
 
 
-def plot(row: Row) -> Plotted:
-    return Plotted(started=row.started, profile=row.profile, verdict=row.verdict, seconds=row.delivery_seconds)
+def plot(row: Row) -> PastRun:
+    return PastRun(started=row.started, profile=row.profile, verdict=row.verdict, seconds=row.delivery_seconds)
 
 
 def reports(file: Path, profile: str | None = None, *, last: int = 100) -> Iterator[dict[str, object]]:
