@@ -102,13 +102,11 @@ def _conninfo(variable: str | None) -> str:
 
 
 async def _work(profiles: list[str], settings: "Settings", where: tuple[str, int], web: Web, keep_days: int) -> int:
-    from procrastinate import exceptions
-
     from probe.cli.serve import answer, open_service
     from probe.report import Report
     from probe.serve import service as serving
     from probe.serve.queue import make_app, work
-    from probe.state.postgres import Postgres, Unreachable, words_of
+    from probe.state.postgres import Postgres, Unreachable
 
     place = Postgres(settings.conninfo)
     if not place.has_tables("submission_probe_run", "submission_probe_mailbox", "procrastinate_jobs"):
@@ -133,8 +131,6 @@ async def _work(profiles: list[str], settings: "Settings", where: tuple[str, int
     answering = asyncio.create_task(answer(service, *where, stopped, f"vantage point {settings.vantage}"))
     try:
         await work(app, settings, stopped)
-    except exceptions.ConnectorException as error:
-        raise Unreachable(f"PostgreSQL: {words_of(error, settings.conninfo)}") from None
     finally:
         stopped.set()
         await answering

@@ -8,18 +8,25 @@ dies sends no heartbeat; its job is taken up by another. https://procrastinate.r
 import asyncio
 import contextlib
 import logging
+import sys
 import zlib
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import procrastinate
 from procrastinate import exceptions
 
+from probe.serve.schedule import say_bug
 from probe.serve.targets import Target
+from probe.state.postgres import words_of
 
 # A field of the calendar and the seconds of one of its steps; the cycle that it counts through.
 _FIELDS = (("seconds", 1, 60), ("minutes", 60, 3600), ("hours", 3600, 86400))
 _TASK = "submission_probe.run"
+AGAIN_SECONDS = 5.0
+# How long one statement waits for a connection while the database is away: a worker that is ended then waits so long.
+_POOL_SECONDS = 10.0
 
 
 class WrongInterval(ValueError):
@@ -57,12 +64,17 @@ def _fields(field: str, interval: int, offset: int) -> str:
 
 def make_app(settings: Settings, targets: Iterable[Target], run: Callable[[str], Awaitable[None]]) -> procrastinate.App:
     """The application: one periodic job a target, and the sweep of stalled jobs. Raises WrongInterval."""
-    connector = procrastinate.PsycopgConnector(conninfo=settings.conninfo, kwargs={"application_name": "submission-probe worker"})
+    connector = procrastinate.PsycopgConnector(
+        conninfo=settings.conninfo, kwargs={"application_name": "submission-probe worker"}, timeout=_POOL_SECONDS
+    )
     app = procrastinate.App(connector=connector)
 
     @app.task(name=_TASK, pass_context=False)
     async def job(timestamp: int, profile: str) -> None:
-        await run(profile)
+        try:
+            await run(profile)
+        except Exception as bug:
+            say_bug(profile, bug)
 
     for target in targets:
         app.periodic(
@@ -85,32 +97,48 @@ async def prepare(conninfo: str) -> None:
 
 
 async def work(app: procrastinate.App, settings: Settings, stopped: asyncio.Event) -> None:
-    """Take jobs until `stopped`. Raises exceptions.ConnectorException."""
-    logging.getLogger("procrastinate").setLevel(logging.ERROR)
+    """Take jobs until `stopped`. A database that goes away costs the runs of that time, not the worker: it asks again."""
+    logging.getLogger("procrastinate").setLevel(logging.CRITICAL)  # what it would say with a traceback is said here in a line
     beat = max(0.5, settings.stalled / 4)
     async with app.open_async():
-        working = asyncio.create_task(
-            app.run_worker_async(
-                queues=[settings.vantage],
-                concurrency=settings.concurrency,
-                install_signal_handlers=False,
-                delete_jobs=procrastinate.jobs.DeleteJobCondition.ALWAYS,
-                update_heartbeat_interval=beat,
-                stalled_worker_timeout=settings.stalled * 10,
-                fetch_job_polling_interval=1.0,
-            )
-        )
         sweeping = asyncio.create_task(_sweep(app, settings, beat))
         stopping = asyncio.create_task(stopped.wait())
         try:
-            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
-                working.cancel()  # procrastinate's way to stop: running jobs are waited for
-            with contextlib.suppress(asyncio.CancelledError):
-                await working
+            while not stopped.is_set():
+                error = await _take_jobs(app, settings, beat, stopping)
+                if not stopped.is_set():
+                    text = f"probe: the queue cannot be reached ({error}): no run starts; asking again every {AGAIN_SECONDS:g} s"
+                    print(text, file=sys.stderr, flush=True)
+                    await asyncio.wait({stopping}, timeout=AGAIN_SECONDS)
         finally:
             for task in (sweeping, stopping):
                 task.cancel()
+
+
+async def _take_jobs(app: procrastinate.App, settings: Settings, beat: float, stopping: asyncio.Task[Any]) -> str:
+    """Work until `stopping` is done, or until procrastinate gives up, as it does when a connection of its own is lost; why it did."""
+    working = asyncio.create_task(
+        app.run_worker_async(
+            queues=[settings.vantage],
+            concurrency=settings.concurrency,
+            install_signal_handlers=False,
+            delete_jobs=procrastinate.jobs.DeleteJobCondition.ALWAYS,
+            update_heartbeat_interval=beat,
+            stalled_worker_timeout=settings.stalled * 10,
+            fetch_job_polling_interval=1.0,
+        )
+    )
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not working.done():
+        working.cancel()  # procrastinate's way to stop: running jobs are waited for
+    try:
+        await working
+    except asyncio.CancelledError:
+        pass
+    except exceptions.ConnectorException as error:
+        cause = error.__cause__
+        return words_of(cause if isinstance(cause, Exception) else error, settings.conninfo)
+    return "a connection to PostgreSQL was lost"
 
 
 async def _sweep(app: procrastinate.App, settings: Settings, beat: float) -> None:

@@ -47,8 +47,7 @@ class Schedule:
             await self._runner.run(target)
             await self._runner.collect(target)
         except Exception as bug:
-            said = "".join(traceback.format_exception_only(bug)).strip()
-            print(f"probe: {target.name}: internal error: {said}; it runs again next time", file=sys.stderr, flush=True)
+            say_bug(target.name, bug)
 
     async def _watch(self, target: Target, delay: float) -> None:
         assert self._interval is not None
@@ -60,3 +59,9 @@ class Schedule:
             await self._once(target)
             pause = self._interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  spreads load
             delay = max(0.0, pause - (loop.time() - begun))
+
+
+def say_bug(name: str, bug: Exception) -> None:
+    """One line about a run that an error of ours ended."""
+    said = "".join(traceback.format_exception_only(bug)).strip()
+    print(f"probe: {name}: internal error: {said}; it runs again next time", file=sys.stderr, flush=True)

@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from probe.message import new_marker
@@ -257,18 +256,33 @@ async def until(seen: Any) -> Any:
     return found
 
 
-async def test_a_worker_says_when_the_database_goes_away(tmp_path: Path) -> None:
+async def test_a_worker_outlives_its_database(tmp_path: Path) -> None:
     async with Sandbox() as sandbox:
         (tmp_path / "office.toml").write_text(sandbox.profile())
         with PostgreSQL() as server:
             environ = {"DSN": server.conninfo}
             assert (await asyncio.to_thread(worker, "--init", "--database-env", "DSN", **environ)).returncode == 0
-            options = ["--database-env", "DSN", "--interval", "1s"]
+            options = ["--database-env", "DSN", "--interval", "1s", "--stalled-after", "2s"]
             async with Worker(tmp_path, str(tmp_path / "office.toml"), *options, environ=environ) as one:
                 await one.until_metric("submission_probe_runs_total", 1, "office", "ok")
-                with psycopg.connect(server.conninfo, autocommit=True) as connection:
-                    connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()")
-                # A restart of the database costs connections, not the worker.
+                await asyncio.to_thread(server.stop)
+                await one.until(lambda: "the queue cannot be reached" in one.said)
+                assert "Traceback" not in one.said
+                assert (await one.get("/metrics")).status_code == 200
+                await asyncio.to_thread(server.start)
                 before = (await one.metrics())["submission_probe_runs_total"][("office", "ok")]
                 await one.until_metric("submission_probe_runs_total", before + 2, "office", "ok")
                 assert await one.end() == 0
+
+
+async def test_a_worker_without_its_database_can_be_ended(tmp_path: Path) -> None:
+    async with Sandbox() as sandbox:
+        (tmp_path / "office.toml").write_text(sandbox.profile())
+        with PostgreSQL() as server:
+            environ = {"DSN": server.conninfo}
+            assert (await asyncio.to_thread(worker, "--init", "--database-env", "DSN", **environ)).returncode == 0
+            async with Worker(tmp_path, str(tmp_path / "office.toml"), "--database-env", "DSN", environ=environ) as one:
+                await asyncio.to_thread(server.stop)
+                await one.until(lambda: "the queue cannot be reached" in one.said)
+                assert await one.end() == 0
+                await asyncio.to_thread(server.start)

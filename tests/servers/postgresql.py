@@ -38,11 +38,19 @@ class PostgreSQL:
         )
         assert made.returncode == 0, made.stderr
         options = ["-c", f"port={self.port}", "-c", f"unix_socket_directories={self.directory}", "-c", "fsync=off"]
-        with (self.directory / "log").open("wb") as log:
-            self.process = subprocess.Popen([programs() / "postgres", "-D", data, *options], stdout=log, stderr=log, **who)
+        self._command, self._who = [programs() / "postgres", "-D", data, *options], who
         self.conninfo = f"host=127.0.0.1 port={self.port} user=probe dbname=postgres"
-        self._await()
+        self.start()
         return self
+
+    def start(self) -> None:
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, **self._who)
+        self._await()
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGINT)  # "fast": connections are ended
+        self.process.wait(30)
 
     def _await(self) -> None:
         until = time.monotonic() + START_SECONDS
@@ -55,8 +63,7 @@ class PostgreSQL:
                 time.sleep(0.05)
 
     def __exit__(self, *_: object) -> None:
-        self.process.send_signal(signal.SIGINT)  # "fast": connections are ended
-        self.process.wait(30)
+        self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def ask(self, question: str, *values: object) -> list[tuple[object, ...]]:
