@@ -6,8 +6,12 @@ locked, and it must not be said of a server that merely cannot answer.
 """
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
+from probe.facts import LoggedOn
 from probe.judge._replies import FINDING_OF, Means, Said, means_of
+from probe.record import StageRecord, Trouble
 
 # What words may make of a code. "Too many" and "not now" are no verdict on a password, even beside a code that says "password"
 # (Postfix passes on what its SASL server says); an app password that is wanted there leaves the one that was sent wrong.
@@ -46,3 +50,26 @@ def _means(stage: str, answer: str, greeting: str) -> Means:
     by_code, allowed = next((means, allowed) for pattern, means, allowed in _CODES if re.match(pattern, answer, re.IGNORECASE))
     # A further mechanism's stage has its name behind it.
     return means_of(Said(answer, ".".join(stage.split(".")[:2])), greeting, allowed) or by_code
+
+
+# Postfix before 3.9 gives it for whatever Dovecot's authentication says, "not now" included.
+_SAYS_NO_REASON = re.compile(r"535 5\.7\.8 Error: authentication failed")
+
+
+def reconsidered(stages: Sequence[StageRecord]) -> tuple[StageRecord, ...]:
+    """The stages, with a refusal by Postfix that gives no reason as a temporary one, where another server of the run says of the
+    same user that no logon is possible now: both ask one Dovecot."""
+    later = {stage.seen(LoggedOn).username for stage in stages if stage.trouble and stage.trouble.id == "auth.temporary"}
+    return tuple(_not_now(stage) if _in_doubt(stage, later) else stage for stage in stages)
+
+
+def _in_doubt(stage: StageRecord, later: set[str | None]) -> bool:
+    trouble = stage.trouble
+    said = trouble is not None and trouble.id == "auth.refused" and _SAYS_NO_REASON.match(trouble.evidence)
+    return bool(said) and stage.seen(LoggedOn).username in later
+
+
+def _not_now(stage: StageRecord) -> StageRecord:
+    assert stage.trouble is not None
+    text = f"{stage.trouble.text} (a reader of this run says to the same user that no logon is possible now)"
+    return replace(stage, trouble=Trouble("auth.temporary", text, stage.trouble.evidence))

@@ -116,7 +116,7 @@ async def work(app: procrastinate.App, settings: Settings, stopped: asyncio.Even
 
 
 async def _take_jobs(app: procrastinate.App, settings: Settings, beat: float, stopping: asyncio.Task[Any]) -> str:
-    """Work until `stopping` is done, or until procrastinate gives up, as it does when a connection of its own is lost; why it did."""
+    """Work until `stopping` is done, or procrastinate gives up, as it does when a connection of its own is lost; why it did."""
     working = asyncio.create_task(
         app.run_worker_async(
             queues=[settings.vantage],

@@ -92,7 +92,7 @@ async def observe(plan: Plan, session: Session) -> Record:
     journal, job = begin(plan, session)
     bugs = await _legs(plan, job, journal, session.interrupt)
     await session.pace.turn()
-    stages = journal.stages(plan.stages)
+    stages = _reconsidered(journal.stages(plan.stages))
     stages = backoff.remember(plan, stages, session.place)
     if job.draft is not None and (_is_gone(stages, job) or (bugs and await _removed(plan, job, journal, job.draft.marker))):
         session.place.remove(job.draft.marker)
@@ -110,6 +110,14 @@ async def observe(plan: Plan, session: Session) -> Record:
         error=journal.redacted(error) if error else None,
         interrupted=job.interrupted,
     )
+
+
+def _reconsidered(stages: tuple[StageRecord, ...]) -> tuple[StageRecord, ...]:
+    if not any(stage.trouble and stage.trouble.id == "auth.refused" for stage in stages):
+        return stages
+    from probe.judge._refused_logon import reconsidered  # the reply entries, which a run that logs on does not load
+
+    return reconsidered(stages)
 
 
 async def _legs(plan: Plan, job: Job, journal: Journal, interrupt: asyncio.Event | None) -> list[Exception]:

@@ -3,7 +3,9 @@
 # ruff: noqa: E501 (an answer is easier to compare in one line)
 import pytest
 
-from probe.judge._refused_logon import finding_of
+from probe.facts import LoggedOn
+from probe.judge._refused_logon import finding_of, reconsidered
+from probe.record import StageRecord, Trouble
 
 REFUSED, TEMPORARY, LIMIT = "auth.refused", "auth.temporary", "auth.login-delay"
 IN_USE, POLICY, MECHANISM = "auth.mailbox-in-use", "auth.not-allowed", "auth.mechanism-failed"
@@ -95,3 +97,25 @@ def test_a_code_that_says_not_now_is_no_verdict_on_the_password(leg: str, code: 
 
 def test_a_further_mechanisms_stage_is_read_the_same() -> None:
     assert finding_of("imap.login.cram-md5", "NO [UNAVAILABLE] later") == TEMPORARY
+
+
+def _failed(name: str, finding: str, evidence: str, username: str = "u@example.test") -> StageRecord:
+    return StageRecord(name, "failed", trouble=Trouble(finding, evidence, evidence), facts=LoggedOn(username=username, attempts=1))
+
+
+NO_REASON = "535 5.7.8 Error: authentication failed: (reason unavailable)"
+
+
+@pytest.mark.parametrize(
+    ("said", "reader", "username", "expected"),
+    [
+        (NO_REASON, TEMPORARY, "u@example.test", TEMPORARY),  # Dovecot's "not now" behind both, through Postfix 3.7
+        (NO_REASON, REFUSED, "u@example.test", REFUSED),
+        (NO_REASON, POLICY, "u@example.test", REFUSED),
+        (NO_REASON, TEMPORARY, "other@example.test", REFUSED),
+        ("535 5.7.3 Authentication unsuccessful", TEMPORARY, "u@example.test", REFUSED),  # Exchange does say "not now" where it is
+    ],
+)
+def test_postfix_gives_no_reason_and_a_reader_of_the_run_has_one(said: str, reader: str, username: str, expected: str) -> None:
+    stages = (_failed("smtp.auth", REFUSED, said), _failed("imap.login", reader, "NO …", username))
+    assert [stage.trouble.id for stage in reconsidered(stages) if stage.trouble] == [expected, reader]

@@ -150,7 +150,10 @@ async def _login(job: Job, journal: Journal, side: Side, talk: ImapTalk, setting
         session = Session(talk, await _capabilities_after_tls(side, talk, stage))
         stage.facts = replace(stage.facts, capabilities=session.capabilities)
         await _authenticate(job, journal, side, session, stage)
-        await _note_folders(job, session, settings, stage)
+        try:
+            await _note_folders(job, session, settings, stage)
+        except Stopped as error:
+            raise _sent_away(job, journal, stage, error) from None
     return session
 
 
@@ -186,6 +189,15 @@ async def _authenticate(job: Job, journal: Journal, side: Side, session: Session
     if not answer.ok:
         raise logon.refused(job, journal, stage, answers, f"IMAP4 logon as {credentials.username}", said)
     session.capabilities = imap.capabilities(answer.untagged, answer.text) or capabilities
+
+
+def _sent_away(job: Job, journal: Journal, stage: Stage[LoggedOn], error: Stopped) -> Stopped:
+    """Courier lets everybody log on, and says BYE to the next command where IMAP4 is switched off for the mailbox."""
+    if error.trouble.id != "imap.unavailable":
+        return error
+    who = f"the first command after the logon as {stage.facts.username}"
+    meant = logon.refused(job, journal, stage, None, who, f"BYE {error.trouble.evidence}")
+    return meant if meant.trouble.id == "auth.not-allowed" else error
 
 
 async def _note_folders(job: Job, session: Session, settings: Settings, stage: Stage[LoggedOn]) -> None:

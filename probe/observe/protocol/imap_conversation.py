@@ -156,11 +156,13 @@ class ImapTalk:
         items.append(item)
 
     async def _response_or_bye(self, verb: str, items: list[Untagged]) -> list[Part]:
-        """A response; when the server ends the connection instead, its BYE says why."""
+        """A response; when the server ends the connection instead, its BYE says why, or an untagged BAD or NO (nginx)."""
         try:
             return await self._response(verb)
-        except Stopped:
+        except Stopped as error:
             _raise_bye(verb, items)
+            if error.trouble.id == "connect.closed":
+                _raise_bye(verb, items, "BAD", "NO")
             raise
 
     def _completed(self, line: bytes, tag: str, verb: str, items: list[Untagged]) -> Answer:
@@ -230,11 +232,12 @@ class ImapTalk:
         await self.connection.close()
 
 
-def _raise_bye(verb: str, items: Sequence[Untagged]) -> None:
+def _raise_bye(verb: str, items: Sequence[Untagged], *kinds: str) -> None:
     # A server that shuts down says BYE in place of the completion (RFC 3501 section 7.1.5); its words explain the end.
-    bye = next((item.text for item in items if item.kind == "BYE"), None)
-    if bye is not None:
-        raise stop("imap.unavailable", f"{verb}: the server said good-bye: {bye}", bye)
+    said = next((item for item in items if item.kind in (kinds or ("BYE",))), None)
+    if said is not None:
+        how = "the server said good-bye" if said.kind == "BYE" else f"the server closed the connection after {said.kind}"
+        raise stop("imap.unavailable", f"{verb}: {how}: {said.text}", said.text)
 
 
 def _chunks(verb: str, *arguments: bytes) -> list[bytes]:
