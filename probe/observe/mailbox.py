@@ -53,6 +53,12 @@ class Session:
     selected: str | None = None
     refused: str | None = None
 
+    @property
+    def trash(self) -> str | None:
+        """Where the server may put what is expunged, instead of deleting it (Courier's IMAP_MOVE_EXPUNGE_TO_TRASH): what is
+        expunged there is gone."""
+        return "INBOX.Trash" if "courier" in self.talk.greeting_text.lower() else None
+
 
 async def find_message(job: Job, journal: Journal, session: Session, accepted: Accepted) -> list[Candidate]:
     """Look straight after the final reply, then at growing intervals; at the deadline once into every other folder."""
@@ -90,10 +96,15 @@ async def _look_everywhere(job: Job, session: Session) -> list[Candidate]:
     names = [name for item in answer.of("LIST") if (name := imap.listed(item)) and name.upper() not in known]
     for name in names[:MOST_FOLDERS]:
         job.renew(session.talk.connection)
-        found = await _look_into(job, session, Folder(name), search=True)
+        found = await look_into(job, session, name)
         if any(candidate.ours for candidate in found):
             return found
     return []
+
+
+async def look_into(job: Job, session: Session, name: str) -> list[Candidate]:
+    """Search one folder for our message; nothing where there is no such folder."""
+    return await _look_into(job, session, Folder(name), search=True)
 
 
 async def _look_into(job: Job, session: Session, folder: Folder, *, search: bool) -> list[Candidate]:

@@ -13,7 +13,7 @@ from probe.observe.fetching import hits
 from probe.observe.find import Candidate
 from probe.observe.job import Job, Side
 from probe.observe.journal import Journal, Stage
-from probe.observe.mailbox import Folder, Session, find_message
+from probe.observe.mailbox import Folder, Session, find_message, look_into
 from probe.observe.protocol import exchange, imap
 from probe.observe.protocol.imap import Answer, Untagged
 from probe.observe.protocol.imap_conversation import ImapTalk
@@ -296,10 +296,10 @@ async def _delete(job: Job, journal: Journal, session: Session, candidates: list
     job.renew(session.talk.connection)
     async with journal.stage("imap.delete", "delete the message over IMAP4", Deleted()) as stage:
         with find.cleaning_up():
-            await _expunge(session, candidates, stage)
+            await _expunge(job, session, candidates, stage)
 
 
-async def _expunge(session: Session, candidates: list[Candidate], stage: Stage[Deleted]) -> None:
+async def _expunge(job: Job, session: Session, candidates: list[Candidate], stage: Stage[Deleted]) -> None:
     uids = [candidate.number for candidate in candidates if candidate.ours]
     folder, listed = candidates[0].folder, ",".join(map(str, uids))
     select = [] if session.selected == folder else [f"SELECT {imap.mailbox(folder)}"]
@@ -308,6 +308,11 @@ async def _expunge(session: Session, candidates: list[Candidate], stage: Stage[D
     commands = [f"UID STORE {listed} +FLAGS.SILENT (\\Deleted)", f"UID EXPUNGE {listed}"] if can else ["NOOP"]
     answers = await session.talk.flight([*select, *commands])
     left = await _left(session, answers, uids, listed)
+    if left and can:
+        # Dovecot does nothing on an EXPUNGE in the flight of its STORE, where another session has just changed the flags.
+        answers = [(await session.talk.flight([command]))[0] for command in commands]
+        left = await _left(session, answers, uids, listed)
+    await _empty_trash(job, session)
     await session.talk.flight([], ending="LOGOUT")
     stage.facts = Deleted(uids=listed, folder=folder, left=len(left))
     refused = next((answer for answer in answers if not answer.ok), None)
@@ -318,6 +323,15 @@ async def _expunge(session: Session, candidates: list[Candidate], stage: Stage[D
     if left:
         text = "the message stays, although UID EXPUNGE was answered with OK: likely this account may not delete (ACL rights t, e)"
         raise stop("cleanup.failed", text, answers[-1].text)
+
+
+async def _empty_trash(job: Job, session: Session) -> None:
+    if session.trash is None:
+        return
+    uids = [found.number for found in await look_into(job, session, session.trash) if found.ours]
+    if uids:
+        listed = ",".join(map(str, uids))
+        await session.talk.flight([f"UID STORE {listed} +FLAGS.SILENT (\\Deleted)", f"UID EXPUNGE {listed}"])
 
 
 async def _left(session: Session, answers: list[Answer], uids: list[int], listed: str) -> set[int]:
