@@ -29,7 +29,7 @@ def sweep(
     password_file: option.PasswordFile = None,
     set: option.Set = None,
 ) -> int:
-    """Delete the probe's own leftovers from PROFILE's mailbox (IMAP4), never anyone else's mail.
+    """Delete the probe's own leftovers from PROFILE's mailbox (IMAP4, else POP3), never anyone else's mail.
 
     Exit status: 0 when nothing of ours is left over, 1 when something stays or a message is missing, 2 when the mailbox
     cannot be read, 3 when a message could not be read by an error of our own.

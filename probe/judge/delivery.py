@@ -91,9 +91,10 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
 
 
 def _cleanup(record: Record) -> Kind:
-    """Without UIDPLUS a sweep over IMAP4 cannot delete it either."""
+    """Without UIDPLUS a sweep over IMAP4 cannot delete it either; one over POP3 can."""
     kind, seen = FINDINGS["cleanup.failed"], record.seen("imap.login", LoggedOn).capabilities_after
-    if not seen or {"UIDPLUS", "IMAP4REV2"} & set(seen):
+    by_pop3 = any(stage.name == "pop3.login" and stage.status == "ok" for stage in record.stages)
+    if not seen or by_pop3 or {"UIDPLUS", "IMAP4REV2"} & set(seen):
         return kind
     return replace(kind, remedy=("Delete it by hand", *kind.remedy[1:]))
 

@@ -46,10 +46,24 @@ class Leftovers:
     # Only of what the outbox expects: an old message that somebody sends again is no delivery.
     delays: dict[str, float] = field(default_factory=dict)
 
+    # Where there were more messages than were looked at: what was not seen may be there.
+    in_part: bool = False
+
     @property
     def seen(self) -> set[str]:
         """Every marker of ours that was found."""
         return {*self.deleted, *self.kept, *self.too_young}
+
+    def facts(self) -> Swept:
+        """What a stage records of it."""
+        return Swept(
+            deleted=self.deleted,
+            kept=self.kept,
+            too_young=self.too_young,
+            foreign=self.foreign,
+            stumbled=self.stumbled,
+            delays={marker: round(seconds, 3) for marker, seconds in self.delays.items()},
+        )
 
 
 async def sweep(job: Job, journal: Journal, side: Side, settings: Reader, *, older_than: timedelta, dry_run: bool) -> Leftovers:
@@ -60,16 +74,9 @@ async def sweep(job: Job, journal: Journal, side: Side, settings: Reader, *, old
             _opened(job, journal, side, settings) as session,
             journal.stage("imap.find", "look for leftovers over IMAP4", Swept()) as stage,
         ):
-            for folder in session.folders:
-                await _sweep_folder(job, session, folder.name, older_than, dry_run, found)
-            stage.facts = Swept(
-                deleted=found.deleted,
-                kept=found.kept,
-                too_young=found.too_young,
-                foreign=found.foreign,
-                stumbled=found.stumbled,
-                delays={marker: round(seconds, 3) for marker, seconds in found.delays.items()},
-            )
+            for folder in (*(folder.name for folder in session.folders), *([session.trash] if session.trash else ())):
+                await _sweep_folder(job, session, folder, older_than, dry_run, found)
+            stage.facts = found.facts()
     return found
 
 
@@ -149,7 +156,7 @@ async def _sweep_some(job: Job, session: Session, uids: list[int], older_than: t
         uid, octets = uid_and_octets(item)
         if uid in waiting and octets is not None:
             waiting.remove(uid)
-            if marker := _due(job, octets, older_than, found):
+            if marker := due(job, octets, older_than, found):
                 doomed[uid] = marker
         return False
 
@@ -160,7 +167,7 @@ async def _sweep_some(job: Job, session: Session, uids: list[int], older_than: t
         await _expunge(session, doomed, found)
 
 
-def _due(job: Job, octets: bytes, older_than: timedelta, found: Leftovers) -> str | None:
+def due(job: Job, octets: bytes, older_than: timedelta, found: Leftovers) -> str | None:
     """The marker of a message that is to be deleted; any other is counted."""
     found.octets += len(octets)
     ours = _recognised(job, octets, found)
@@ -186,7 +193,8 @@ def _recognised(job: Job, octets: bytes, found: Leftovers) -> tuple[Sent, Proof]
 async def _expunge(session: Session, doomed: dict[int, str], found: Leftovers) -> None:
     uids = ",".join(map(str, doomed))
     answers = await session.talk.flight([f"UID STORE {uids} +FLAGS.SILENT (\\Deleted)", f"UID EXPUNGE {uids}"])
-    (found.deleted if all(answer.ok for answer in answers) else found.kept).extend(doomed.values())
+    into = found.deleted if all(answer.ok for answer in answers) else found.kept
+    into += [marker for marker in doomed.values() if marker not in into]
 
 
 def _delay(sent: Sent, proof: Proof) -> float:

@@ -64,23 +64,28 @@ class Session:
 
 async def look(session: Session, ends: Sequence[int] = AT_EACH_END) -> list[Candidate]:
     """Look at both ends of the maildrop, further in while nothing is found. Raises Stopped."""
-    stat = await session.talk.command("STAT")
-    if not stat.ok:
-        raise stop("pop3.refused", f"STAT: {stat.line}", stat.line)
-    try:
-        messages = pop3.count(stat.text)
-    except pop3.Malformed as error:
-        raise stop("protocol.malformed", f"STAT: {error}", stat.line) from None
+    messages = await count(session)
     looked: set[int] = set()
     for each in ends:
-        numbers = [number for number in _both_ends(messages, each) if number not in looked]
+        numbers = [number for number in both_ends(messages, each) if number not in looked]
         looked.update(numbers)
         if numbers and (found := await _candidates(session, numbers)):
             return found
     return []
 
 
-def _both_ends(messages: int, each: int) -> list[int]:
+async def count(session: Session) -> int:
+    """How many messages there are (STAT). Raises Stopped."""
+    stat = await session.talk.command("STAT")
+    if not stat.ok:
+        raise stop("pop3.refused", f"STAT: {stat.line}", stat.line)
+    try:
+        return pop3.count(stat.text)
+    except pop3.Malformed as error:
+        raise stop("protocol.malformed", f"STAT: {error}", stat.line) from None
+
+
+def both_ends(messages: int, each: int) -> list[int]:
     """The numbers to look at, newest first as most servers number."""
     newest = range(messages, max(0, messages - each), -1)
     oldest = range(1, min(each, messages) + 1)

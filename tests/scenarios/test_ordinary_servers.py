@@ -57,6 +57,23 @@ def test_without_uidplus_what_pop3_deleted_is_not_called_left(mail_servers: STAR
     assert len(bench.mail.messages(bench.user)) == 1
 
 
+@pytest.mark.parametrize("readers", ["imap", "pop3", "imap,pop3"])
+def test_a_sweep_over_pop3_deletes_what_imap_cannot(mail_servers: START, tmp_path: Path, readers: str) -> None:
+    bench = Bench(tmp_path, mail_servers(extra_dovecot="protocol imap {\n imap_capability = IMAP4rev1\n}\n"))
+    bench.mail.deliver(bench.user, NEIGHBOUR)
+    only = {f"readback__{name}": None for name in ("imap", "pop3") if name not in readers}
+    assert bench.run(bench.profile(), "--no-delete", "--readback", "imap").code == 0
+    profile = bench.profile(**only)
+    code, young = bench.sweep(profile)
+    assert (code, len(young["too_young"])) == (0, 1)
+    code, dry = bench.sweep(profile, "--older-than", "0", "--dry-run")
+    assert (code, len(dry["kept"]), len(bench.mail.messages(bench.user))) == (1, 1, 2)
+    code, swept = bench.sweep(profile, "--older-than", "0")
+    by_pop3 = "pop3" in readers
+    assert (code, swept["deleted"], swept["missing"]) == (0 if by_pop3 else 1, dry["kept"] if by_pop3 else [], [])
+    assert len(bench.mail.messages(bench.user)) == (1 if by_pop3 else 2)
+
+
 def test_an_account_that_may_not_delete(mail_servers: START, tmp_path: Path) -> None:
     acl = "protocol imap {\n mail_plugins = acl\n}\nplugin {\n acl = vfile\n}\n"
     bench = Bench(tmp_path, mail_servers(extra_dovecot=acl))
@@ -108,3 +125,13 @@ def test_a_rewritten_sender_is_said(mail_servers: START, tmp_path: Path) -> None
     bench = Bench(tmp_path, mail_servers(extra_postfix={"sender_canonical_maps": maps}))
     ran = bench.run(bench.profile())
     assert ran.code == 0 and "message.sender-rewritten" in ids(ran, "info"), ran.printed
+
+
+def test_what_pop3_only_hides_is_deleted_over_imap(mail_servers: START, tmp_path: Path) -> None:
+    """`pop3_delete_type = flag`: what POP3 deletes stays in the mailbox, under a keyword."""
+    flag = "protocol pop3 {\n pop3_delete_type = flag\n pop3_deleted_flag = '$POP3Deleted'\n}\n"
+    bench = Bench(tmp_path, mail_servers(extra_dovecot=flag))
+    bench.mail.deliver(bench.user, NEIGHBOUR)
+    ran = bench.run(bench.profile())
+    assert (ran.code, ids(ran)) == (0, set()), ran.printed
+    assert len(bench.mail.messages(bench.user)) == 1

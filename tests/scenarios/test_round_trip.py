@@ -70,16 +70,22 @@ class Bench:
         return path
 
     def run(self, profile: Path, *options: str, password: str | None = None) -> Ran:
-        environ = {
-            **os.environ,
-            "PROBE_TEST_PASSWORD": password or self.password,
-            "SUBMISSION_PROBE_STATE": str(self.folder / "state"),
-        }
-        command = [sys.executable, "-m", "probe", "run", str(profile), "-o", "json", *options]
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, cwd=ROOT, timeout=60)
-        assert (password or self.password) not in done.stdout + done.stderr
+        done = self._command("run", profile, *options, password=password or self.password)
         report = json.loads(done.stdout)["reports"][0] if done.stdout else {}
         return Ran(done.returncode, report, done.stdout + done.stderr)
+
+    def sweep(self, profile: Path, *options: str) -> tuple[int, dict[str, Any]]:
+        """(exit status, what `sweep -o json` says)."""
+        done = self._command("sweep", profile, *options, password=self.password)
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    def _command(self, name: str, profile: Path, *options: str, password: str) -> subprocess.CompletedProcess[str]:
+        state = {"PROBE_TEST_PASSWORD": password, "SUBMISSION_PROBE_STATE": str(self.folder / "state")}
+        command = [sys.executable, "-m", "probe", name, str(profile), "-o", "json", *options]
+        done = subprocess.run(command, env={**os.environ, **state}, capture_output=True, text=True, cwd=ROOT, timeout=60)
+        assert password not in done.stdout + done.stderr
+        return done
 
 
 def _toml(table: Mapping[str, Any]) -> str:

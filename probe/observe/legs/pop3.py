@@ -8,6 +8,7 @@ others throttle or lock an account that logs on more often.
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import ClassVar, TypeVar
 
@@ -98,10 +99,18 @@ async def _wait(job: Job, journal: Journal, session: Session) -> Accepted | None
 
 async def log_on(job: Job, journal: Journal, side: Side) -> None:
     """Connect, secure, log on and leave: a further mechanism is tried on a connection of its own. Raises Stopped."""
+    async with open_session(job, journal, side):
+        pass
+
+
+@contextlib.asynccontextmanager
+async def open_session(job: Job, journal: Journal, side: Side) -> AsyncIterator[Session]:
+    """A session, logged on, for whoever has other business in the maildrop; QUIT and close where it went well. Raises Stopped."""
     session = await reach.secured(lambda verified: _approach(job, journal, side, verified))
     try:
         async with contextlib.AsyncExitStack() as held:
             await _login(session, held)
+            yield session
             await session.talk.goodbye()
     finally:
         await session.talk.close()
