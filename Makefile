@@ -11,7 +11,7 @@ demo: $(STAMP)
 # Sets everything up by itself; fails where something is missing, and for every skipped test whose reason is not in tests/allowed_skips.txt.
 test: $(STAMP)
 	scripts/install-servers
-	scripts/unpack-courier
+	scripts/unpack-stacks
 	scripts/install-browser
 	scripts/install-kerberos $(VENV)
 	$(MAKE) --no-print-directory check
@@ -83,7 +83,6 @@ fuzz: $(STAMP)
 # The HTML report of some recorded runs in light, dark, narrow and print, for somebody to look at.
 SCREENSHOTS ?= screenshots
 screenshots: $(STAMP)
-	scripts/unpack-courier
 	scripts/install-browser
 	$(BIN)/python -m tests.output.screenshots $(SCREENSHOTS)
 

@@ -15,8 +15,8 @@ from tests.skips import pytest_addoption, pytest_make_collect_report, pytest_run
 __all__ = ["pytest_addoption", "pytest_make_collect_report", "pytest_runtest_makereport", "pytest_terminal_summary"]
 
 _SERVER_FIXTURES = {"mail", "mail_servers", "everything"}
-# Whole folders that start programs of Debian's: monitors, PostgreSQL, Prometheus.
-_SERVER_FOLDERS = {"deploy", "fleet", "monitors", *({"serve"} if sys.platform != "win32" else set())}
+# Whole folders that start programs of Debian's: monitors, PostgreSQL, Prometheus, other mail servers.
+_SERVER_FOLDERS = {"deploy", "fleet", "monitors", "stacks", *({"serve"} if sys.platform != "win32" else set())}
 
 
 # Needs the bench that scripts/test-windows sets up.

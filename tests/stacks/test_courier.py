@@ -1,66 +1,56 @@
-"""Postfix + Courier, with habits of its own: it drops what is sent behind AUTH, and without authdaemond the reader says BYE."""
+"""Postfix + Courier, both asking authdaemond. Courier drops what is sent behind AUTH, and without authdaemond says BYE."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.scenarios.test_round_trip import NEIGHBOUR, Bench
-from tests.servers.courier import Courier, why_not
+from tests.scenarios.test_round_trip import Bench
+from tests.servers.courier import PostfixCourier, why_not
+from tests.servers.pki import Authority
+from tests.stacks import stories
 
-READERS = {"imap": ("imap",), "pop3": ("pop3",), "both": ("imap", "pop3")}
+MECHANISMS = ("auto", "PLAIN", "LOGIN")
 
 
 @pytest.fixture(scope="module")
-def stack(mail: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, Courier]]:
+def stack(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     if reason := why_not():
         pytest.skip(reason)
-    bench = Bench(tmp_path_factory.mktemp("courier"), mail, user="courier-user")
-    mail.deliver(bench.user, NEIGHBOUR)
-    with Courier(mail, bench.user, bench.password) as courier:
-        yield bench, courier
+    with PostfixCourier(authority) as servers:
+        yield stories.neighbour(Bench(tmp_path_factory.mktemp("courier"), servers, user="probe"))
 
 
-def run(stack: tuple[Bench, Courier], readers: str, *options: str, security: str = "starttls", **more: Any) -> Any:
-    bench, courier = stack
-    tables: dict[str, Any] = {
-        f"readback__{name}": {"port": courier.ports[f"{name}s"], "security": "tls"} if name in READERS[readers] else None
-        for name in ("imap", "pop3")
-    }
-    account = {"username": bench.address, "password": {"env": "PROBE_TEST_PASSWORD"}, "mechanism": more.pop("mechanism", "auto")}
-    # Courier wants 10 s between two POP3 logons: on a slow machine the second look is allowed to find it.
-    limits = {"timeout": "50s", "delivery_warning": "30s", "delivery_critical": "40s"}
-    return bench.run(bench.profile(security=security, account=account, limits=limits, **tables), *options, **more)
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("readers", sorted(stories.READERS))
+@pytest.mark.parametrize("security", stories.SECURITIES)
+def test_the_message_is_read_and_nothing_of_ours_stays(stack: Bench, security: str, readers: str, mechanism: str) -> None:
+    stories.reads_and_leaves_nothing(stack, security, readers, mechanism)
 
 
-@pytest.mark.parametrize("mechanism", ["auto", "PLAIN", "LOGIN"])
-@pytest.mark.parametrize("readers", sorted(READERS))
-@pytest.mark.parametrize("security", ["starttls", "tls"])
-def test_the_message_is_read_and_nothing_of_ours_stays(
-    stack: tuple[Bench, Courier], security: str, readers: str, mechanism: str
-) -> None:
-    ran = run(stack, readers, security=security, mechanism=mechanism)
-    assert (ran.code, ran.report["failed_stage"]) == (0, None), ran.printed
-    left = stack[0].mail.messages(stack[0].user)
-    assert len(left) == 1 and b"lunch?" in left[0]
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_a_wrong_password_is_refused_and_the_next_run_leaves_it_alone(stack: Bench, tmp_path: Path, mechanism: str) -> None:
+    stories.refuses_and_is_left_alone(tmp_path, stack.mail, f"wrong-{mechanism.lower()}", mechanism)
 
 
-def test_a_wrong_password_is_refused_and_the_next_run_leaves_it_alone(stack: tuple[Bench, Courier], tmp_path: Path) -> None:
-    own = Bench.__new__(Bench)
-    own.__dict__.update(stack[0].__dict__, folder=tmp_path)
-    mine = (own, stack[1])
-    first = run(mine, "imap", "--light", password="wrong-Horse7battery")
-    assert {item["id"] for item in first.report["findings"] if item["stage"] == "imap.login"} == {"auth.refused"}, first.printed
-    second = run(mine, "imap", "--light", password="wrong-Horse7battery")
-    assert "auth.suspended" in {item["id"] for item in second.report["findings"] if item["stage"] == "imap.login"}
+def test_a_challenge_that_nobody_can_do_for_a_hashed_password_suspends_the_challenge_only(stack: Bench, tmp_path: Path) -> None:
+    stories.suspends_the_challenge_only(Bench(tmp_path, stack.mail, user="hashed"), "CRAM-MD5", stories.LOGONS)
 
 
-def test_without_its_authentication_daemon_it_is_no_wrong_password(stack: tuple[Bench, Courier]) -> None:
-    """The last test of the module: nothing starts it again."""
-    stack[1].stop_authentication()
-    ran = run(stack, "both")
-    found = {item["stage"]: item["id"] for item in ran.report["findings"] if item["severity"] == "critical"}
-    assert found == {"imap.login": "auth.temporary", "pop3.login": "auth.temporary"}, ran.printed
-    again = run(stack, "both")
-    assert "auth.suspended" not in {item["id"] for item in again.report["findings"]}, again.printed
+def test_a_challenge_goes_where_the_password_is_stored_for_it(stack: Bench, tmp_path: Path) -> None:
+    """At both readers; Postfix' Cyrus SASL lists it and finds no password for it."""
+    own = Bench(tmp_path, stack.mail, user="stored")
+    stack.mail.store_for_challenges(own.user, own.password)
+    stories.suspends_the_challenge_only(own, "CRAM-MD5", {"smtp.auth"})
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("security", stories.SECURITIES)
+def test_without_authdaemond_it_is_no_wrong_password(stack: Bench, authdaemond_gone: None, security: str, mechanism: str) -> None:
+    stories.is_no_wrong_password(stack, security, mechanism, {"auth.temporary", "auth.server-failure"})
+
+
+@pytest.fixture(scope="module")
+def authdaemond_gone(stack: Bench) -> None:
+    """For the last tests of the module: nothing starts it again."""
+    stack.mail.stop_authentication()

@@ -1,0 +1,76 @@
+"""What must hold on every stack: `stack` is a Bench whose `mail` has the ports and mailboxes of `MailServers`, and whose
+`stop_authentication` ends what the servers ask for passwords. What is told here of one stack alone stands in its own file."""
+
+from pathlib import Path
+
+from tests.scenarios.test_round_trip import NEIGHBOUR, Bench, Ran
+
+READERS = {"imap": ("imap",), "pop3": ("pop3",), "both": ("imap", "pop3")}
+SECURITIES = ("starttls", "tls")
+LOGONS = {"smtp.auth", "imap.login", "pop3.login"}
+WRONG = "wrong-Horse7battery"
+
+
+def run(stack: Bench, *options: str, security: str = "starttls", mechanism: str = "auto", password: str | None = None) -> Ran:
+    """One run of the command line, with this mechanism at all three servers."""
+    return stack.run(stack.profile(security=security, account={"mechanism": mechanism}), *options, password=password)
+
+
+def reads_and_leaves_nothing(stack: Bench, security: str, readers: str, mechanism: str) -> None:
+    """A whole run is ok, by this mechanism, and only a message that was there before is there after."""
+    before = stack.mail.messages(stack.user)
+    assert len(before) == 1 and b"lunch?" in before[0]
+    ran = run(stack, "--readback", readers, security=security, mechanism=mechanism)
+    assert (ran.code, ran.report["verdict"], ran.report["failed_stage"]) == (0, "ok", None), said(ran)
+    logons = [ran.stage(name)["facts"] for name in ("smtp.auth", *(f"{reader}.login" for reader in READERS[readers]))]
+    assert [logon["attempts"] for logon in logons] == [1] * len(logons)
+    assert mechanism == "auto" or {logon["mechanism"] for logon in logons} <= {mechanism, "USER"}, logons
+    assert stack.mail.messages(stack.user) == before
+
+
+def refuses_and_is_left_alone(folder: Path, mail: object, user: str, mechanism: str) -> None:
+    """A wrong password is `auth.refused` at each server, and the next run leaves all of them alone; another password is tried."""
+    own = Bench(folder, mail, user=user)
+    first = run(own, "--light", mechanism=mechanism, password=WRONG)
+    assert found(first) == dict.fromkeys(LOGONS, "auth.refused"), said(first)
+    second = run(own, "--light", mechanism=mechanism, password=WRONG)
+    assert found(second) == dict.fromkeys(LOGONS, "auth.suspended"), said(second)
+    assert not any(stage["facts"].get("attempts") for stage in second.report["stages"] if stage["name"] in LOGONS)
+    corrected = run(own, "--light", mechanism=mechanism)
+    assert (corrected.code, corrected.report["verdict"]) == (0, "ok"), said(corrected)
+
+
+def suspends_the_challenge_only(own: Bench, mechanism: str, refusing: set[str]) -> None:
+    """A challenge that these servers list and cannot do, with the right password: later runs by `auto` log on everywhere."""
+    first = run(own, "--light", mechanism=mechanism)
+    assert set(found(first)) == refusing and set(found(first).values()) <= {"auth.refused", "auth.mechanism-failed"}, said(first)
+    later = run(own, "--light")
+    assert (later.code, later.report["verdict"]) == (0, "ok"), said(later)
+
+
+def is_no_wrong_password(stack: Bench, security: str, mechanism: str, ids: set[str]) -> None:
+    """Without what checks passwords the findings are among `ids`, and the next run may log on: the secret is not suspended."""
+    for _ in range(2):
+        ran = run(stack, "--light", security=security, mechanism=mechanism)
+        assert set(found(ran)) == LOGONS and set(found(ran).values()) <= ids, said(ran)
+        assert all(ran.stage(name)["facts"]["attempts"] == 1 for name in LOGONS), said(ran)
+
+
+def said(ran: Ran) -> str:
+    """What a failed test shows of a run: findings with their evidence, and each stage that failed."""
+    findings = [f"{item['severity']} {item['id']}@{item['stage']}: {item.get('evidence')}" for item in ran.report["findings"]]
+    stages = [f"{stage['name']} {stage['status']}: {stage['reason']}" for stage in ran.report["stages"] if stage["reason"]]
+    return "\n".join((f"exit {ran.code}", *findings, *stages))
+
+
+def found(ran: Ran) -> dict[str, str]:
+    """The finding of each logon that failed, by stage."""
+    critical = [item for item in ran.report["findings"] if item["stage"] in LOGONS and item["severity"] == "critical"]
+    assert len({item["stage"] for item in critical}) == len(critical), critical
+    return {item["stage"]: item["id"] for item in critical}
+
+
+def neighbour(stack: Bench) -> Bench:
+    """The stack with a foreign message in the mailbox."""
+    stack.mail.deliver(stack.user, NEIGHBOUR)
+    return stack
