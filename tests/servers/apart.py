@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent / ".stacks"
@@ -70,7 +70,7 @@ class Apart:
             )
         try:
             for port in ports:
-                self._await(port)
+                await_port(port, self._died, self.log)
         except BaseException:
             self.stop()
             raise
@@ -100,6 +100,9 @@ class Apart:
         """What they have said so far."""
         return "".join(path.read_text(errors="replace") for path in sorted(self.here.glob("**/*log")) if path.is_file())
 
+    def _died(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
     def _first(self) -> int | None:
         """The first process of the namespace: the child of `unshare`."""
         assert self._process is not None
@@ -110,17 +113,18 @@ class Apart:
             time.sleep(0.01)
         return found[0] if found else None
 
-    def _await(self, port: int) -> None:
-        assert self._process is not None
-        until = time.monotonic() + _SECONDS
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return
-            except OSError:
-                if self._process.poll() is not None or time.monotonic() > until:
-                    raise RuntimeError(f"nothing listens on port {port}:\n{self.log()[-4000:]}") from None
-                time.sleep(0.02)
+
+def await_port(port: int, has_died: Callable[[], bool], log: Callable[[], str]) -> None:
+    """Wait until something listens on the port; RuntimeError with the log when it does not."""
+    until = time.monotonic() + _SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            if has_died() or time.monotonic() > until:
+                raise RuntimeError(f"nothing listens on port {port}:\n{log()[-4000:]}") from None
+            time.sleep(0.02)
 
 
 def _children(parent: int) -> list[int]:

@@ -97,6 +97,11 @@ class PostfixCourier(MailServers):
         self._users[self.address(name)] += f"|hmac-md5pw={self._stored('userdbpw -hmac-md5', password)}"
         self._store()
 
+    def set_options(self, name: str, options: str) -> None:
+        """Give a user options of authdaemond, such as `disablepop3=1`."""
+        self._users[self.address(name)] += f"|options={options}"
+        self._store()
+
     def log(self) -> str:
         return super().log() + self._programs.log()
 

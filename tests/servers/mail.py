@@ -196,9 +196,9 @@ class MailServers:
             process.send_signal(signal.SIGTERM)
         for process in self._processes:
             # Not waited for before: as long as it is not, nobody else can get its number, nor its group's.
-            if not _await(lambda group=process.pid: not _living(group), _STOP_SECONDS):
+            if not _await(lambda group=process.pid: not living(group), _STOP_SECONDS):
                 os.killpg(process.pid, signal.SIGKILL)
-                _await(lambda group=process.pid: not _living(group), _STOP_SECONDS)
+                _await(lambda group=process.pid: not living(group), _STOP_SECONDS)
             process.wait()
         self._processes.clear()
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -216,7 +216,7 @@ class MailServers:
     @property
     def pids(self) -> list[int]:
         """Every living process of both."""
-        return [pid for process in self._processes for pid in _living(process.pid)]
+        return [pid for process in self._processes for pid in living(process.pid)]
 
     def _spawn(self, *command: str) -> None:
         environ = {"PATH": _PATH, "MAIL_CONFIG": str(self.directory / "postfix"), **self.environ}
@@ -309,7 +309,7 @@ def _await(done: Callable[[], object], seconds: float) -> bool:
     return True
 
 
-def _living(group: int) -> list[int]:
+def living(group: int) -> list[int]:
     """The processes of a group, without those that have ended and wait for their parent to notice."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):

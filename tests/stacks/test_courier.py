@@ -45,6 +45,13 @@ def test_a_challenge_goes_where_the_password_is_stored_for_it(stack: Bench, tmp_
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_a_reader_that_is_switched_off_for_the_account_is_no_wrong_password(stack: Bench, tmp_path: Path, mechanism: str) -> None:
+    own = Bench(tmp_path, stack.mail, user=f"off-{mechanism.lower()}")
+    stack.mail.set_options(own.user, "disableimap=1,disablepop3=1")
+    stories.is_no_wrong_password(own, "starttls", mechanism, {"auth.not-allowed"}, stories.READER_LOGONS)
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
 @pytest.mark.parametrize("security", stories.SECURITIES)
 def test_without_authdaemond_it_is_no_wrong_password(stack: Bench, authdaemond_gone: None, security: str, mechanism: str) -> None:
     stories.is_no_wrong_password(stack, security, mechanism, {"auth.temporary", "auth.server-failure"})
