@@ -23,7 +23,7 @@ serve() { exec couriertcpd -address=127.0.0.1 -maxprocs=40 -maxperip=20 $TCPDOPT
 imap() {
     set -a; prefix=/usr
     . /etc/courier/imapd; . /etc/courier/imapd-ssl
-    IMAP_TLS=$1 IMAP_STARTTLS=$4 IMAP_TLS_REQUIRED=1 TLS_CACHEFILE= TLS_DHPARAMS=
+    IMAP_MOVE_EXPUNGE_TO_TRASH=$TRASH IMAP_TLS=$1 IMAP_STARTTLS=$4 IMAP_TLS_REQUIRED=1 TLS_CACHEFILE= TLS_DHPARAMS=
     IMAP_CAPABILITY_TLS="$IMAP_CAPABILITY AUTH=PLAIN AUTH=LOGIN AUTH=CRAM-MD5"
     serve $2 $3 /usr/lib/courier/courier/imaplogin /usr/bin/imapd Maildir
 }
@@ -56,7 +56,9 @@ def why_not() -> str | None:
 class PostfixCourier(MailServers):
     """Postfix and Courier for one domain, with the ports of `MailServers`, whose Dovecot only delivers; a context manager."""
 
-    def __init__(self, authority: Authority) -> None:
+    def __init__(self, authority: Authority, *, trash: bool = False) -> None:
+        """`trash`: what is expunged over IMAP4 goes into INBOX.Trash."""
+        self._trash = trash
         self._programs = apart.Apart("courier", _SCRIPT)
         super().__init__(authority, extra_postfix={"smtpd_sasl_type": "cyrus", "smtpd_sasl_path": "smtpd"})
         # Debian's Postfix reads it beside main.cf, whatever cyrus_sasl_config_path says.
@@ -70,7 +72,8 @@ class PostfixCourier(MailServers):
         super().start()
         try:
             self._lay()
-            self._programs.start(self._readers.values(), **{name.upper(): port for name, port in self._readers.items()})
+            ports = {name.upper(): port for name, port in self._readers.items()}
+            self._programs.start(self._readers.values(), TRASH=int(self._trash), **ports)
         except BaseException:
             self.stop()
             raise

@@ -1,5 +1,6 @@
 """Postfix + Courier, both asking authdaemond. Courier drops what is sent behind AUTH, and without authdaemond says BYE."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,23 @@ def test_a_reader_that_is_switched_off_for_the_account_is_no_wrong_password(stac
     own = Bench(tmp_path, stack.mail, user=f"off-{mechanism.lower()}")
     stack.mail.set_options(own.user, "disableimap=1,disablepop3=1")
     stories.is_no_wrong_password(own, "starttls", mechanism, {"auth.not-allowed"}, stories.READER_LOGONS)
+
+
+@pytest.mark.parametrize("readers", sorted(stories.READERS))
+def test_what_is_expunged_into_the_trash_is_deleted_there(authority: Authority, tmp_path: Path, readers: str) -> None:
+    if reason := why_not():
+        pytest.skip(reason)
+    with PostfixCourier(authority, trash=True) as servers:
+        stack = Bench(tmp_path, servers, user="probe")
+        (servers.maildir("probe") / ".Trash").mkdir()
+        for name in ("", "cur", "new", "tmp"):
+            folder = servers.maildir("probe") / ".Trash" / name
+            folder.mkdir(exist_ok=True)
+            shutil.chown(folder, *(getattr(servers.maildir("probe").stat(), key) for key in ("st_uid", "st_gid")))
+        (servers.maildir("probe") / ".Trash/cur/1.M1.somebody:2,S").write_bytes(b"Subject: thrown away\r\n\r\n\r\n")
+        stories.reads_and_leaves_nothing(stories.neighbour(stack), "starttls", readers, "auto")
+        (kept,) = servers.messages("probe", "Trash")
+        assert b"thrown away" in kept
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
