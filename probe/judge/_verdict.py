@@ -3,6 +3,7 @@
 Nothing outside of this file decides any of them.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -38,7 +39,7 @@ def judge(record: Record, profile: Profile) -> Report:
         transcript=record.transcript,
         error=record.error,
         interrupted=record.interrupted,
-        thresholds=_thresholds(profile),
+        thresholds=_thresholds(record, profile),
         kind=record.kind,
     )
 
@@ -124,9 +125,18 @@ def _verdict(record: Record, stages: tuple[Stage, ...], found: tuple[Finding, ..
     return "warning" if any(finding.severity == "warning" for finding in found) else "ok"
 
 
-def _thresholds(profile: Profile) -> dict[str, Threshold]:
-    limits, tls = profile.limits, profile.tls
+def _thresholds(record: Record, profile: Profile) -> dict[str, Threshold]:
+    limits, tls, lifetime = profile.limits, profile.tls, math.inf
+    # Of the certificate that ends first, since the numbers beside these lines are its own.
+    seen = [(left, stage) for stage in record.stages if (left := stage.seen(Certified).days_left) is not None]
+    if seen:
+        stage = min(seen, key=lambda item: item[0])[1]
+        tls, lifetime = profile.tls_of(stage.name), stage.seen(Certified).lifetime or 0.0
     return {
         "delivery_seconds": Threshold(limits.delivery_warning, limits.delivery_critical),
-        "certificate_days": Threshold(tls.expires_warning / _DAY, tls.expires_critical / _DAY),
+        "certificate_days": Threshold(*(_days(margin.of(lifetime)) for margin in (tls.expires_warning, tls.expires_critical))),
     }
+
+
+def _days(seconds: float) -> float | None:
+    return seconds / _DAY if math.isfinite(seconds) else None

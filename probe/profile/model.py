@@ -8,12 +8,14 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, StrictBool, WithJsonSchema, model_validator
 
+from probe.profile.margin import CertificateMargin, margin
 from probe.profile.oauth import TokenSource
 from probe.profile.secret import SecretSource
 from probe.profile.table import Table, contradiction
 from probe.profile.values import (
     Address,
     CaFile,
+    CertificateName,
     Endpoint,
     ExistingFile,
     GreetingName,
@@ -67,6 +69,10 @@ Mechanism = Annotated[str | tuple[str, ...], BeforeValidator(_mechanisms), WithJ
 def _lasting(words: str) -> Any:
     """A default duration that the schema shows as people write it."""
     return Field(default=seconds(words), json_schema_extra={"default": words})
+
+
+def _margin(words: str) -> Any:
+    return Field(default=margin(words), json_schema_extra={"default": words})
 
 
 def _whole(table: type[Table]) -> Any:
@@ -192,10 +198,11 @@ class Tls(Table):
     minimum_version: Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"] = "TLSv1.2"
     thumbprint: Thumbprint | None = None
     """SHA-1 or SHA-256 of the certificate; blanks and colons may stand between the digits. No secret is sent to any other."""
-    certificate_name: Text | None = None
+    certificate_name: CertificateName | None = None
     """Exchange's <I>issuer<S>subject string."""
-    expires_warning: Seconds = _lasting("21d")
-    expires_critical: Seconds = _lasting("7d")
+    expires_warning: CertificateMargin = _margin("21d or 20%")
+    """Before the certificate's end. Certificates that live for days are renewed days ahead, others weeks."""
+    expires_critical: CertificateMargin = _margin("7d or 8%")
     trust_any_certificate: StrictBool = False
     client_certificate: ExistingFile | None = None
     """PEM file with our own certificate, for servers that ask for one (and for EXTERNAL); relative to the profile."""
@@ -210,10 +217,9 @@ class Tls(Table):
 
     @model_validator(mode="after")
     def _order(self) -> Self:
-        if self.expires_critical > self.expires_warning:
+        if self.expires_critical.exceeds(self.expires_warning):
             key, other = _blamed(self, "expires_critical", "expires_warning")
-            critical, warning = spell(self.expires_critical), spell(self.expires_warning)
-            text = f"expires_critical ({critical}) may not be greater than expires_warning ({warning})"
+            text = f"expires_critical ({self.expires_critical}) may not be greater than expires_warning ({self.expires_warning})"
             raise contradiction(key, text, [other])
         return self
 
@@ -326,6 +332,11 @@ class Profile(Table):
     def tls_for(self, reader: Reader) -> Tls:
         """The reader's trust: the profile's, with what `[readback.NAME.tls]` sets instead."""
         return self.tls if reader.tls is None else self.tls.model_copy(update=_written(reader.tls))
+
+    def tls_of(self, stage: str) -> Tls:
+        """The trust of a stage's leg, such as `imap.certificate`."""
+        reader = self.readers.get(stage.partition(".")[0])
+        return self.tls if reader is None else self.tls_for(reader)
 
     def host_for(self, reader: Reader) -> str:
         """The reader's host: its own, or submission.host."""

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from probe.profile.layers import KeyPath, Merged, Overlay, dotted, file_layers
 from probe.profile.load import KINDS, Settings, profile_model, read
+from probe.profile.margin import Margin
 from probe.profile.problem import ProfileError
 from probe.profile.secret import SecretSource
 from probe.profile.table import Table
@@ -67,6 +68,8 @@ def _display(value: Any, field: FieldInfo | None = None) -> str:
         return "not set"
     if isinstance(value, SecretSource):
         return str(value)
+    if isinstance(value, Margin):
+        return json.dumps(str(value))
     if field is not None and SECONDS_MARK in field.metadata:
         return json.dumps(spell(value))
     if isinstance(value, (tuple, list)):

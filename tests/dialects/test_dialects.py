@@ -63,7 +63,7 @@ async def test_a_refusal_that_cannot_be_stored_counts_for_this_process(monkeypat
         profile = {
             "submission": {"host": "127.0.0.1", "port": sandbox.addresses["submission"].port},
             "account": {"username": sandbox.username, "password": {"env": "PW"}},
-            "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": 0, "expires_critical": 0},
+            "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": "0s", "expires_critical": "0s"},
         }
         first, second = await probe.run(profile, place=place), await probe.run(profile, place=place)
     assert {"auth.refused", "auth.backoff-not-stored"} <= {finding.id for finding in first.findings}
@@ -77,7 +77,7 @@ async def test_a_missing_message_costs_few_logons(monkeypatch: pytest.MonkeyPatc
             {
                 "submission": {"host": "127.0.0.1", "port": sandbox.addresses["submission"].port},
                 "account": {"username": sandbox.username, "password": {"env": "PW"}},
-                "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": 0, "expires_critical": 0},
+                "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": "0s", "expires_critical": "0s"},
                 "readback": {"pop3": {"port": sandbox.addresses["pop3s"].port}},
                 "limits": {"delivery_warning": "2s", "delivery_critical": "4s"},
             }

@@ -73,7 +73,7 @@ def _profile(play: Play, sandbox: Sandbox, server: HostileServer, ca_file: Path,
     return {
         "submission": hostile if play.protocol == "smtp" else healthy["smtp"],
         "account": {"username": sandbox.username, "password": {"env": "PW"}, "mechanism": "PLAIN"},
-        "tls": {"ca_file": str(both), "expires_warning": 0, "expires_critical": 0},
+        "tls": {"ca_file": str(both), "expires_warning": "0s", "expires_critical": "0s"},
         "readback": {name: hostile if name == play.protocol else healthy[name] for name in readers if name != "none"},
         "limits": {"timeout": float(play.settings.get("timeout", "10"))},
     }

@@ -76,6 +76,6 @@ def profile(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
         "submission": {"host": sandbox.fqdn, **side["submission"]},
         "account": {"username": sandbox.username, "password": {"env": "PW"}},
         "readback": {"imap": side["imaps"], "pop3": side["pop3s"]},
-        "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": 0, "expires_critical": 0},
+        "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": "0s", "expires_critical": "0s"},
         "limits": {"timeout": 8, "delivery_warning": 1, "delivery_critical": 5},
     }

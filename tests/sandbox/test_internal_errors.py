@@ -21,7 +21,7 @@ def profile(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, *readers: str) ->
         "submission": {"host": sandbox.fqdn, **side["submission"]},
         "account": {"username": sandbox.username, "password": {"env": "PW"}},
         "readback": {name: side[f"{name}s"] for name in readers},
-        "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": 0, "expires_critical": 0},
+        "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": "0s", "expires_critical": "0s"},
     }
 
 

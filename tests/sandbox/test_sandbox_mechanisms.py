@@ -26,7 +26,7 @@ def profile(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *
         "submission": {"host": sandbox.fqdn, **side["submission"]},
         "account": {"username": sandbox.username, **account},
         "readback": {"imap": side["imaps"], "pop3": side["pop3s"]},
-        "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": 0, "expires_critical": 0},
+        "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": "0s", "expires_critical": "0s"},
         "limits": {"timeout": 15},
     }
 

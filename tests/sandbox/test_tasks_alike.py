@@ -28,7 +28,7 @@ def profile(sandbox: Sandbox, password: dict[str, Any], reader: dict[str, Any] |
         "submission": {"host": sandbox.fqdn, **side["submission"]},
         "account": {"username": sandbox.username, "password": password},
         "readback": {"imap": side["imaps"] | account},
-        "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": 0, "expires_critical": 0},
+        "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": "0s", "expires_critical": "0s"},
     }
     return load_profile(data, {})
 

@@ -151,7 +151,7 @@ async def test_a_careless_server_is_found_out(
         data = {
             "submission": here,
             "account": {"username": "a@example.test", "password": {"env": "PW"}},
-            "tls": {"ca_file": str(ca_file), "expires_warning": 0, "expires_critical": 0},
+            "tls": {"ca_file": str(ca_file), "expires_warning": "0s", "expires_critical": "0s"},
             "readback": {kind: here} if kind != "smtp" else {},
         }
         done = await audit(load_profile(data, {}), (check,))

@@ -19,7 +19,7 @@ def profile(sandbox: Sandbox, *readers: str, mechanism: str = "PLAIN") -> dict:
     return {
         "submission": {"host": "127.0.0.1", "port": sandbox.addresses["submission"].port},
         "account": {"username": sandbox.username, "password": {"env": "PW"}, "mechanism": mechanism},
-        "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": 0, "expires_critical": 0},
+        "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": "0s", "expires_critical": "0s"},
         "readback": {name: {"port": sandbox.addresses[f"{name}s"].port} for name in readers},
     }
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from probe.profile import REMOVE, Overlay, ProfileError, Reader, effective, json_schema, load, load_mapping, names
+from probe.profile.margin import Margin
 from probe.profile.secret import KINDS
 from probe.profile.values import seconds, spell, thumbprint
 
@@ -131,7 +132,7 @@ def test_a_reader_sets_only_what_differs_from_the_profiles_account_and_tls():
     profile = load_mapping(GOOD | {"tls": {"expires_warning": "9d"}, "readback": {"imap": reader}}, plugins=PLUGINS)
     account, tls = profile.account_for(profile.readback.imap), profile.tls_for(profile.readback.imap)
     assert (account.username, account.password.env) == (r"CONTOSO\probe", "PROBE_PASSWORD")
-    assert (tls.thumbprint, tls.expires_warning) == ("AB" * 20, 9 * 86400)
+    assert (tls.thumbprint, tls.expires_warning) == ("AB" * 20, Margin(seconds=9 * 86400))
 
 
 def test_a_plug_in_that_is_lax_is_made_strict():
