@@ -95,6 +95,8 @@ class Conduct:
     delete: bool
     # False: one command at a time, whatever the server advertises.
     pipelining: bool = True
+    # Names of the readers for which the resolvers are asked too.
+    reader_hosts: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -100,6 +100,7 @@ def _conduct(profile: Profile, *, delete: bool, pipelining: bool) -> Conduct:
     limits = profile.limits
     return Conduct(
         resolvers=dict(profile.dns.resolvers),
+        reader_hosts=_reader_hosts(profile),
         ehlo=profile.submission.ehlo or own_name(),
         per_connection=limits.per_connection or MOST_SECONDS_PER_CONNECTION,
         delivery_warning=limits.delivery_warning,
@@ -107,6 +108,12 @@ def _conduct(profile: Profile, *, delete: bool, pipelining: bool) -> Conduct:
         delete=delete,
         pipelining=pipelining,
     )
+
+
+def _reader_hosts(profile: Profile) -> tuple[str, ...]:
+    """Names other than the submission's that DNS is asked for."""
+    hosts = (profile.host_for(reader) for reader in profile.readers.values() if not reader.connect)
+    return tuple(dict.fromkeys(host for host in hosts if host != profile.submission.host))
 
 
 def _stages(profile: Profile, bound: tuple[ReaderPlan, ...]) -> tuple[str, ...]:

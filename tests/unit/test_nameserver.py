@@ -76,7 +76,7 @@ async def test_a_run_reports_the_resolver_that_does_not_know_the_name(monkeypatc
             {
                 "submission": {"host": "localhost", "port": sandbox.addresses["submission"].port, "family": "ipv4"},
                 "account": {"username": sandbox.username, "password": {"env": "PW"}},
-                "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": 0, "expires_critical": 0},
+                "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": "0s", "expires_critical": "0s"},
                 "dns": {"resolvers": {"internal": internal, "public": public}},
             },
             raise_bugs=True,
@@ -145,3 +145,70 @@ async def test_inside_and_outside_are_judged_by_what_the_profile_expects() -> No
     both = {"internal": ["10.0.0.11"], "public": ["203.0.113.5"]}
     assert _judged(answers, addresses=both) == []
     assert _judged(answers, addresses=both | {"public": ["203.0.113.6"]}) == [("dns.unexpected-answer", "warning")]
+
+
+def _answer(*addresses: str, text: str = "", error: str | None = None) -> dict[str, object]:
+    return {"server": "192.0.2.53", "addresses": list(addresses), "cnames": [], "ttl": 300, "error": error, "text": text}
+
+
+def test_addresses_are_compared_not_their_spelling() -> None:
+    answers = {"internal": _answer("2001:db8::1"), "public": _answer("2001:DB8:0::1")}
+    assert _judged(answers) == []
+    assert _judged(answers, addresses={"internal": ["2001:db8:0:0:0:0:0:1"]}) == []
+
+
+def test_an_address_of_the_inside_in_the_public_zone() -> None:
+    inside = ("10.1.2.3", "172.31.0.1", "192.168.1.1", "100.64.0.1", "169.254.7.7", "0.0.0.0", "::", "fd00::1", "fe80::1")
+    for address in inside:
+        assert _judged({"public": _answer(address)}) == [("dns.private-address", "warning")], address
+    assert _judged({"internal": _answer(*inside)}) == []
+    assert _judged({"public": _answer("203.0.113.5", "172.32.0.1", "2001:db8::1")}) == []
+
+
+async def test_a_server_that_fails_for_one_kind_of_address_only_is_said_to() -> None:
+    def half(query: dns.message.Message) -> dns.message.Message:
+        response = dns.message.make_response(query)
+        response.flags |= dns.flags.RA
+        if query.question[0].rdtype.name == "A":
+            response.answer.append(dns.rrset.from_text(query.question[0].name, 300, "IN", "A", "203.0.113.5"))
+        else:
+            response.set_rcode(dns.rcode.SERVFAIL)
+        return response
+
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(lambda: Server(half), local_addr=("127.0.0.1", 0))
+    try:
+        server = f"127.0.0.1:{transport.get_extra_info('sockname')[1]}"
+        answers = await ask_each({"public": server}, "mail.contoso.test", "any")
+        by_name = await ask_each({"public": server.replace("127.0.0.1", "localhost")}, "mail.contoso.test", "ipv4")
+    finally:
+        transport.close()
+    assert (answers["public"]["addresses"], answers["public"]["error"]) == (["203.0.113.5"], None)
+    assert "AAAA" in answers["public"]["text"] and "SERVFAIL" in answers["public"]["text"]
+    assert _judged(answers) == [("dns.resolver-failed", "warning")]
+    assert by_name["public"]["addresses"] == ["203.0.113.5"]
+
+
+async def test_the_readers_host_is_asked_for_too_and_this_machine_may_go_elsewhere(monkeypatch) -> None:
+    import probe
+    from probe.sandbox import Sandbox
+
+    async with Sandbox() as sandbox, serving({("localhost.", "A"): ["192.0.2.1"]}) as internal:
+        monkeypatch.setenv("PW", sandbox.password)
+        report = await probe.run(
+            {
+                "submission": {"host": "localhost", "port": sandbox.addresses["submission"].port, "family": "ipv4"},
+                "account": {"username": sandbox.username, "password": {"env": "PW"}},
+                "tls": {"ca_file": str(sandbox.ca_file), "expires_warning": "0s", "expires_critical": "0s"},
+                "dns": {"resolvers": {"internal": internal}},
+                "readback": {"imap": {"host": "imap.contoso.test", "port": sandbox.addresses["imap"].port}},
+            },
+            light=True,
+        )
+    found = [
+        (item.id, item.severity, item.summary)
+        for item in report.findings
+        if item.id.startswith("dns.") and item.stage == "smtp.resolve"
+    ]
+    assert [item[:2] for item in found] == [("dns.resolver-no-record", "critical"), ("dns.system-differs", "info")]
+    assert found[0][2].startswith("imap.contoso.test: resolver internal")

@@ -1,6 +1,7 @@
 """Ask the resolvers a profile names (internal, public) for a host, each by itself: what do they say, how do they differ?"""
 
 import asyncio
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,15 +24,20 @@ async def ask_each(resolvers: Mapping[str, str], host: str, family: str) -> dict
 
 async def _ask(server: str, host: str, family: str) -> Lookup:
     found = Lookup(server=server, addresses=[], cnames=[], ttl=None, error=None, text="")
-    try:
-        for kind in _TYPES[family]:
+    failed: list[str] = []
+    for kind in _TYPES[family]:
+        try:
             await _ask_type(server, host, kind, found)
-    except Exception as error:
-        # dnspython has some thirty kinds of exception; each means that this resolver gave no usable answer.
-        found["error"], found["text"] = "failed", f"{type(error).__name__}: {error}"
-        return found
-    if not found["addresses"]:
+        except Exception as error:
+            # dnspython has some thirty kinds of exception; each means that this resolver gave no usable answer.
+            failed.append(f"{kind}: {type(error).__name__}: {error}")
+    if failed:
+        # A good A beside a SERVFAIL for AAAA is an answer, and worth a word.
+        found["error"], found["text"] = None if found["addresses"] else "failed", "; ".join(failed)
+    elif not found["addresses"]:
         found["error"], found["text"] = "no-record", found["text"] or "the name has no address there"
+    else:
+        found["text"] = ""
     return found
 
 
@@ -42,7 +48,7 @@ async def _ask_type(server: str, host: str, kind: str, found: Lookup) -> None:
     # Without /etc/resolv.conf or Windows' registry: the one server of the profile, and nobody's search list.
     resolver = dns.asyncresolver.Resolver(configure=False)
     address, _, port = server.rpartition(":") if server.count(":") == 1 or server.startswith("[") else (server, "", "53")
-    resolver.nameservers = [literal(address) or address]
+    resolver.nameservers = [literal(address) or await _address_of(address)]
     resolver.port = int(port)
     try:
         answer = await resolver.resolve(host.rstrip(".") + ".", kind, lifetime=SECONDS, search=False)
@@ -52,6 +58,12 @@ async def _ask_type(server: str, host: str, kind: str, found: Lookup) -> None:
     found["addresses"] += [str(record) for record in answer]
     found["ttl"] = answer.rrset.ttl if answer.rrset is not None else None
     found["cnames"] += [str(name.target).rstrip(".") for name in _cnames(answer) if str(name.target) not in found["cnames"]]
+
+
+async def _address_of(host: str) -> str:
+    """Of a resolver that the profile gives by name: dnspython takes addresses only. Raises OSError."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, 53, type=socket.SOCK_DGRAM)
+    return str(found[0][4][0])
 
 
 def _cnames(answer: Any) -> list[Any]:

@@ -3,6 +3,7 @@
 RFC 6409 (submission), RFC 3207 (STARTTLS), RFC 8314 (implicit TLS), RFC 4954 (AUTH), RFC 2920 (PIPELINING).
 """
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -71,10 +72,17 @@ async def _resolve(job: Job, journal: Journal) -> None:
         stage.facts = Resolved(name=side.host, source="literal" if literal(side.host) else "system")
         if job.conduct.resolvers and not literal(side.host):
             async with job.deadline.limit():
-                said = await ask_each(job.conduct.resolvers, side.host, side.family)
-                stage.facts = replace(stage.facts, resolvers={name: _brief(one, journal) for name, one in said.items()})
+                hosts = [host for host in job.conduct.reader_hosts if not literal(host)]
+                said, *others = await asyncio.gather(*(_ask_each(job, journal, host, side.family) for host in (side.host, *hosts)))
+            readers = dict(zip(hosts, others, strict=True))
+            stage.facts = replace(stage.facts, resolvers=said, reader_hosts=readers)
         resolution = await reach.addresses(job, side)
         stage.facts = replace(stage.facts, addresses=[address.ip for address in resolution.addresses])
+
+
+async def _ask_each(job: Job, journal: Journal, host: str, family: str) -> dict[str, Lookup]:
+    said = await ask_each(job.conduct.resolvers, host, family)
+    return {name: _brief(one, journal) for name, one in said.items()}
 
 
 def _brief(answer: Lookup, journal: Journal) -> Lookup:
