@@ -19,7 +19,7 @@ from probe.observe.connection.reading import Reading
 from probe.observe.connection.resolve import Address
 from probe.observe.connection.trust import Trust, context_for, store
 from probe.observe.journal import QUOTED, Journal
-from probe.observe.trouble import stop
+from probe.observe.trouble import Stopped, stop
 
 # Far above what any line needs: SASL's longest have 12288 octets (RFC 4954 section 4).
 LINE_OCTETS = 65_536
@@ -51,6 +51,8 @@ class Handshake:
     alpn: str | None = None
     # Whom we trust: the profile's ca_file, or the system's store.
     trust_store: str | None = None
+    # DER, leaf to root: what OpenSSL built from the chain and the store; empty where it accepted nothing.
+    verified_path: tuple[bytes, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -90,6 +92,8 @@ class Connection:
         self._hidden: bytes | None = None
         self._ended = False
         self._tls_failed = False
+        # The TLS alert by which the other side ended the connection.
+        self._alert: ssl.SSLError | None = None
         self._tls: ssl.SSLObject | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -168,16 +172,22 @@ class Connection:
                 await self._pace.turn()
         except TimeoutError:
             raise stop("reply.timeout", f"{waiting_for}: no complete answer from {self.address} in time") from None
-        except ssl.SSLError as error:
-            # In TLS 1.3 our handshake is over before the server looks at our certificate: its alert comes at the first read.
-            finding = "tls.client-certificate-refused" if _of_our_certificate(error) else "connect.closed"
-            raise stop(finding, f"{waiting_for}: TLS broke: {_words(error)}", str(error)) from None
         except OSError as error:
-            raise stop("connect.closed", f"{waiting_for}: connection lost: {error.strerror}", str(error)) from None
+            raise self._broken(waiting_for, error) from None
         if not data:
             self._ended = True
             rest = f" in mid-line after {self.brief(bytes(self._buffer))!r}" if self._buffer else ""
             raise stop("connect.closed", f"{waiting_for}: {self.address} closed the connection{rest}")
+
+    def _broken(self, tried: str, error: OSError) -> Stopped:
+        """In TLS 1.3 our handshake is over before the server looks at our certificate: its alert comes behind it, and is read
+        first where we were about to send."""
+        self.unread()
+        alert = self._alert or (error if isinstance(error, ssl.SSLError) else None)
+        if alert is None:
+            return stop("connect.closed", f"{tried}: connection lost: {error.strerror or error}", str(error))
+        finding = "tls.client-certificate-refused" if _of_our_certificate(alert) else "connect.closed"
+        return stop(finding, f"{tried}: TLS broke: {_words(alert)}", str(alert))
 
     async def _receive(self) -> bytes:
         """Some octets, decrypted when TLS is on; empty at the peer's end."""
@@ -212,8 +222,12 @@ class Connection:
             elif raw:
                 self._incoming.write(raw)
         if self._tls is not None:
-            with contextlib.suppress(ssl.SSLError):
+            try:
                 self._buffer += self._tls.read(READ_OCTETS)
+            except (ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                pass
+            except ssl.SSLError as error:
+                self._alert = self._alert or error
         return bytes(self._buffer)
 
     # -- writing ---------------------------------------------------------------------------------------------
@@ -234,7 +248,7 @@ class Connection:
         except TimeoutError:
             raise stop("reply.timeout", f"send to {self.address}: the server takes no more octets") from None
         except OSError as error:
-            raise stop("connect.closed", f"send to {self.address}: {error.strerror or error}", str(error)) from None
+            raise self._broken(f"send to {self.address}", error) from None
 
     async def _send(self, data: bytes) -> None:
         if self._tls is None:
@@ -351,6 +365,7 @@ def _handshake(tls: ssl.SSLObject, server_name: str, trust: Trust, error: ssl.SS
         server_name=server_name,
         sni_sent=not _is_ip(server_name),  # addresses are no server names (RFC 6066 section 3)
         chain=_chain(tls),
+        verified_path=_verified_path(tls) if trust.verified and error is None else (),
         verified=trust.verified and error is None,
         openssl_code=error.verify_code if error else (0 if trust.verified else None),
         openssl_text=error.verify_message if error else ("ok" if trust.verified else "not verified"),
@@ -366,6 +381,11 @@ def _chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
     # Encoding 2 is _ssl.ENCODING_DER.
     certificates = tls._sslobj.get_unverified_chain() or ()  # type: ignore[attr-defined]
     return tuple(certificate.public_bytes(2) for certificate in certificates)
+
+
+def _verified_path(tls: ssl.SSLObject) -> tuple[bytes, ...]:
+    """Public only from CPython 3.13 on, as `get_unverified_chain`."""
+    return tuple(certificate.public_bytes(2) for certificate in tls._sslobj.get_verified_chain() or ())  # type: ignore[attr-defined]
 
 
 def _of_our_certificate(error: ssl.SSLError) -> bool:
