@@ -10,12 +10,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from probe.certificate.distinguished_name import dotnet_name
+from probe.certificate.extensions import readable_extensions
 
 if TYPE_CHECKING:
     from cryptography import x509
 
 # Signature links are looked for among so many: each pair costs a verification, and no honest chain is longer.
-MOST_LINKED = 10
+MOST_LINKED = 32
 
 
 @lru_cache(maxsize=256)
@@ -42,17 +43,21 @@ def _entry(der: bytes, loaded: Sequence["x509.Certificate | Exception"], index: 
     if isinstance(certificate, Exception):
         return {**unread, "error": str(certificate)}
     following = loaded[index + 1] if index + 1 < len(loaded) else None
+    # Each certifies the one before in TLS 1.2 (RFC 5246 section 7.4.2); TLS 1.3 takes any order (RFC 8446 section 4.4.2).
     among = list(enumerate(loaded))[:MOST_LINKED]
     try:
+        # Several where one key has certificates of several issuers (cross-signed).
+        issuers = [other for other, issuer in among if other != index and _signed_by(certificate, issuer)]
+        readable, unread_extensions = readable_extensions(certificate, der)
         return {
             **_identity(certificate, der),
             **_key(certificate),
-            **_extensions(certificate),
+            **_extensions(readable),
+            "unread_extensions": unread_extensions,
             "self_signed": _signed_by(certificate, certificate),
             "signed_by_next": _signed_by(certificate, following) if following is not None else None,
-            # Each certifies the one before in TLS 1.2 (RFC 5246 section 7.4.2); TLS 1.3 takes any order (RFC 8446 section 4.4.2).
-            # Which of those sent signed this one, wherever it stands.
-            "issuer_index": next((other for other, issuer in among if other != index and _signed_by(certificate, issuer)), None),
+            "issuer_index": issuers[0] if issuers else None,
+            "issuers": issuers,
         }
     except Exception as error:
         # Names, keys and extensions are parsed late, and a broken one raises one of a dozen kinds of exception: none may

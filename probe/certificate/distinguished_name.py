@@ -1,5 +1,6 @@
 """Distinguished names, as .NET and so Exchange print them, and parsed from any of the ways in which people write them."""
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,7 +26,15 @@ _DOTNET_NAMES = {
 # What Windows, .NET and OpenSSL call the same attribute.
 _SAME_ATTRIBUTE = {
     "ST": "S", "EMAILADDRESS": "E", "EMAIL": "E", "GN": "G", "GIVENNAME": "G", "SURNAME": "SN", "TITLE": "T", "INITIALS": "I",
-    "STREETADDRESS": "STREET", "DOMAINCOMPONENT": "DC", "COMMONNAME": "CN",
+    "STREETADDRESS": "STREET", "DOMAINCOMPONENT": "DC", "COMMONNAME": "CN", "COUNTRYNAME": "C", "COUNTRY": "C", "LOCALITYNAME": "L",
+    "LOCALITY": "L", "STATEORPROVINCENAME": "S", "ORGANIZATIONNAME": "O", "ORGANIZATION": "O", "ORGANIZATIONALUNITNAME": "OU",
+    # EV certificates (CA/Browser Forum, EV Guidelines section 7.1.4.2): what Windows prints as numbers, OpenSSL and CAs in words.
+    "BUSINESSCATEGORY": "2.5.4.15", "POSTALCODE": "2.5.4.17", "ORGANIZATIONIDENTIFIER": "2.5.4.97",
+    "UID": "0.9.2342.19200300.100.1.1",
+    "JURISDICTIONC": "1.3.6.1.4.1.311.60.2.1.3", "JURISDICTIONCOUNTRYNAME": "1.3.6.1.4.1.311.60.2.1.3",
+    "JURISDICTIONST": "1.3.6.1.4.1.311.60.2.1.2", "JURISDICTIONSTATEORPROVINCENAME": "1.3.6.1.4.1.311.60.2.1.2",
+    "JURISDICTIONL": "1.3.6.1.4.1.311.60.2.1.1", "JURISDICTIONLOCALITYNAME": "1.3.6.1.4.1.311.60.2.1.1",
+    "DNQUALIFIER": "2.5.4.46", "PSEUDONYM": "2.5.4.65", "GENERATIONQUALIFIER": "2.5.4.44", "DESCRIPTION": "2.5.4.13",
 }  # fmt: skip
 
 
@@ -51,23 +60,38 @@ def _dotnet_value(value: str | bytes) -> str:
     return text
 
 
-def parsed_name(text: str) -> list[tuple[str, str]] | None:
-    """A distinguished name's parts as (attribute type, folded value); None when it is none.
+# A name as sets of (attribute type, folded value), one set for each relative distinguished name (RFC 5280 section 4.1.2.4).
+Name = tuple[frozenset[tuple[str, str]], ...]
 
-    Takes .NET's quoting ("" within quotes) and RFC 4514's (backslash), `,`, `;` or `+` between the parts.
+
+def parsed_name(text: str) -> Name | None:
+    """A distinguished name; None when it is none. The empty text is the empty name.
+
+    Takes .NET's quoting ("" within quotes) and RFC 4514's (backslash), `,` or `;` between the relative names and `+` within one;
+    and OpenSSL's form of old, `/C=US/CN=name`.
     """
-    parts = [_part(part) for part in _split(text)]
-    return None if not parts or None in parts else [part for part in parts if part]
+    text = text.strip()
+    if not text:
+        return ()
+    relative = _SLASHED.split(text)[1:] if text.startswith("/") else _split(text, ",;")
+    sets = [[_part(part) for part in _split(each, "+")] for each in relative]
+    if any(part is None for parts in sets for part in parts):
+        return None
+    return tuple(frozenset(part for part in parts if part) for parts in sets)
 
 
-def _split(text: str) -> list[str]:
-    """At `,`, `;` and `+` outside of quotes; a backslash takes the next character as it is (RFC 4514 section 2.4)."""
+# A slash that begins a part; those in values have no `TYPE=` behind them.
+_SLASHED = re.compile(r"/(?=[A-Za-z][A-Za-z0-9.]*=)")
+
+
+def _split(text: str, at: str) -> list[str]:
+    """At these characters outside of quotes; a backslash takes the next character as it is (RFC 4514 section 2.4)."""
     parts, part, quoted = [], "", False
     characters = iter(text)
     for character in characters:
         if character == "\\":
-            part += next(characters, "")
-        elif character in ",;+" and not quoted:
+            part += character + next(characters, "")
+        elif character in at and not quoted:
             parts.append(part)
             part = ""
         else:
@@ -84,4 +108,13 @@ def _part(text: str) -> tuple[str, str] | None:
     value = value.strip()
     if len(value) > 1 and value[0] == value[-1] == '"':
         value = value[1:-1].replace('""', '"')
+    value = _ESCAPED.sub(_unescaped, value)
     return _DOTNET_NAMES.get(kind, _SAME_ATTRIBUTE.get(kind, kind)), " ".join(value.split()).casefold()
+
+
+# RFC 4514 section 2.4: a special character as it is, or octets of UTF-8 in hex.
+_ESCAPED = re.compile(r"(?:\\[0-9A-Fa-f]{2})+|\\(.)")
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return found[1] or bytes.fromhex(found[0].replace("\\", "")).decode("utf-8", "replace")

@@ -19,9 +19,10 @@ def _texts(entry: Mapping[str, object], key: str) -> Sequence[str]:
 
 
 def dns_name_matches(pattern: str, host: str) -> bool:
-    """One dNSName against one host name; both compared as A-labels, without case."""
+    """One dNSName against one host name; compared as A-labels, without case. A dNSName is IA5String (RFC 5280 section 4.2.1.6):
+    clients do not convert a U-label that stands in a certificate."""
     presented, wanted = _labels(pattern), _labels(host)
-    if not presented or len(presented) != len(wanted):
+    if not presented or not pattern.isascii() or len(presented) != len(wanted):
         return False
     if presented[0] == "*":
         # A wildcard needs something that is not one: `*` and `*.com` would match half the world (CA/B Forum BR, 3.2.2.6).
@@ -43,6 +44,8 @@ def _why_not(pattern: str, wanted: list[str]) -> str:
     presented = _labels(pattern)
     if not presented:
         return "not a name that DNS can hold"
+    if not pattern.isascii():
+        return f"an international name has to stand there in its A-form: {'.'.join(presented)}"
     if "*" not in pattern:
         return "another name"
     if presented[0] != "*" or "*" in "".join(presented[1:]):

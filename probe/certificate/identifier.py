@@ -1,9 +1,9 @@
 """Exchange's identifier of a certificate, `<I>issuer<S>subject`: made, compared, and assigned."""
 
+import re
 from collections.abc import Mapping
-from typing import Any
 
-from probe.certificate.distinguished_name import parsed_name
+from probe.certificate.distinguished_name import Name, parsed_name
 
 
 def identifier(entry: Mapping[str, object]) -> str:
@@ -19,21 +19,36 @@ def assignment(certificate_name: str) -> str:
     return f"Set-ReceiveConnector 'SERVER\\Client Frontend SERVER' -TlsCertificateName '{quoted}'"
 
 
-def same_identifier(first: str, second: str) -> bool:
-    """Whether two `<I>issuer<S>subject` texts name the same certificate: compared as parsed names, in either order of their parts,
-    without case, with whatever spelling of the attribute types."""
-    left, right = (_parsed_identifier(text) for text in (first, second))
-    return left is not None and left == right
+def same_identifier(wanted: str, served: str) -> bool:
+    """Whether a profile's text names the certificate whose `<I>issuer<S>subject` is `served`: compared as parsed names, in either
+    order of their parts, without case, with whatever spelling of the attribute types. A text that names only the subject is
+    compared with the subject."""
+    left, right = _parsed(wanted), _parsed(served)
+    if left is None or right is None:
+        return False
+    return all(name is None or name == other for name, other in zip(left, right, strict=True))
 
 
-def _parsed_identifier(text: str) -> tuple[Any, ...] | None:
-    head, found, rest = text.strip().partition("<S>")
-    if not found or not head.startswith("<I>"):
-        return None
-    issuer, subject = parsed_name(head[3:]), parsed_name(rest)
-    return None if issuer is None or subject is None else (_either_way(issuer), _either_way(subject))
+# How Exchange, .NET (X509Certificate2.ToString), certutil and people mark issuer and subject.
+_MARK = re.compile(r"(?:X509:)?<(?P<tag>[IS])>|\[(?P<heading>issuer|subject)\]|\b(?P<word>issuer|subject)\s*[:=]", re.IGNORECASE)
 
 
-def _either_way(name: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+def _parsed(text: str) -> tuple[Name | None, Name | None] | None:
+    """(issuer, subject), None for one that is not named; None where the text cannot be read."""
+    marks = list(_MARK.finditer(text))
+    if not marks:
+        subject = parsed_name(text)
+        return None if subject is None else (None, _either_way(subject))
+    ends = [*(mark.start() for mark in marks[1:]), len(text)]
+    named: dict[str, Name | None] = {}
+    for mark, end in zip(marks, ends, strict=True):
+        name = parsed_name(text[mark.end() : end].strip().rstrip(";,"))
+        if name is None:
+            return None
+        named[(mark["tag"] or mark["heading"] or mark["word"])[0].upper()] = _either_way(name)
+    return named.get("I"), named.get("S")
+
+
+def _either_way(name: Name) -> Name:
     """.NET prints the most specific part first, OpenSSL last: both ways are one name."""
-    return min(tuple(name), tuple(reversed(name)))
+    return min(name, tuple(reversed(name)), key=lambda parts: [sorted(part) for part in parts])

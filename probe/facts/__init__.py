@@ -54,6 +54,7 @@ class Resolved(Facts):
     source: str | None = one("`system` (the system's resolver) or `literal` (the host is an address)")
     addresses: Sequence[str] = some("IP addresses, in the order they are dialled")
     resolvers: Mapping[str, Lookup] = named("by the name the profile gives it, what each resolver of `[dns.resolvers]` answered")
+    reader_hosts: Mapping[str, Mapping[str, Lookup]] = named("the same of each other host name that a reader has, by that name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,7 @@ class Certified(Facts):
     chain: Sequence[Link] = some("the certificates as they were sent, leaf first")
     chain_der: Sequence[str] = some("the same in DER, base64")
     trust_store: str | None = one("which roots were trusted")
+    verified_path: Sequence[str] = some("SHA-256 of each certificate on the path that OpenSSL verified, leaf to root")
     accepted_by: str | None = one("why a secret may be sent: `verified`, `thumbprint` or `trust-any-certificate`; null: it may not")
 
     @property
@@ -135,6 +137,12 @@ class Certified(Facts):
         """Days the leaf was still valid when it was looked at; None where either instant is missing, or is none."""
         ends, looked = instant(self.not_after), instant(self.checked_at)
         return None if ends is None or looked is None else (ends - looked) / 86400
+
+    @property
+    def lifetime(self) -> float | None:
+        """Seconds from the leaf's first instant to its last."""
+        begins, ends = instant(self.not_before), instant(self.not_after)
+        return None if begins is None or ends is None else ends - begins
 
 
 @dataclass(frozen=True, slots=True)

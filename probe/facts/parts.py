@@ -117,4 +117,6 @@ class Link(TypedDict, total=False):
     self_signed: bool
     signed_by_next: bool | None
     issuer_index: int | None
+    issuers: list[int]
+    unread_extensions: list[str]
     error: str

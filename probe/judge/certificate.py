@@ -13,6 +13,7 @@ from typing import Any
 from probe.certificate.identifier import assignment, same_identifier
 from probe.facts import Certified
 from probe.facts.parts import Link
+from probe.judge._chain import spare_and_expired, unrelated, used
 from probe.judge._finding import finding
 from probe.profile import Profile, Tls
 from probe.record import Record
@@ -90,6 +91,11 @@ FINDINGS = {
         "Likely left in the file after a renewal or a change of CA; some clients stumble over them.",
         _CHAIN,
     ),
+    "certificate.malformed": Kind(
+        "a part of a certificate cannot be read",
+        "The CA's software likely encoded an extension wrongly: some clients ignore it, others refuse the whole certificate.",
+        ("Obtain the certificate anew, and report it to the CA", *_RENEW),
+    ),
     "certificate.differs-between-ports": Kind(
         "submission and readers show different certificates",
         "The certificate was likely renewed for one service only, or a service still serves the old one until it is restarted.",
@@ -124,7 +130,7 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     for stage in record.stages:
         seen = stage.seen(Certified)
         if seen.chain:
-            tls = _tls_of(stage.name, profile)
+            tls = profile.tls_of(stage.name)
             for problem in _problems(seen, tls):
                 eased = _eased(problem.severity, seen, problem.name)
                 found = _finding(problem.name, eased, stage.name, problem.summary, problem.evidence)
@@ -167,11 +173,6 @@ def _is_renewal(one: Link, other: Link) -> bool:
     return abs((_instant(one["not_before"]) - _instant(other["not_before"])).total_seconds()) > 86400
 
 
-def _tls_of(stage: str, profile: Profile) -> Tls:
-    reader = profile.readers.get(stage.partition(".")[0])
-    return profile.tls_for(reader) if reader is not None else profile.tls
-
-
 def _eased(severity: Severity, facts: Certified, name: str) -> Severity:
     """What the profile accepts on purpose is still reported. A pin replaces trust in the issuer and nothing else: users' clients
     do not know of it, and fail on a date or a name. With trust_any_certificate a broken certificate is a warning."""
@@ -199,8 +200,9 @@ def _problems(facts: Certified, tls: Tls) -> Iterator[Problem]:
     chain = facts.chain
     yield from _dates(facts, chain, tls)
     yield from _names(facts, chain[0])
-    problems = [*_trust(facts, chain), *_strength(chain)]
+    problems = [*_trust(facts, chain), *_strength(facts)]
     yield from problems
+    yield from _unread(facts)
     yield from _expected(facts, tls)
     # OpenSSL's refusal must never go unsaid, even where our own reading found nothing that explains it.
     code = facts.openssl_code
@@ -223,18 +225,9 @@ def _explains(code: int, found: set[str]) -> bool:
     return code in _SAID_ELSEWHERE or _EXPLAINED.get(code) in found
 
 
-def _path(chain: Sequence[Link]) -> list[int]:
-    """From the leaf up by signatures, wherever the issuers stand: what a client that repairs chains would use."""
-    path, index = [0], chain[0].get("issuer_index")
-    while index is not None and index not in path:
-        path.append(index)
-        index = chain[index].get("issuer_index")
-    return path
-
-
 def _dates(facts: Certified, chain: Sequence[Link], tls: Tls) -> Iterator[Problem]:
     now = _instant(facts.checked_at or "")
-    for index in _path(chain):
+    for index in used(facts):
         entry = chain[index]
         if "not_after" not in entry:
             continue
@@ -247,10 +240,14 @@ def _dates(facts: Certified, chain: Sequence[Link], tls: Tls) -> Iterator[Proble
             yield Problem(
                 "certificate.not-yet-valid", "critical", f"{who} is valid only from {entry['not_before']}", entry["not_before"]
             )
-        elif left < tls.expires_warning:
-            severity: Severity = "critical" if left < tls.expires_critical else "warning"
+        elif left < tls.expires_warning.of(lifetime := _lifetime(entry)):
+            severity: Severity = "critical" if left < tls.expires_critical.of(lifetime) else "warning"
             text = f"{who} expires in {left / 86400:.1f} days, on {entry['not_after']}"
             yield Problem("certificate.expires-soon", severity, text, entry["not_after"])
+
+
+def _lifetime(entry: Link) -> float:
+    return (_instant(entry["not_after"]) - _instant(entry["not_before"])).total_seconds()
 
 
 def _instant(text: str) -> datetime:
@@ -280,7 +277,7 @@ def _trust(facts: Certified, chain: Sequence[Link]) -> Iterator[Problem]:
     if leaf.get("self_signed"):
         yield Problem("certificate.self-signed", "critical", "the certificate is self-signed and not trusted here", evidence)
         return
-    top = chain[_path(chain)[-1]]
+    top = chain[used(facts)[-1]]
     issuer = top.get("issuer", "")
     if top is leaf and leaf.get("issuer_urls"):
         # The leaf alone, and it says where its issuer's certificate can be had: a private root says no such thing.
@@ -297,8 +294,8 @@ def _trust(facts: Certified, chain: Sequence[Link]) -> Iterator[Problem]:
 _UNTRUSTED = (2, 18, 19, 20, 21)
 
 
-def _strength(chain: Sequence[Link]) -> Iterator[Problem]:
-    path = [chain[index] for index in _path(chain)]
+def _strength(facts: Certified) -> Iterator[Problem]:
+    path = [facts.chain[index] for index in used(facts)]
     for entry in path:
         bits, least = entry.get("key_bits"), _WEAK_BITS.get(entry.get("key", ""), 0)
         if bits is not None and bits < least:
@@ -310,7 +307,7 @@ def _strength(chain: Sequence[Link]) -> Iterator[Problem]:
             text = f"{entry['subject']} is signed with {digest.upper()}"
             yield Problem("certificate.weak-signature", "critical", text, digest)
     yield from _usage(path)
-    yield from _order(chain)
+    yield from _order(facts)
 
 
 def _usage(path: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
@@ -322,6 +319,9 @@ def _usage(path: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
         yield Problem(
             "certificate.wrong-usage", "critical", "the certificate's key may not be used for TLS", ", ".join(usage) or "none"
         )
+    elif usage is not None and leaf.get("key") == "RSA" and "digital_signature" not in usage:
+        text = "the certificate's key may not sign, which TLS 1.3 and every ECDHE cipher need: Thunderbird and Outlook refuse it"
+        yield Problem("certificate.wrong-usage", "warning", text, ", ".join(usage))
     if leaf.get("ca") and not leaf.get("self_signed"):
         yield Problem("certificate.wrong-usage", "warning", "the server's certificate is a CA's", leaf["subject"])
     for entry in authorities:
@@ -333,17 +333,29 @@ def _usage(path: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
             yield Problem("certificate.wrong-usage", "critical", text, ", ".join(usage))
 
 
-def _order(chain: Sequence[Link]) -> Iterator[Problem]:
-    path = _path(chain)
+def _order(facts: Certified) -> Iterator[Problem]:
+    chain, path = facts.chain, used(facts)
+    # TLS 1.2 wants each certificate to be followed by its issuer (RFC 5246 section 7.4.2); all others may stand behind.
     if path != sorted(path):
         text = f"{chain[path[0]].get('subject')} is not followed by its issuer"
         yield Problem("certificate.chain-order", "warning", text, "; ".join(str(entry.get("subject")) for entry in chain))
-    junk = [entry for index, entry in enumerate(chain) if index not in path]
-    if junk:
+    if junk := [chain[index] for index in unrelated(facts)]:
         names = "; ".join(str(entry.get("subject") or entry.get("error")) for entry in junk)
         yield Problem(
             "certificate.junk-in-chain", "warning", f"the server sends certificates that do not belong to its own: {names}", names
         )
+    if old := [chain[index] for index in spare_and_expired(facts)]:
+        names = "; ".join(f"{entry['subject']} (until {entry['not_after']})" for entry in old)
+        yield Problem(
+            "certificate.junk-in-chain", "info", f"the server also sends what has expired and no path needs: {names}", names
+        )
+
+
+def _unread(facts: Certified) -> Iterator[Problem]:
+    unread = [oid for entry in facts.chain for oid in entry.get("unread_extensions", ())]
+    if unread:
+        text = f"an extension of a certificate cannot be read: {', '.join(unread)}"
+        yield Problem("certificate.malformed", "warning", text, ", ".join(unread))
 
 
 def _expected(facts: Certified, tls: Tls) -> Iterator[Problem]:

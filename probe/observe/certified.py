@@ -1,6 +1,7 @@
 """The facts of a `*.certificate` stage: what was sent, what OpenSSL said of it, and our own reading."""
 
 import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
@@ -15,7 +16,15 @@ from probe.facts.parts import Link
 _NAME_CODES = (62, 64)
 
 
-def certified(chain: Sequence[bytes], *, host: str, openssl_code: int | None, openssl_text: str, now: datetime) -> Certified:
+def certified(
+    chain: Sequence[bytes],
+    *,
+    host: str,
+    openssl_code: int | None,
+    openssl_text: str,
+    now: datetime,
+    verified_path: Sequence[bytes] = (),
+) -> Certified:
     """The facts of a `*.certificate` stage (contract section 5).
 
     `openssl_code` is None when OpenSSL was asked not to verify. OpenSSL looks at the name (codes 62, 64) before it looks at
@@ -41,6 +50,7 @@ def certified(chain: Sequence[bytes], *, host: str, openssl_code: int | None, op
         scts=leaf.get("scts"),
         checked_at=rfc3339(now),
         chain=cast("list[Link]", list(entries)),
+        verified_path=[hashlib.sha256(der).hexdigest().upper() for der in verified_path],
         chain_der=[base64.b64encode(der).decode() for der in chain],
     )
 

@@ -167,6 +167,16 @@ def thumbprint(value: object) -> str:
     return digits
 
 
+def certificate_name(value: object) -> str:
+    """Exchange's `<I>issuer<S>subject`, or distinguished names marked in another way. Raises ValueError for a host name."""
+    name = text(value)
+    if not re.search(r"[A-Za-z0-9.]+\s*=", name):
+        raise wanted(
+            "issuer and subject as Exchange's TlsCertificateName has them, such as <I>CN=Contoso CA<S>CN=mail.contoso.com", name
+        )
+    return name
+
+
 def existing_file(value: object) -> Path:
     """An absolute path to a file that exists."""
     path = value if isinstance(value, Path) else Path(text(value)).expanduser()
@@ -214,5 +224,6 @@ Endpoint = Annotated[str, BeforeValidator(endpoint)]
 GreetingName = Annotated[str, BeforeValidator(greeting_name)]
 Address = Annotated[str, BeforeValidator(address)]
 Thumbprint = Annotated[str, BeforeValidator(thumbprint)]
+CertificateName = Annotated[str, BeforeValidator(certificate_name)]
 ExistingFile = Annotated[Path, BeforeValidator(existing_file)]
 CaFile = Annotated[Path, BeforeValidator(ca_file)]

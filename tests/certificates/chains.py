@@ -46,16 +46,18 @@ class Recipe:
     digest: str = "sha256"
     url: bool = False
     organisation: str | None = None
+    # The OID of an extension that is there and cannot be read.
+    rubbish: str | None = None
     more: dict[str, Any] = field(default_factory=dict)
 
 
 CA = Recipe(names=None, ca=True, extended=None, usage=("key_cert_sign", "crl_sign"), days=(-400, 4000))
 
 
-def make(recipe: Recipe, issuer: Made | None = None) -> Made:
-    """Issue it; self-signed without an issuer."""
+def make(recipe: Recipe, issuer: Made | None = None, key: Any = None) -> Made:
+    """Issue it, for this key or a new one; self-signed without an issuer."""
     bits = int(recipe.key[3:]) if recipe.key.startswith("rsa") else 0
-    key = rsa.generate_private_key(65537, bits) if bits else ec.generate_private_key(ec.SECP256R1())
+    key = key or (rsa.generate_private_key(65537, bits) if bits else ec.generate_private_key(ec.SECP256R1()))
     parts = [x509.NameAttribute(NameOID.COMMON_NAME, recipe.name)]
     if recipe.organisation:
         parts.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, recipe.organisation))
@@ -92,6 +94,8 @@ def _extensions(recipe: Recipe) -> list[tuple[Any, bool]]:
         where = x509.UniformResourceIdentifier("http://ca.contoso.test/issuer.crt")
         access = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, where)
         found.append((x509.AuthorityInformationAccess([access]), False))
+    if recipe.rubbish:
+        found.append((x509.UnrecognizedExtension(x509.ObjectIdentifier(recipe.rubbish), b"\x30\x03abc"), False))
     return found
 
 

@@ -50,6 +50,13 @@ def test_no_text_is_too_odd(pattern: str, host: str) -> None:
     assert bool(why_not(entry, host)) != dns_name_matches(pattern, host)
 
 
+def test_an_international_name_in_a_certificate_has_to_be_in_its_a_form() -> None:
+    entry: dict[str, Any] = {"dns_names": ["müller.test.example"], "ip_addresses": [], "has_san": True}
+    assert not dns_name_matches("müller.test.example", "xn--mller-kva.test.example")
+    (reason,) = why_not(entry, "xn--mller-kva.test.example")
+    assert reason.endswith("in its A-form: xn--mller-kva.test.example")
+
+
 def test_an_international_name_is_compared_by_its_a_labels() -> None:
     assert dns_name_matches("xn--mller-kva.test.example", "müller.test.example")
     assert not dns_name_matches("xn--mller-kva.test.example", "muller.test.example")
@@ -87,8 +94,32 @@ def test_a_cn_is_no_name() -> None:
         ("<I>OID.2.5.4.3=CA<S>CN=mail", "<I>CN=CA<S>CN=mail", True),
         ("<I>CN=CA<S>CN=mail", "<I>CN=CA 2<S>CN=mail", False),
         ("<I>CN=CA<S>CN=mail", "<I>CN=mail<S>CN=CA", False),
-        ("CN=CA", "CN=CA", False),
-        ("<I><S>", "<I><S>", False),
+        # The subject alone.
+        ("CN=mail", "<I>CN=CA<S>CN=mail", True),
+        ("CN=CA", "<I>CN=CA<S>CN=mail", False),
+        # A certificate without a subject, as Let's Encrypt issues them.
+        ("<I>CN=CA<S>", "<I>CN=CA<S>", True),
+        ("<I>CN=CA<S>", "<I>CN=CA<S>CN=mail", False),
+        # Other marks: .NET's X509Certificate2.ToString, certutil, openssl x509 -issuer -subject, Windows' certificate mapping.
+        ("[Subject] CN=mail, O=Contoso [Issuer] CN=CA", "<I>CN=CA<S>CN=mail, O=Contoso", True),
+        ("Issuer: CN=CA Subject: CN=mail, O=Contoso", "<I>CN=CA<S>CN=mail, O=Contoso", True),
+        ("issuer=CN = CA, subject=O = Contoso, CN = mail", "<I>CN=CA<S>CN=mail, O=Contoso", True),
+        ("X509:<I>CN=CA<S>CN=mail", "<I>CN=CA<S>CN=mail", True),
+        ("<s>CN=mail<i>CN=CA", "<I>CN=CA<S>CN=mail", True),
+        ("<I>CN=Other CA<S>CN=mail", "<I>CN=CA<S>CN=mail", False),
+        # OpenSSL's form of old; a slash within a value.
+        ("<I>/CN=CA<S>/C=US/O=A/B Ltd/CN=mail", "<I>CN=CA<S>CN=mail, O=A/B Ltd, C=US", True),
+        # Several attributes in one relative name, in any order, and no more than that.
+        ("<I>CN=CA<S>OU=IT + CN=mail, C=US", "<I>CN=CA<S>CN=mail+OU=IT, C=US", True),
+        ("<I>CN=CA<S>OU=IT, CN=mail, C=US", "<I>CN=CA<S>CN=mail + OU=IT, C=US", False),
+        # An EV certificate's attributes, in words and in numbers.
+        (
+            "<I>CN=CA<S>CN=m, businessCategory=Private Organization, jurisdictionC=US",
+            "<I>CN=CA<S>CN=m, OID.2.5.4.15=Private Organization, OID.1.3.6.1.4.1.311.60.2.1.3=US",
+            True,
+        ),
+        # RFC 4514: octets of UTF-8 in hex.
+        ("<I>CN=CA<S>CN=mail, O=M\\C3\\BCller", "<I>CN=CA<S>CN=mail, O=Müller", True),
         ("<I>CN=CA<S>nonsense", "<I>CN=CA<S>nonsense", False),
     ],
 )
@@ -98,7 +129,8 @@ def test_identifiers_are_compared_as_names(one: str, other: str, same: bool) -> 
 
 @given(st.text(max_size=40))
 def test_no_identifier_is_too_odd(text: str) -> None:
-    assert parsed_name(text) is None or parsed_name(text)
+    parsed = parsed_name(text)
+    assert parsed is None or all(parsed) or not text.strip()
     same_identifier(f"<I>{text}<S>{text}", text)
 
 

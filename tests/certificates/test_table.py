@@ -37,6 +37,7 @@ class Row:
     openssl: int = 0
     tls: dict[str, Any] | None = None
     host: str = HOST
+    roots: tuple[Made, ...] = (ROOT,)
 
 
 def issued(recipe: Recipe, *chain: Made, by: Made = INTERMEDIATE) -> Callable[[Path], list[Made]]:
@@ -65,6 +66,33 @@ def signed_with(digest: str) -> Callable[[Path], list[Made]]:
     return lambda folder: [make_with_digest(digest, INTERMEDIATE, folder), INTERMEDIATE]
 
 
+def tiers(count: int) -> Callable[[Path], list[Made]]:
+    """A leaf below so many intermediates, all sent."""
+
+    def sent(_: Path) -> list[Made]:
+        chain = [ROOT]
+        for index in range(count):
+            chain.append(make(replace(CA, name=f"Tier {index}"), chain[-1]))
+        return [make(LEAF, chain[-1]), *reversed(chain[1:])]
+
+    return sent
+
+
+NEW_ROOT = make(replace(CA, name="Contoso Root 2"))
+OLD_ROOT = make(replace(CA, name="Contoso Old Root", days=(-4000, -60)))
+
+
+def cross_signed(days: float, by: Made = ROOT, *more: Made) -> Callable[[Path], list[Made]]:
+    """Below a new root, whose cross-signed certificate of an older root goes along, as Let's Encrypt's did in 2021."""
+
+    def sent(_: Path) -> list[Made]:
+        issuing = make(replace(CA, name="Contoso Issuing CA 2"), NEW_ROOT)
+        return [make(LEAF, issuing), issuing, make(replace(CA, name="Contoso Root 2", days=(-2000, days)), by, NEW_ROOT.key), *more]
+
+    return sent
+
+
+_AIA = "1.3.6.1.5.5.7.1.1"
 EXPIRED, NEW, SOON = (-30, -1), (1, 90), (-80, 3)
 TABLE = {
     "healthy": Row(with_intermediate(LEAF), set()),
@@ -76,6 +104,14 @@ TABLE = {
     "expired": Row(with_intermediate(replace(LEAF, days=EXPIRED)), {"certificate.expired"}, 10),
     "not-yet-valid": Row(with_intermediate(replace(LEAF, days=NEW)), {"certificate.not-yet-valid"}, 9),
     "expires-soon": Row(with_intermediate(replace(LEAF, days=SOON)), {"certificate.expires-soon"}),
+    "45-days-16-left": Row(with_intermediate(replace(LEAF, days=(-29, 16))), set()),
+    "45-days-8-left": Row(with_intermediate(replace(LEAF, days=(-37, 8))), {"certificate.expires-soon"}),
+    "6-days-half": Row(with_intermediate(replace(LEAF, days=(-3.1, 3.5))), set()),
+    "6-days-1-left": Row(with_intermediate(replace(LEAF, days=(-5.6, 1))), {"certificate.expires-soon"}),
+    "a-year-20-left": Row(with_intermediate(replace(LEAF, days=(-345, 20))), {"certificate.expires-soon"}),
+    "a-year-20-left-and-5-percent-wanted": Row(
+        with_intermediate(replace(LEAF, days=(-345, 20))), set(), tls={"expires_warning": "5%", "expires_critical": "1%"}
+    ),
     "other-name": Row(with_intermediate(replace(LEAF, names=("www.contoso.test",))), {"certificate.name-mismatch"}, 62),
     "wildcard-too-high": Row(with_intermediate(replace(LEAF, names=("*.test",))), {"certificate.name-mismatch"}, 62),
     "wildcard-two-labels": Row(with_intermediate(replace(LEAF, names=("*.test.test",))), {"certificate.name-mismatch"}, 62),
@@ -102,6 +138,17 @@ TABLE = {
     "wrong-order": Row(issued(LEAF, ROOT, INTERMEDIATE), {"certificate.chain-order"}),
     "junk": Row(issued(LEAF, INTERMEDIATE, STRANGER), {"certificate.junk-in-chain"}),
     "junk-between": Row(issued(LEAF, STRANGER, INTERMEDIATE), {"certificate.junk-in-chain"}),
+    "twelve-tiers": Row(tiers(12), set()),
+    "sent-twice": Row(issued(LEAF, INTERMEDIATE, INTERMEDIATE), set()),
+    "cross-signed-expired": Row(cross_signed(-3), {"certificate.junk-in-chain"}, roots=(ROOT, NEW_ROOT)),
+    "cross-signed-expires-soon": Row(cross_signed(3), set(), roots=(NEW_ROOT,)),
+    "cross-signed-expired-and-needed": Row(cross_signed(-3), {"certificate.intermediate-expired"}, 10),
+    "cross-signed-by-an-expired-root-that-is-sent": Row(
+        cross_signed(400, OLD_ROOT, OLD_ROOT), {"certificate.junk-in-chain"}, roots=(NEW_ROOT,)
+    ),
+    "alone-with-the-intermediate-in-ca-file": Row(
+        issued(replace(LEAF, url=True)), {"certificate.missing-intermediate"}, 20, roots=(ROOT, INTERMEDIATE)
+    ),
     "intermediate-expired": Row(below(replace(CA, days=(-400, -1))), {"certificate.intermediate-expired"}, 10),
     "both-expired": Row(
         below(replace(CA, days=(-400, -1)), replace(LEAF, days=EXPIRED)),
@@ -116,6 +163,10 @@ TABLE = {
     "any-purpose": Row(with_intermediate(replace(LEAF, extended=None)), set()),
     "key-not-for-tls": Row(with_intermediate(replace(LEAF, usage=("crl_sign",))), {"certificate.wrong-usage"}, 26),
     "leaf-is-a-ca": Row(with_intermediate(replace(LEAF, ca=True)), {"certificate.wrong-usage"}),
+    "rsa-key-that-may-not-sign": Row(
+        with_intermediate(replace(LEAF, key="rsa2048", usage=("key_encipherment",))), {"certificate.wrong-usage"}
+    ),
+    "malformed-authority-information": Row(with_intermediate(replace(LEAF, rubbish=_AIA)), {"certificate.malformed"}),
     "rsa-1024": Row(with_intermediate(replace(LEAF, key="rsa1024")), {"certificate.weak-key"}),
     "rsa-1024-expired": Row(
         with_intermediate(replace(LEAF, key="rsa1024", days=EXPIRED)), {"certificate.weak-key", "certificate.expired"}, 10
@@ -203,7 +254,7 @@ async def test_another_certificate_on_another_port(
 
 
 def profile(row: Row, ports: dict[str, int], folder: Path) -> dict[str, Any]:
-    (folder / "root.pem").write_bytes(ROOT.pem)
+    (folder / "root.pem").write_bytes(b"".join(root.pem for root in row.roots))
     readers = {name: {"port": ports[name], "security": "tls", "connect": ["127.0.0.1"]} for name in ("imap", "pop3")}
     return {
         "submission": {"host": row.host, "port": ports["smtp"], "connect": ["127.0.0.1"]},

@@ -3,7 +3,7 @@
 import contextlib
 import ssl
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -63,12 +63,31 @@ def context_for(trust: Trust) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif trust.ca_file:
-        context.load_verify_locations(cadata=b"".join(certificates(Path(trust.ca_file).read_bytes())))
+        context.load_verify_locations(cadata=b"".join(_roots(certificates(Path(trust.ca_file).read_bytes()))))
     elif _windows_store() is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
         _load_windows_roots(context)
     return context
+
+
+def _roots(found: Sequence[bytes]) -> list[bytes]:
+    """Only roots are trust anchors. An intermediate in the file, which OpenSSL would build with, would hide that the server fails
+    to send it: users' machines have no such file. A file without any root is taken as it is, and OpenSSL says what it lacks."""
+    if len(found) == 1:
+        return list(found)
+    from cryptography import x509
+
+    roots = []
+    for der in found:
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+            is_root = certificate.subject == certificate.issuer
+        except Exception:
+            is_root = True  # ValueError and others: OpenSSL may read what cryptography does not
+        if is_root:
+            roots.append(der)
+    return roots or list(found)
 
 
 def store(trust: Trust) -> str | None:
