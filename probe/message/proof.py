@@ -147,10 +147,15 @@ def _rewritten(header: Message, sender: str) -> str | None:
 
 
 def _where_proven(letter: Letter, expected: Sent, proof: str) -> tuple[Message, int, str | None]:
-    """(our header, how deep it lies, what proves it): at the top, or in the one message that a filter enclosed."""
-    enclosed = next((part.header for part in letter.enclosed() if part.inside == 0), None)
-    for inside, header in enumerate((letter.header, enclosed)):
-        if header is not None and (proven_by := _proven_by(letter, header, inside, expected, proof)):
+    """(our header, how deep it lies, what proves it): at the top, or in the one message that a filter enclosed. There first where
+    the filter's own mail is marked as ours: it may keep all our fields and quote our text too (SpamAssassin's preview)."""
+    places = [(letter.header, 0)]
+    if (enclosed := next((part.header for part in letter.enclosed() if part.inside == 0), None)) is not None:
+        own_id = message_id_of(expected.marker, expected.sender)
+        first = _own_fields(letter.header, expected) >= 3 and _wrapped_by_a_filter(letter, enclosed, own_id)
+        places.insert(0 if first else 1, (enclosed, 1))
+    for header, inside in places:
+        if proven_by := _proven_by(letter, header, inside, expected, proof):
             return header, inside, proven_by
     return letter.header, 0, None
 

@@ -78,6 +78,9 @@ NEVER: dict[str, bytes] = {
         MARKED + b"X-Submission-Probe-Proof: " + OURS.proof.encode() + b"\r\nSubject: contract", b"Please sign.\r\n"
     ),
     "attached to a note to oneself": attached(SELF + b"Subject: look at this\r\nX-Spam-Status: No, score=0\r\nX-Spam-Score: 0"),
+    "two fields copied onto a note to oneself that ours is attached to": attached(
+        MARKED + b"X-Submission-Probe-Proof: " + OURS.proof.encode() + b"\r\n" + SELF + b"Subject: look at this\r\nX-Spam-Flag: YES"
+    ),
     "a quarantine's notice": attached(b"From: quarantine@gw.test\r\nTo: p@x.test\r\nSubject: Quarantined\r\nX-Quarantine-Id: 1"),
     "a null return path with a blank": b"Return-Path: < >\r\n" + OURS.raw,
     "another word for an automatic answer": OURS.raw.replace(b"auto-generated", b"auto-forwarded"),

@@ -152,18 +152,34 @@ def test_the_outbox_knows_the_sender_that_a_server_rewrote() -> None:
     assert recognise(letter, key=KEY, known={MARKER: Sent(MARKER, "a@x.test", "b@x.test", DRAFT.sent)}) is not None
 
 
-def test_a_filter_s_wrapping_is_ours_and_said() -> None:
-    outer = (
-        b"From: a@x.test\r\nTo: b@x.test\r\nSubject: *****SPAM***** Submission probe "
-        + MARKER.encode()
-        + b"\r\nX-Spam-Flag: YES\r\n"
-        b'Content-Type: multipart/mixed; boundary="S"\r\n\r\n--S\r\n'
-        + PLAIN
-        + b"\r\n\r\nSpam detection software says so.\r\n--S\r\n"
-        b"Content-Type: message/rfc822; x-spam-type=original\r\n\r\n" + DRAFT.raw + b"\r\n--S--\r\n"
-    )
-    proof = prove(read(outer), key=KEY, expected=DRAFT)
+SPAM = b"From: a@x.test\r\nTo: b@x.test\r\nSubject: *****SPAM***** Submission probe " + MARKER.encode() + b"\r\n"
+# A milter (spamass-milter) leaves every field that it does not change.
+ALL_FIELDS = without(HEAD, b"Content-") + b"\r\n"
+PREVIEW = b"Content preview:  " + b" ".join(TEXT.split()) + b"\r\n\r\n"
+
+
+def enclosed(outer: bytes, preview: bytes, raw: bytes = DRAFT.raw) -> bytes:
+    """As SpamAssassin does it with `report_safe 1`."""
+    said = PLAIN + b"\r\n\r\nSpam detection software says so.\r\n\r\n" + preview
+    return (
+        outer + b'X-Spam-Flag: YES\r\nContent-Type: multipart/mixed; boundary="S"\r\n\r\n--S\r\n'
+        + said + b"--S\r\nContent-Type: message/rfc822; x-spam-type=original\r\n\r\n" + raw + b"\r\n--S--\r\n"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "preview", [b"", PREVIEW[:120] + b"\r\n\r\n", PREVIEW], ids=["no preview", "short preview", "whole preview"]
+)
+@pytest.mark.parametrize("outer", [SPAM, ALL_FIELDS], ids=["fields removed", "all fields"])
+def test_a_filter_s_wrapping_is_ours_and_said(outer: bytes, preview: bytes) -> None:
+    proof = prove(read(enclosed(outer, preview)), key=KEY, expected=DRAFT)
     assert (proof.what, proof.enclosed, proof.text) == ("ours", True, "intact")
+
+
+@pytest.mark.parametrize("outer", [SPAM, ALL_FIELDS], ids=["fields removed", "all fields"])
+def test_what_is_lost_within_a_filter_s_wrapping_is_lost_whatever_it_quotes(outer: bytes) -> None:
+    proof = prove(read(enclosed(outer, PREVIEW, DRAFT.raw[:-100])), key=KEY, expected=DRAFT)
+    assert (proof.what, proof.enclosed, proof.text) == ("ours", True, "changed")
 
 
 @pytest.mark.parametrize("name", NEVER)
