@@ -1,11 +1,15 @@
-"""STARTTLS and the handshake."""
+"""STARTTLS, the handshake, and what it agreed on."""
 
+import re
 from collections.abc import Iterator
+from functools import partial
 
+from probe.facts import Secured
+from probe.judge._finding import finding
 from probe.judge._troubles import from_troubles
 from probe.profile import Profile
 from probe.record import Record
-from probe.report import Finding, Kind
+from probe.report import Finding, Kind, Severity
 
 FINDINGS = {
     "starttls.not-offered": Kind(
@@ -47,6 +51,17 @@ FINDINGS = {
             "To see the rest of the conversation all the same: tls.minimum_version in the profile",
         ),
     ),
+    "tls.weak": Kind(
+        "weak TLS was agreed on",
+        "The server prefers, or knows nothing but, what current standards no longer allow (RFC 9325). Clients that insist on more "
+        "cannot connect, and recorded traffic may be read later.",
+        (
+            "Check: openssl s_client -connect NAME:PORT -starttls smtp | grep -e Protocol -e Cipher -e 'Temp Key'",
+            "Windows: enable TLS 1.2 for Server under SCHANNEL\\Protocols; Disable-TlsCipherSuite for what has no ECDHE",
+            "Postfix: smtpd_tls_mandatory_protocols = >=TLSv1.2, smtpd_tls_mandatory_ciphers = high, tls_preempt_cipherlist = yes   "
+            "Dovecot: ssl_min_protocol = TLSv1.2, ssl_cipher_list",
+        ),
+    ),
     "certificate.changed": Kind(
         "the server showed two certificates",
         "Several servers likely answer behind one name, with different certificates.",
@@ -55,5 +70,34 @@ FINDINGS = {
 }
 
 
+_finding = partial(finding, FINDINGS)
+
+
 def judge(record: Record, profile: Profile) -> Iterator[Finding]:
-    return from_troubles(record, FINDINGS)
+    yield from from_troubles(record, FINDINGS)
+    for stage in record.stages:
+        seen = stage.seen(Secured)
+        if seen.version and seen.cipher and (found := _weakness(seen.version, seen.cipher)):
+            severity, what = found
+            yield _finding(
+                "tls.weak", severity, stage.name, f"{what}: {seen.version} {seen.cipher}", f"{seen.version} {seen.cipher}"
+            )
+
+
+# OpenSSL's names of what is broken, of what gives no forward secrecy (the key exchange is the certificate's RSA key), and of what
+# RFC 9325 section 4 advises against. The size of a finite-field group cannot be known here: Python does not show it.
+_BROKEN = re.compile(r"RC4|DES|NULL|EXP|MD5|anon|ADH|AECDH")
+_FORWARD = re.compile(r"(ECDHE|DHE)-|TLS_")
+_MODERN = re.compile(r"GCM|CHACHA20|CCM|TLS_")
+
+
+def _weakness(version: str, cipher: str) -> tuple[Severity, str] | None:
+    if _BROKEN.search(cipher):
+        return "critical", "the cipher is broken"
+    if version in ("SSLv3", "TLSv1", "TLSv1.1"):
+        return "warning", "the TLS version is retired (RFC 8996)"
+    if not _FORWARD.match(cipher):
+        return "warning", "the cipher has no forward secrecy: whoever gets the server's key reads what was recorded"
+    if not _MODERN.search(cipher):
+        return "info", "the cipher is of the old kind (CBC)"
+    return None

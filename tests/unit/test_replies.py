@@ -22,6 +22,7 @@ GREETS: dict[str | None, str] = {
     PF: "220 mail.contoso.com ESMTP Postfix",
     DC: "* OK Dovecot ready.",
 }
+SHOOK = "tls.handshake-failed"
 REFUSED, NONE, HIDDEN = "auth.refused", "auth.mechanism-not-offered", "starttls.not-offered"
 POLICY = "535 5.7.139 Authentication unsuccessful, "
 
@@ -170,6 +171,13 @@ ROWS: dict[str, tuple[str, str, str | None, int | None, str]] = {
     "pop3-in-use": ("pop3.login", "auth.mailbox-in-use", DC, None, "-ERR [IN-USE] Mailbox is locked by another POP3 session."),
     "imap-over-quota": ("imap.delete", "cleanup.failed", DC, None, "NO [OVERQUOTA] Quota exceeded"),
     "antivirus-proxy": ("smtp.certificate", "certificate.unknown-issuer", None, 587, "CN=Fortinet CA"),
+    "tls-nothing-in-common": ("smtp.starttls", SHOOK, None, 587, "[SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] sslv3 alert handshake failure"),
+    "tls-insufficient-security": ("imap.tls", SHOOK, None, None, "[SSL: TLSV1_ALERT_INSUFFICIENT_SECURITY] tlsv1 alert insufficient security"),
+    "tls-inappropriate-fallback": ("pop3.tls", SHOOK, None, None, "[SSL: TLSV1_ALERT_INAPPROPRIATE_FALLBACK] tlsv1 alert inappropriate fallback"),
+    "tls-unrecognized-name": ("smtp.starttls", SHOOK, None, 587, "[SSL: TLSV1_UNRECOGNIZED_NAME] tlsv1 unrecognized name"),
+    "tls-protocol-version": ("smtp.starttls", "tls.version", None, 587, "[SSL: TLSV1_ALERT_PROTOCOL_VERSION] tlsv1 alert protocol version"),
+    "tls-not-understood": ("smtp.starttls", SHOOK, None, 587, "[SSL: TLSV1_ALERT_DECODE_ERROR] tlsv1 alert decode error"),
+    "tls-is-no-tls": ("imap.tls", SHOOK, None, None, "[SSL: WRONG_VERSION_NUMBER] wrong version number"),
     "middlebox-esmtp-inspection": ("smtp.starttls", HIDDEN, None, 587, "SIZE XXXXXXXA"),
 }  # fmt: skip
 
