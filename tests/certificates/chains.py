@@ -46,6 +46,8 @@ class Recipe:
     digest: str = "sha256"
     url: bool = False
     organisation: str | None = None
+    path_length: int | None = None
+    extra: tuple[tuple[x509.ExtensionType, bool], ...] = ()
     more: dict[str, Any] = field(default_factory=dict)
 
 
@@ -79,11 +81,11 @@ def make(recipe: Recipe, issuer: Made | None = None) -> Made:
 
 
 def _extensions(recipe: Recipe) -> list[tuple[Any, bool]]:
-    found: list[tuple[Any, bool]] = []
+    found: list[tuple[Any, bool]] = list(recipe.extra)
     if recipe.names is not None:
         found.append((x509.SubjectAlternativeName([_general(name) for name in recipe.names]), False))
     if recipe.ca is not None:
-        found.append((x509.BasicConstraints(ca=recipe.ca, path_length=None), True))
+        found.append((x509.BasicConstraints(ca=recipe.ca, path_length=recipe.path_length), True))
     if recipe.usage is not None:
         found.append((x509.KeyUsage(**{name: name in recipe.usage for name in USAGES}), True))
     if recipe.extended is not None:

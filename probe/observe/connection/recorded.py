@@ -352,8 +352,9 @@ def _handshake(tls: ssl.SSLObject, server_name: str, trust: Trust, error: ssl.SS
         sni_sent=not _is_ip(server_name),  # addresses are no server names (RFC 6066 section 3)
         chain=_chain(tls),
         verified=trust.verified and error is None,
-        openssl_code=error.verify_code if error else (0 if trust.verified else None),
-        openssl_text=error.verify_message if error else ("ok" if trust.verified else "not verified"),
+        # X509_V_ERR_UNSPECIFIED where OpenSSL refuses and gives no reason: 0 would say that it accepts.
+        openssl_code=(error.verify_code or 1) if error else (0 if trust.verified else None),
+        openssl_text=(error.verify_message or str(error)) if error else ("ok" if trust.verified else "not verified"),
         bits=cipher[2] if cipher else None,
         alpn=tls.selected_alpn_protocol(),
         trust_store=store(trust),
