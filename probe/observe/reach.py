@@ -103,12 +103,16 @@ def _dialled(attempt: Attempt) -> Dialled:
     }
 
 
-async def shake_hands(connection: Connection, side: Side, stage: Stage[Secured], *, verified: bool) -> Handshake:
-    """The TLS handshake; the stage gets its facts. A certificate that fails is the next stage's business."""
-    trust = Trust(
+def trust_of(side: Side, *, verified: bool = True) -> Trust:
+    """Whom to trust at that server, and who we are there."""
+    return Trust(
         side.ca_file, side.minimum_version, verified, client_certificate=side.client_certificate, client_key=side.client_key
     )
-    handshake = await connection.start_tls(trust, side.host)
+
+
+async def shake_hands(connection: Connection, side: Side, stage: Stage[Secured], *, verified: bool) -> Handshake:
+    """The TLS handshake; the stage gets its facts. A certificate that fails is the next stage's business."""
+    handshake = await connection.start_tls(trust_of(side, verified=verified), side.host)
     stage.facts = replace(
         stage.facts,
         version=handshake.version,
