@@ -102,6 +102,8 @@ class Secured(Facts):
     cipher: str | None = one("cipher suite, by OpenSSL's name")
     bits: int | None = one("secret bits of the cipher")
     alpn: str | None = one("application protocol that was agreed on (RFC 7301)")
+    group: str | None = one("key-exchange group, such as `X25519MLKEM768`; null before CPython 3.15, which first shows it")
+    post_quantum: bool | None = one("whether that group is a hybrid with ML-KEM; null where the group is not known")
     minimum_version: str | None = one("lowest version that the profile accepts")
     sni: str | None = one("server name that was sent (RFC 6066), null for an address")
     greeting: str | None = one("the greeting, where it comes after implicit TLS")

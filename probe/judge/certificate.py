@@ -15,6 +15,7 @@ from probe.facts import Certified
 from probe.facts.parts import Link
 from probe.judge._chain import spare_and_expired, unrelated, used
 from probe.judge._finding import finding
+from probe.judge._openssl import NOT_TRUSTED, UNTRUSTED, explains, likely_cause, of_the_issuer, refusal, unexplained
 from probe.profile import Profile, Tls
 from probe.record import Record
 from probe.report import Finding, Kind, Severity
@@ -129,7 +130,7 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     """Every problem of every leg's certificate."""
     for stage in record.stages:
         seen = stage.seen(Certified)
-        if seen.chain:
+        if seen.chain or seen.openssl_code:
             tls = profile.tls_of(stage.name)
             for problem in _problems(seen, tls):
                 eased = _eased(problem.severity, seen, problem.name)
@@ -137,6 +138,8 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
                 if problem.name in _ASSIGNED:
                     more = f"To assign what is served now: {assignment(seen.certificate_name or '')}"
                     found = replace(found, remedy=(*found.remedy, more))
+                if problem.name == NOT_TRUSTED:
+                    found = replace(found, cause=likely_cause(seen.openssl_code) or found.cause)
                 yield found
     yield from _between_ports(record, profile)
 
@@ -179,11 +182,12 @@ def _eased(severity: Severity, facts: Certified, name: str) -> Severity:
     if severity != "critical" or name in ("certificate.thumbprint-differs", "certificate.identifier-differs"):
         return severity
     if facts.accepted_by == "thumbprint":
-        return "info" if name in _OF_THE_ISSUER else severity
+        of_the_issuer_only = name in _OF_THE_ISSUER or (name == NOT_TRUSTED and of_the_issuer(facts.openssl_code))
+        return "info" if of_the_issuer_only else severity
     return "warning" if facts.accepted_by == "trust-any-certificate" else severity
 
 
-_OF_THE_ISSUER = ("certificate.unknown-issuer", "certificate.self-signed", "certificate.not-trusted")
+_OF_THE_ISSUER = ("certificate.unknown-issuer", "certificate.self-signed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,31 +202,28 @@ class Problem:
 
 def _problems(facts: Certified, tls: Tls) -> Iterator[Problem]:
     chain = facts.chain
-    yield from _dates(facts, chain, tls)
-    yield from _names(facts, chain[0])
-    problems = [*_trust(facts, chain), *_strength(facts)]
-    yield from problems
-    yield from _unread(facts)
-    yield from _expected(facts, tls)
-    # OpenSSL's refusal must never go unsaid, even where our own reading found nothing that explains it.
-    code = facts.openssl_code
-    if not facts.trusted and code not in (None, 0) and not _explains(code, {problem.name for problem in problems}):
-        yield Problem("certificate.not-trusted", "critical", f"OpenSSL: {facts.openssl_text}", f"code {code}")
+    if chain:
+        read = [*_dates(facts, chain, tls), *_names(facts, chain[0]), *_trust(facts, chain), *_strength(facts)]
+        yield from _with_refusal(facts, read)
+        yield from _unread(facts)
+        yield from _expected(facts, tls)
+    else:
+        yield from _with_refusal(facts, [])
 
 
-# OpenSSL's codes (x509_vfy.h) by the findings that say the same in more words; dates and names always have one.
-_SAID_ELSEWHERE = (9, 10, 62, 64)
-_EXPLAINED = {
-    **dict.fromkeys((24, 25, 26, 32, 79), "certificate.wrong-usage"),
-    **dict.fromkeys((66, 67), "certificate.weak-key"),
-    68: "certificate.weak-signature",
-}
-
-
-def _explains(code: int, found: set[str]) -> bool:
-    if code in _UNTRUSTED:
-        return bool(found & {"certificate.self-signed", "certificate.unknown-issuer", "certificate.missing-intermediate"})
-    return code in _SAID_ELSEWHERE or _EXPLAINED.get(code) in found
+def _with_refusal(facts: Certified, problems: Sequence[Problem]) -> Iterator[Problem]:
+    """OpenSSL's refusal is never left out: it stands in the problem that explains it, else in one of its own."""
+    code, words = facts.openssl_code, refusal(facts)
+    if not code:
+        yield from problems
+        return
+    said = next((problem for problem in problems if problem.severity == "critical" and explains(problem.name, code)), None)
+    for problem in problems:
+        missing = problem is said and words not in problem.evidence
+        yield replace(problem, evidence=f"{problem.evidence}; {words}") if missing else problem
+    if said is None:
+        name, summary = unexplained(facts)
+        yield Problem(name, "critical", summary, words)
 
 
 def _dates(facts: Certified, chain: Sequence[Link], tls: Tls) -> Iterator[Problem]:
@@ -271,9 +272,9 @@ def _trust(facts: Certified, chain: Sequence[Link]) -> Iterator[Problem]:
     """Why there is no path to a trusted root. OpenSSL's codes do not distinguish a root that nobody trusts from an
     intermediate that was not sent (20 for both): the chain itself has to."""
     code, leaf = facts.openssl_code, chain[0]
-    if code not in _UNTRUSTED:
+    if code not in UNTRUSTED:
         return
-    evidence = f"OpenSSL code {code}: {facts.openssl_text}"
+    evidence = refusal(facts)
     if leaf.get("self_signed"):
         yield Problem("certificate.self-signed", "critical", "the certificate is self-signed and not trusted here", evidence)
         return
@@ -289,9 +290,6 @@ def _trust(facts: Certified, chain: Sequence[Link]) -> Iterator[Problem]:
         # Nothing in the certificate distinguishes a private root from an intermediate: say both, this one with less weight.
         text = f"the server sends only its own certificate, not its issuer's ({issuer})"
         yield Problem("certificate.missing-intermediate", "warning", text, evidence)
-
-
-_UNTRUSTED = (2, 18, 19, 20, 21)
 
 
 def _strength(facts: Certified) -> Iterator[Problem]:

@@ -301,13 +301,18 @@ def _tried(server: Mapping[str, Any]) -> Iterator[Finding]:
     if certificate is not None and not certificate["name_matches"]:
         names = ", ".join(certificate["subject_names"]) or "none"
         yield found("discover.name-not-in-certificate", f"the certificate is for {names}", names)
-    if certificate is not None and not certificate["trusted"]:
+    if certificate is not None and _refused(certificate):
         text = f"OpenSSL: {certificate['openssl_text']}"
         yield found("discover.certificate-not-accepted", text, f"until {certificate['not_after']}")
     if trouble and not server["really"] and certificate is None:
         yield found(_named(trouble["id"]), trouble["text"], trouble["id"])
     elif trouble and not server["really"] and trouble["id"] != "certificate.not-accepted":
         yield found("discover.server-fails", trouble["text"], trouble["id"])
+
+
+def _refused(certificate: Mapping[str, Any]) -> bool:
+    """Whether OpenSSL refused it for more than the name, or for a name that our own reading finds in it."""
+    return not certificate["trusted"] or bool(certificate["name_matches"] and certificate.get("openssl_code"))
 
 
 def _named(trouble: str) -> str:

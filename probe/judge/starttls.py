@@ -58,7 +58,7 @@ FINDINGS = {
         (
             "Check: openssl s_client -connect NAME:PORT -starttls smtp | grep -e Protocol -e Cipher -e 'Temp Key'",
             "Windows: enable TLS 1.2 for Server under SCHANNEL\\Protocols; Disable-TlsCipherSuite for what has no ECDHE",
-            "Postfix: smtpd_tls_mandatory_protocols = >=TLSv1.2, smtpd_tls_mandatory_ciphers = high, tls_preempt_cipherlist = yes   "
+            "Postfix: smtpd_tls_mandatory_protocols = >=TLSv1.2, smtpd_tls_mandatory_ciphers = high, tls_preempt_cipherlist = yes; "
             "Dovecot: ssl_min_protocol = TLSv1.2, ssl_cipher_list",
         ),
     ),

@@ -103,18 +103,24 @@ def _dialled(attempt: Attempt) -> Dialled:
     }
 
 
-async def shake_hands(connection: Connection, side: Side, stage: Stage[Secured], *, verified: bool) -> Handshake:
-    """The TLS handshake; the stage gets its facts. A certificate that fails is the next stage's business."""
-    trust = Trust(
+def trust_of(side: Side, *, verified: bool = True) -> Trust:
+    """Whom to trust at that server, and who we are there."""
+    return Trust(
         side.ca_file, side.minimum_version, verified, client_certificate=side.client_certificate, client_key=side.client_key
     )
-    handshake = await connection.start_tls(trust, side.host)
+
+
+async def shake_hands(connection: Connection, side: Side, stage: Stage[Secured], *, verified: bool) -> Handshake:
+    """The TLS handshake; the stage gets its facts. A certificate that fails is the next stage's business."""
+    handshake = await connection.start_tls(trust_of(side, verified=verified), side.host)
     stage.facts = replace(
         stage.facts,
         version=handshake.version,
         cipher=handshake.cipher,
         bits=handshake.bits,
         alpn=handshake.alpn,
+        group=handshake.group,
+        post_quantum="MLKEM" in handshake.group.upper().replace("-", "") if handshake.group else None,
         minimum_version=side.minimum_version,
         sni=handshake.server_name if handshake.sni_sent else None,
     )

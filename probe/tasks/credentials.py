@@ -1,10 +1,13 @@
 """The secrets of a run: fetched once a source, all that cannot be had reported together, before the first packet."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from probe.observe.connection import unusable
 from probe.observe.job import Side
+from probe.observe.reach import trust_of
 from probe.profile import Account, Problem, Profile, ProfileError, resolve_secret, resolve_token
 from probe.profile.private import problem
 from probe.sasl import Credentials, Need
@@ -48,7 +51,8 @@ def with_credentials(plan: Plan, profile: Profile, place: Place | None = None) -
         where = f"readback.{reader.side.leg}.account" if reader.settings.account else "account"
         side = _credited(reader.side, profile.account_for(reader.settings), profile, where, fetching)
         bound.append(replace(reader, side=side))
-    fetching.problems += _open_keys([plan.submission, *(reader.side for reader in plan.readers)])
+    sides = [plan.submission, *(reader.side for reader in plan.readers)]
+    fetching.problems += [*_open_keys(sides), *_unusable_files(sides)]
     if fetching.problems:
         raise ProfileError(dict.fromkeys(fetching.problems))
     spent = 0.0 if asks_somebody(profile) else time.monotonic() - began
@@ -63,6 +67,14 @@ def _open_keys(sides: list[Side]) -> list[Problem]:
         for file in files
         if file and (why := problem(Path(file)))
     ]
+
+
+def _unusable_files(sides: list[Side]) -> Iterator[Problem]:
+    """Files of the table tls that have changed since the profile was read, and cannot be used as they are now: the server is not
+    to blame for them."""
+    trusts = dict.fromkeys(trust_of(side) for side in sides if side.security != "plaintext")
+    for key, text in filter(None, map(unusable, trusts)):
+        yield Problem(None, None, f"tls.{key}", text)
 
 
 def _credited(side: Side, account: Account, profile: Profile, where: str, fetching: _Fetching) -> Side:

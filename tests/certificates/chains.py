@@ -48,6 +48,8 @@ class Recipe:
     organisation: str | None = None
     # The OID of an extension that is there and cannot be read.
     rubbish: str | None = None
+    path_length: int | None = None
+    extra: tuple[tuple[x509.ExtensionType, bool], ...] = ()
     more: dict[str, Any] = field(default_factory=dict)
 
 
@@ -81,11 +83,11 @@ def make(recipe: Recipe, issuer: Made | None = None, key: Any = None) -> Made:
 
 
 def _extensions(recipe: Recipe) -> list[tuple[Any, bool]]:
-    found: list[tuple[Any, bool]] = []
+    found: list[tuple[Any, bool]] = list(recipe.extra)
     if recipe.names is not None:
         found.append((x509.SubjectAlternativeName([_general(name) for name in recipe.names]), False))
     if recipe.ca is not None:
-        found.append((x509.BasicConstraints(ca=recipe.ca, path_length=None), True))
+        found.append((x509.BasicConstraints(ca=recipe.ca, path_length=recipe.path_length), True))
     if recipe.usage is not None:
         found.append((x509.KeyUsage(**{name: name in recipe.usage for name in USAGES}), True))
     if recipe.extended is not None:

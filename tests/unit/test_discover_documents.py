@@ -228,6 +228,13 @@ def test_a_certificate_may_be_wrong_in_two_ways_at_once() -> None:
     assert judged(record(told(SMTP), servers=[tried])) == expected
 
 
+@pytest.mark.parametrize("code", [62, 64])
+def test_a_name_that_only_openssl_does_not_find_is_a_finding(code: int) -> None:
+    ours = {"trusted": True, "openssl_code": code, "openssl_text": "mismatch", "name_matches": True, "subject_names": ["m."]}
+    tried = server("certificate.not-accepted", certificate={**ours, "not_after": "2027"})
+    assert judged(record(told(SMTP), servers=[tried])) == {"discover.certificate-not-accepted": "critical"}
+
+
 @pytest.mark.parametrize(
     ("host", "internal"),
     [

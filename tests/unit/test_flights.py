@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import probe
-from probe.observe.connection.trust import context_for
+from probe.observe.connection import trust
 from probe.report import Report
 from probe.sandbox import Sandbox
 
@@ -67,9 +67,11 @@ async def test_without_pipelining_each_command_waits(monkeypatch: pytest.MonkeyP
 
 
 async def test_one_tls_context_a_trust_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    context_for.cache_clear()
+    built: list[trust.Trust] = []
+    build = trust.new_context
+    monkeypatch.setattr(trust, "new_context", lambda wanted: built.append(wanted) or build(wanted))
     await run(monkeypatch, "imap", "pop3")
-    assert context_for.cache_info().misses == 1
+    assert len(built) == 1
 
 
 def test_a_run_that_sends_nothing_imports_no_speaker_of_a_protocol() -> None:

@@ -3,10 +3,12 @@
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from probe.cli._runs import Piece, Runs, side_by_side
 from probe.profile import Profile, ProfileError, load_mapping
@@ -84,8 +86,9 @@ async def test_one_unreadable_secret_makes_only_its_own_profile_unknown(monkeypa
 @pytest.mark.parametrize("key", ["client_key", "client_certificate"])
 def test_a_client_key_that_others_can_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setenv("PW", "hunter2")
-    (tmp_path / "certificate.pem").write_text("")
-    (tmp_path / "key.pem").write_text("")
+    issued = trustme.CA().issue_cert("probe.example.test")
+    issued.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "certificate.pem"))
+    issued.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
     files = {"client_certificate": tmp_path / "certificate.pem"}
     files |= {"client_key": tmp_path / "key.pem"} if key == "client_key" else {}
     one = profile({"env": "PW"})
@@ -95,6 +98,33 @@ def test_a_client_key_that_others_can_read_is_refused(tmp_path: Path, monkeypatc
         with_credentials(make_plan(one), one)
     files[key].chmod(0o600)
     assert with_credentials(make_plan(one), one).submission.credentials is not None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda key: key.write_text(""), "no PEM certificate and its key can be read there"),
+        (
+            lambda key: key.write_bytes(trustme.CA().issue_cert("x.test").private_key_pem.bytes()),
+            "key belongs to another certificate",
+        ),
+    ],
+)
+def test_a_client_certificate_that_cannot_be_used_is_the_users_mistake(
+    spoil: Callable[[Path], object], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found before the first packet; the handshake would blame the server for it."""
+    monkeypatch.setenv("PW", "hunter2")
+    issued, key = trustme.CA().issue_cert("probe.example.test"), tmp_path / "key.pem"
+    issued.cert_chain_pems[0].write_to_path(str(tmp_path / "certificate.pem"))
+    key.touch(mode=0o600)
+    spoil(key)
+    one = profile({"env": "PW"})
+    files = {"client_certificate": tmp_path / "certificate.pem", "client_key": key}
+    one = one.model_copy(update={"tls": one.tls.model_copy(update=files)})
+    with pytest.raises(ProfileError, match=words) as caught:
+        with_credentials(make_plan(one), one)
+    assert [problem.key for problem in caught.value.problems] == ["tls.client_certificate"] and str(key) in str(caught.value)
 
 
 def test_profiles_of_one_name_have_each_their_own_secret(monkeypatch: pytest.MonkeyPatch) -> None:

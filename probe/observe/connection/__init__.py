@@ -5,7 +5,7 @@ from probe.observe.connection.dial import Attempt, dial
 from probe.observe.connection.pace import Pace
 from probe.observe.connection.recorded import Connection, Handshake
 from probe.observe.connection.resolve import Address, Resolution, resolve
-from probe.observe.connection.trust import Trust, context_for
+from probe.observe.connection.trust import Trust, context_for, new_context, unusable
 
 __all__ = [
     "Address",
@@ -18,5 +18,7 @@ __all__ = [
     "Trust",
     "context_for",
     "dial",
+    "new_context",
     "resolve",
+    "unusable",
 ]

@@ -49,6 +49,8 @@ class Handshake:
     # The cipher's secret bits; the application protocol agreed on (ALPN), as a rule none.
     bits: int | None = None
     alpn: str | None = None
+    # The key-exchange group, where Python says it (from 3.15 on).
+    group: str | None = None
     # Whom we trust: the profile's ca_file, or the system's store.
     trust_store: str | None = None
     # DER, leaf to root: what OpenSSL built from the chain and the store; empty where it accepted nothing.
@@ -367,10 +369,12 @@ def _handshake(tls: ssl.SSLObject, server_name: str, trust: Trust, error: ssl.SS
         chain=_chain(tls),
         verified_path=_verified_path(tls) if trust.verified and error is None else (),
         verified=trust.verified and error is None,
-        openssl_code=error.verify_code if error else (0 if trust.verified else None),
-        openssl_text=error.verify_message if error else ("ok" if trust.verified else "not verified"),
+        # X509_V_ERR_UNSPECIFIED where OpenSSL refuses and gives no reason: 0 would say that it accepts.
+        openssl_code=(error.verify_code or 1) if error else (0 if trust.verified else None),
+        openssl_text=(error.verify_message or str(error)) if error else ("ok" if trust.verified else "not verified"),
         bits=cipher[2] if cipher else None,
         alpn=tls.selected_alpn_protocol(),
+        group=tls.group() if hasattr(tls, "group") else None,
         trust_store=store(trust),
     )
 

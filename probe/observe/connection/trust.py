@@ -1,14 +1,15 @@
-"""TLS contexts: one per trust set, built once and shared (the system's bundle costs about 22 ms of CPU each time)."""
+"""TLS contexts: one per trust set, built once and shared (the system's bundle costs about 22 ms of CPU each time), and built anew
+when the files or the store behind it have changed: `probe serve` runs for months."""
 
 import contextlib
 import ssl
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from probe.profile.textfile import certificates
+from probe.profile.textfile import NoCertificate, certificates
 
 _VERSIONS = {
     "TLSv1": ssl.TLSVersion.TLSv1,
@@ -34,9 +35,75 @@ class Trust:
     client_key: str | None = None
 
 
+@dataclass(slots=True)
+class _Kept:
+    """The last context of a trust set, and what its files were when it was built."""
+
+    built: tuple[Hashable, ssl.SSLContext] | None = None
+
+
 @lru_cache(maxsize=64)
+def _kept(trust: Trust) -> _Kept:
+    return _Kept()
+
+
 def context_for(trust: Trust) -> ssl.SSLContext:
-    """The client context for a trust set.
+    """The shared context for a trust set, by what its files and the store hold now. Raises as `new_context` does."""
+    kept, now = _kept(trust), (_stamp(trust.client_certificate), _stamp(trust.client_key), _authorities(trust))
+    if kept.built is None or kept.built[0] != now:
+        # The files are looked at before they are read: who changes them in between is noticed next time.
+        kept.built = (now, new_context(trust))
+    return kept.built[1]
+
+
+def unusable(trust: Trust) -> tuple[str, str] | None:
+    """The setting whose file cannot be used as it is now, and why; None when all can."""
+    try:
+        context_for(trust)
+    except NoCertificate as error:
+        return "ca_file", f"{trust.ca_file} {error}"
+    except OSError as error:
+        if error.filename:
+            return "ca_file", f"{trust.ca_file} cannot be read: {error.strerror}"
+        # OpenSSL reads the certificate and its key itself and names no file.
+        files = " and ".join(filter(None, (trust.client_certificate, trust.client_key)))
+        return "client_certificate", f"{files}: {_why_no_pair(error)}"
+    return None
+
+
+def _why_no_pair(error: OSError) -> str:
+    if not isinstance(error, ssl.SSLError):
+        return f"cannot be read: {error.strerror}"
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "the key belongs to another certificate"
+    return "no PEM certificate and its key can be read there (a key with a passphrase cannot be used)"
+
+
+def _authorities(trust: Trust) -> Hashable:
+    """What says whether those who are trusted have changed."""
+    if not trust.verified:
+        return None
+    if trust.ca_file:
+        return _stamp(trust.ca_file)
+    paths = ssl.get_default_verify_paths()
+    # Windows' store has no time stamp; it gains roots while programs run, each when somebody first meets it.
+    return _stamp(paths.cafile), _stamp(paths.capath), frozenset(_windows_roots())
+
+
+def _stamp(path: str | None) -> tuple[int, ...] | None:
+    """A file's or folder's identity and last change; None where there is none (reading it says what is wrong)."""
+    if not path:
+        return None
+    try:
+        seen = Path(path).stat()
+    except OSError:
+        return None
+    # ctime too: `cp -p` may leave a file with its size and another file's time.
+    return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
+
+
+def new_context(trust: Trust) -> ssl.SSLContext:
+    """A client context for a trust set, of its own.
 
     Verification flags and security level are set explicitly, so that CPython 3.11 and 3.13, and OpenSSL as Debian
     or others build it, give the same verdict. CN is never a name (RFC 9525 section 6.2).
@@ -106,17 +173,23 @@ def _windows_store() -> Callable[[str], Iterable[tuple[bytes, str, bool | frozen
     return getattr(ssl, "enum_certificates", None)
 
 
-def _load_windows_roots(context: ssl.SSLContext) -> None:
-    """Windows' ROOT store: its certificates for TLS servers. Not the CA store, which Python loads too: a machine that has the
+def _windows_roots() -> list[bytes]:
+    """Windows' ROOT store: its certificates for TLS servers, DER. Not the CA store, which Python loads too: a machine that has the
     intermediate there, as every Exchange server has, would not see that the server fails to send it to its clients."""
     enumerate_store = _windows_store()
-    assert enumerate_store is not None
+    found: list[bytes] = []
     # Some service accounts may not read the store; CPython's own loader lets that pass too (ssl.py, _load_windows_store_certs).
     with contextlib.suppress(PermissionError):
-        for der, encoding, usages in enumerate_store("ROOT"):
+        for der, encoding, usages in enumerate_store("ROOT") if enumerate_store else ():
             if encoding == "x509_asn" and (usages is True or (usages and ssl.Purpose.SERVER_AUTH.oid in usages)):
-                # One that OpenSSL cannot read takes nothing from the others.
-                with contextlib.suppress(ssl.SSLError):
-                    context.load_verify_locations(cadata=der)
+                found.append(der)
+    return found
+
+
+def _load_windows_roots(context: ssl.SSLContext) -> None:
+    for der in _windows_roots():
+        # One that OpenSSL cannot read takes nothing from the others.
+        with contextlib.suppress(ssl.SSLError):
+            context.load_verify_locations(cadata=der)
     # SSL_CERT_FILE and SSL_CERT_DIR, for whoever sets them.
     context.set_default_verify_paths()

@@ -139,7 +139,16 @@ def _facts(journal: Journal, told: PublishedServer, trouble: Trouble | None) -> 
     first = trouble or next((stage.trouble for stage in stages if stage.trouble and stage.trouble.id not in _EXPECTED), None)
     certificate = journal.seen(f"{told.protocol}.certificate", Certified)
     attempts = journal.seen(f"{told.protocol}.connect", Connected).attempts
-    kept = ("trusted", "openssl_text", "name_matches", "subject_names", "not_after", "thumbprint", "certificate_name")
+    kept = (
+        "trusted",
+        "openssl_code",
+        "openssl_text",
+        "name_matches",
+        "subject_names",
+        "not_after",
+        "thumbprint",
+        "certificate_name",
+    )
     return {
         "addresses": [attempt["address"] for attempt in attempts],
         "trouble": {"id": first.id, "text": first.text} if first else None,

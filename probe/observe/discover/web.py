@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from probe.observe.connection import Trust, context_for
+from probe.observe.connection import Trust, new_context
 from probe.observe.connection.nameserver import ask_each
 from probe.observe.connection.resolve import literal, resolve
 from probe.observe.trouble import Stopped, stop, trouble_of
@@ -132,7 +132,7 @@ class Web:
         host = urlsplit(url).hostname or ""
         # A context of its own: httpx2 sets ALPN on it, and the shared ones speak mail. Nothing comes from the environment (proxies,
         # .netrc).
-        context = context_for.__wrapped__(Trust(self._way.ca_file))
+        context = new_context(Trust(self._way.ca_file))
         failure: Stopped | None = None
         # The whole has a limit (fetch); an address that swallows packets must leave time for the next.
         patience = httpx2.Timeout(self._way.seconds + 1, connect=self._way.seconds / 2)
