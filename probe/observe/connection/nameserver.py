@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from probe.facts.parts import Lookup
 from probe.observe.connection.resolve import literal
+
+if TYPE_CHECKING:
+    from dns.asyncresolver import Resolver
 
 SECONDS = 5.0
 _TYPES = {"any": ("A", "AAAA"), "ipv4": ("A",), "ipv6": ("AAAA",)}
@@ -36,22 +39,30 @@ async def _ask(server: str, host: str, family: str) -> Lookup:
 
 
 async def _ask_type(server: str, host: str, kind: str, found: Lookup) -> None:
-    import dns.asyncresolver
     import dns.resolver
 
-    # Without /etc/resolv.conf or Windows' registry: the one server of the profile, and nobody's search list.
-    resolver = dns.asyncresolver.Resolver(configure=False)
-    address, _, port = server.rpartition(":") if server.count(":") == 1 or server.startswith("[") else (server, "", "53")
-    resolver.nameservers = [literal(address) or address]
-    resolver.port = int(port)
     try:
-        answer = await resolver.resolve(host.rstrip(".") + ".", kind, lifetime=SECONDS, search=False)
+        answer = await resolver_at(server).resolve(host.rstrip(".") + ".", kind, lifetime=SECONDS, search=False)
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer) as error:
         found["text"] = str(error)
         return
     found["addresses"] += [str(record) for record in answer]
     found["ttl"] = answer.rrset.ttl if answer.rrset is not None else None
     found["cnames"] += [str(name.target).rstrip(".") for name in _cnames(answer) if str(name.target) not in found["cnames"]]
+
+
+def resolver_at(server: str | None) -> "Resolver":
+    """dnspython's resolver for one server, HOST[:PORT]; None: the system's. Raises what dnspython raises where there is none."""
+    import dns.asyncresolver
+
+    if server is None:
+        return dns.asyncresolver.Resolver()
+    # Without /etc/resolv.conf or Windows' registry: the one server of the profile, and nobody's search list.
+    resolver = dns.asyncresolver.Resolver(configure=False)
+    address, _, port = server.rpartition(":") if server.count(":") == 1 or server.startswith("[") else (server, "", "53")
+    resolver.nameservers = [literal(address) or address]
+    resolver.port = int(port)
+    return resolver
 
 
 def _cnames(answer: Any) -> list[Any]:
