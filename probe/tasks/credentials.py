@@ -48,7 +48,7 @@ def with_credentials(plan: Plan, profile: Profile, place: Place | None = None) -
         where = f"readback.{reader.side.leg}.account" if reader.settings.account else "account"
         side = _credited(reader.side, profile.account_for(reader.settings), profile, where, fetching)
         bound.append(replace(reader, side=side))
-    fetching.problems += _open_keys([plan.submission, *(reader.side for reader in plan.readers)])
+    fetching.problems += _open_keys([*plan.sides])
     if fetching.problems:
         raise ProfileError(dict.fromkeys(fetching.problems))
     spent = 0.0 if asks_somebody(profile) else time.monotonic() - began
