@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from probe.facts.parts import TlsaAnswer
 from probe.message import Draft, Sent
 from probe.observe.connection import Connection, Deadline, Pace, Resolution
 from probe.observe.gate import Policy
@@ -95,6 +96,8 @@ class Conduct:
     delete: bool
     # False: one command at a time, whatever the server advertises.
     pipelining: bool = True
+    # Whether the profile expects TLSA records that stand for the servers.
+    dane: bool = False
 
 
 @dataclass(slots=True)
@@ -124,6 +127,8 @@ class Job:
     read: dict[str, Milestone[str]] = field(default_factory=dict)
     done: dict[str, Milestone[str]] = field(default_factory=dict)
     resolved: dict[tuple[str, int, str], asyncio.Future[Resolution]] = field(default_factory=dict)
+    # By leg, what each resolver answered for the TLSA records of its port.
+    tlsa: dict[str, Mapping[str, TlsaAnswer]] = field(default_factory=dict)
 
     @property
     def find_until(self) -> float:

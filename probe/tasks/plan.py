@@ -111,6 +111,7 @@ def _conduct(profile: Profile, *, delete: bool, pipelining: bool) -> Conduct:
         delivery_critical=limits.delivery_critical,
         delete=delete,
         pipelining=pipelining,
+        dane=profile.expect.dane,
     )
 
 
