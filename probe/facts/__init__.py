@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from probe.facts.parts import Answered, Attempt, CommandReply, Difference, HopSeen, Link, Lookup, Nodes
+from probe.facts.parts import Answered, Attempt, CommandReply, Difference, HopSeen, Link, Lookup, Nodes, TlsaAnswer
 
 
 def one(what: str) -> Any:
@@ -132,6 +132,10 @@ class Certified(Facts):
     chain_der: Sequence[str] = some("the same in DER, base64")
     trust_store: str | None = one("which roots were trusted")
     verified_path: Sequence[str] = some("SHA-256 of each certificate on the path that OpenSSL verified, leaf to root")
+    tlsa: Mapping[str, TlsaAnswer] = named(
+        "by resolver (its name in `[dns.resolvers]`, or `system`), the port's TLSA records, where asked"
+    )
+    tlsa_right: str | None = one("the TLSA record that stands for this server, such as `3 1 1 …`, where asked")
     accepted_by: str | None = one("why a secret may be sent: `verified`, `thumbprint` or `trust-any-certificate`; null: it may not")
 
     @property

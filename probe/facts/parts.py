@@ -15,6 +15,30 @@ class Lookup(TypedDict):
     text: str
 
 
+class TlsaRecord(TypedDict):
+    """One TLSA record (RFC 6698 section 2.1): `data` in hex; `mismatch` why it is not this server's, null where it is."""
+
+    usage: int
+    selector: int
+    matching_type: int
+    data: str
+    mismatch: str | None
+
+
+class TlsaAnswer(TypedDict):
+    """What one name server answered for `name`. `authenticated`: it vouches for the records by DNSSEC (AD); `signed`: signatures
+    came with them; `left_out`: how many records more there are; `error` is `no-record` or `failed`, null where records came."""
+
+    server: str
+    name: str
+    authenticated: bool | None
+    signed: bool | None
+    records: list[TlsaRecord]
+    left_out: int
+    error: str | None
+    text: str
+
+
 class Attempt(TypedDict):
     """One address that was dialled: `seconds` until the connection stood, null where it never did."""
 

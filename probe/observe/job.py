@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from probe.facts.parts import TlsaAnswer
 from probe.message import Draft, Sent
 from probe.observe.connection import Connection, Deadline, Pace, Resolution
 from probe.observe.gate import Policy
@@ -97,6 +98,8 @@ class Conduct:
     pipelining: bool = True
     # Names of the readers for which the resolvers are asked too.
     reader_hosts: tuple[str, ...] = ()
+    # Whether the profile expects TLSA records that stand for the servers.
+    dane: bool = False
 
 
 @dataclass(slots=True)
@@ -126,6 +129,8 @@ class Job:
     read: dict[str, Milestone[str]] = field(default_factory=dict)
     done: dict[str, Milestone[str]] = field(default_factory=dict)
     resolved: dict[tuple[str, int, str], asyncio.Future[Resolution]] = field(default_factory=dict)
+    # By leg, what each resolver answered for the TLSA records of its port.
+    tlsa: dict[str, Mapping[str, TlsaAnswer]] = field(default_factory=dict)
 
     @property
     def find_until(self) -> float:

@@ -225,13 +225,15 @@ class Tls(Table):
 
 
 class Expect(Table):
-    """Names and EHLO lines the server must show; judged only when set."""
+    """What the servers must show; judged only when set."""
 
     fqdn: Host | None = None
     ehlo: tuple[Text, ...] = ()
     ehlo_tls: tuple[Text, ...] = ()
     token_audience: tuple[Text, ...] = ()
     """Audiences (`aud`) that the server takes; an access token for another is a finding."""
+    dane: StrictBool = False
+    """TLSA records stand for every server: that none does is critical, where it is a warning else."""
 
 
 class Limits(Table):

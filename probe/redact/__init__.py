@@ -29,7 +29,7 @@ _OUR_KEY = re.compile(r"[a-z][a-z0-9_]{0,40}\Z")
 OURS = frozenset(
     """accepted_by address addresses alpn at checked_at cipher command extended_key_usage expires key key_usage local
     marker mechanism minimum_version name_checked not_after not_before openssl_text proven_by remote secret_allowed_by
-    sha1 sha256 signature_hash sni source thumbprint trust_store uids username version""".split()  # noqa: SIM905
+    sha1 sha256 signature_hash sni source thumbprint tlsa_right trust_store uids username version""".split()  # noqa: SIM905
 )
 # Whole values that say the same whoever's they are, and that judges look for.
 WORDS = frozenset(

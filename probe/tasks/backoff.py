@@ -90,7 +90,7 @@ def _unstored(stage: StageRecord) -> StageRecord:
 
 def _tried(plan: Plan, stages: tuple[StageRecord, ...]) -> Iterator[tuple[Side, StageRecord]]:
     """Each first logon that was really tried. The others follow only when it succeeded."""
-    sides = {side.leg: side for side in (plan.submission, *(reader.side for reader in plan.readers))}
+    sides = {side.leg: side for side in plan.sides}
     for stage in stages:
         leg, _, step = stage.name.partition(".")
         side = sides.get(leg)

@@ -51,7 +51,7 @@ def with_credentials(plan: Plan, profile: Profile, place: Place | None = None) -
         where = f"readback.{reader.side.leg}.account" if reader.settings.account else "account"
         side = _credited(reader.side, profile.account_for(reader.settings), profile, where, fetching)
         bound.append(replace(reader, side=side))
-    sides = [plan.submission, *(reader.side for reader in plan.readers)]
+    sides = [*plan.sides]
     fetching.problems += [*_open_keys(sides), *_unusable_files(sides)]
     if fetching.problems:
         raise ProfileError(dict.fromkeys(fetching.problems))

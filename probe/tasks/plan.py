@@ -70,6 +70,11 @@ class Plan:
     def sends(self) -> bool:
         return self.sender is not None
 
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """Every server: the submission's, then the readers'."""
+        return (self.submission, *(reader.side for reader in self.readers))
+
 
 def make_plan(
     profile: Profile, *, light: bool = False, delete: bool = True, pipelining: bool = True, send_only: bool = False
@@ -107,6 +112,7 @@ def _conduct(profile: Profile, *, delete: bool, pipelining: bool) -> Conduct:
         delivery_critical=limits.delivery_critical,
         delete=delete,
         pipelining=pipelining,
+        dane=profile.expect.dane,
     )
 
 

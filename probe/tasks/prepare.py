@@ -111,7 +111,7 @@ def begin_apart(plan: Plan, session: Session) -> tuple[Journal, Job]:
 
 
 def _secrets_of(plan: Plan) -> list[str]:
-    sides = [plan.submission, *(reader.side for reader in plan.readers)]
+    sides = plan.sides
     return [side.credentials.secret for side in sides if side.credentials is not None]
 
 

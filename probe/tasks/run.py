@@ -15,7 +15,7 @@ from os import PathLike
 
 from probe.facts import Connected, Greeted, LoggedOn, Submitted
 from probe.judge._verdict import judge
-from probe.observe import leftovers
+from probe.observe import dane, leftovers
 from probe.observe.connection import Deadline, Pace
 from probe.observe.job import Job, Side
 from probe.observe.journal import Journal, Watch
@@ -91,6 +91,7 @@ async def observe(plan: Plan, session: Session) -> Record:
     started = datetime.now(UTC)
     journal, job = begin(plan, session)
     bugs = await _legs(plan, job, journal, session.interrupt)
+    dane.compare(job, journal, plan.sides)
     await session.pace.turn()
     stages = _reconsidered(journal.stages(plan.stages))
     stages = backoff.remember(plan, stages, session.place)
@@ -140,6 +141,7 @@ async def _legs(plan: Plan, job: Job, journal: Journal, interrupt: asyncio.Event
             for reader in plan.readers:
                 legs.create_task(guarded(_reader(job, journal, reader)))
             legs.create_task(guarded(_import_while_waiting(plan)))
+            legs.create_task(guarded(dane.look_up(job, plan.sides)))
     except BaseExceptionGroup as group:
         raise group.exceptions[0] from None
     finally:

@@ -3,10 +3,13 @@
 import asyncio
 import socket
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from probe.facts.parts import Lookup
 from probe.observe.connection.resolve import literal
+
+if TYPE_CHECKING:
+    from dns.asyncresolver import Resolver
 
 SECONDS = 5.0
 _TYPES = {"any": ("A", "AAAA"), "ipv4": ("A",), "ipv6": ("AAAA",)}
@@ -42,15 +45,10 @@ async def _ask(server: str, host: str, family: str) -> Lookup:
 
 
 async def _ask_type(server: str, host: str, kind: str, found: Lookup) -> None:
-    import dns.asyncresolver
     import dns.resolver
 
-    # Without /etc/resolv.conf or Windows' registry: the one server of the profile, and nobody's search list.
-    resolver = dns.asyncresolver.Resolver(configure=False)
-    address, _, port = server.rpartition(":") if server.count(":") == 1 or server.startswith("[") else (server, "", "53")
-    resolver.nameservers = [literal(address) or await _address_of(address)]
-    resolver.port = int(port)
     try:
+        resolver = await resolver_at(server)
         answer = await resolver.resolve(host.rstrip(".") + ".", kind, lifetime=SECONDS, search=False)
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer) as error:
         found["text"] = str(error)
@@ -64,6 +62,20 @@ async def _address_of(host: str) -> str:
     """Of a resolver that the profile gives by name: dnspython takes addresses only. Raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, 53, type=socket.SOCK_DGRAM)
     return str(found[0][4][0])
+
+
+async def resolver_at(server: str | None) -> "Resolver":
+    """dnspython's resolver for one server, HOST[:PORT]; None: the system's. Raises what dnspython raises where there is none."""
+    import dns.asyncresolver
+
+    if server is None:
+        return dns.asyncresolver.Resolver()
+    # Without /etc/resolv.conf or Windows' registry: the one server of the profile, and nobody's search list.
+    resolver = dns.asyncresolver.Resolver(configure=False)
+    address, _, port = server.rpartition(":") if server.count(":") == 1 or server.startswith("[") else (server, "", "53")
+    resolver.nameservers = [literal(address) or await _address_of(address)]
+    resolver.port = int(port)
+    return resolver
 
 
 def _cnames(answer: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from probe.observe.connection.resolve import literal
+from probe.observe.connection.nameserver import resolver_at
 from probe.observe.discover.published import MOST_TOLD, Answer, PublishedServer, entry
 
 SOURCE = "srv"
@@ -29,7 +29,7 @@ async def _ask(service: str, domain: str, resolver: str | None) -> Answer:
 
     place = f"{service}._tcp.{domain}"
     try:
-        found = await _resolver(resolver).resolve(f"{place}.", "SRV", lifetime=SECONDS, search=False)
+        found = await (await resolver_at(resolver)).resolve(f"{place}.", "SRV", lifetime=SECONDS, search=False)
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
         return Answer(SOURCE, place, "absent", "no such record")
     except (dns.exception.DNSException, OSError, ValueError) as error:
@@ -52,15 +52,3 @@ def _read(service: str, place: str, records: list[Any]) -> Answer:
         return Answer(SOURCE, place, "found", told=tuple(told[:MOST_TOLD]))
     text = "the record says that the service is not offered" if declined else "the record names no host"
     return Answer(SOURCE, place, "empty", text, declined=(protocol,) if declined else ())
-
-
-def _resolver(server: str | None) -> Any:
-    import dns.asyncresolver
-
-    if server is None:
-        return dns.asyncresolver.Resolver()
-    resolver = dns.asyncresolver.Resolver(configure=False)
-    address, _, port = server.rpartition(":") if server.count(":") == 1 or server.startswith("[") else (server, "", "53")
-    resolver.nameservers = [literal(address) or address]
-    resolver.port = int(port)
-    return resolver
