@@ -246,12 +246,12 @@ def test_no_chain_hides_a_code(chain: str) -> None:
 def test_a_refusal_without_a_code_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     """X509_V_OK beside an error would read as "trusted"."""
     from probe.observe.connection import Trust
-    from probe.observe.connection.recorded import _handshake
+    from probe.observe.connection.handshake import seen_in
 
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
     error.verify_code, error.verify_message = 0, ""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=HOST)
-    handshake = _handshake(tls, HOST, Trust(), error)
+    handshake = seen_in(tls, HOST, Trust(), error)
     assert handshake.openssl_code == 1 and not handshake.complete and not handshake.verified
     assert handshake.openssl_text
 

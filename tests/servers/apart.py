@@ -26,10 +26,11 @@ mount -t tmpfs tmpfs /run
 """
 
 
-def why_not(name: str, product: str) -> str | None:
-    """Why what lies in .stacks/NAME cannot be started here, as a skip's reason; None where it can."""
+def why_not(name: str, missing: str) -> str | None:
+    """Why what lies in .stacks/NAME cannot be started here, as a skip's reason; None where it can. `missing`: the reason where
+    it is not there."""
     if not (ROOT / name).exists():
-        return f"{product} cannot be unpacked here"
+        return missing
     usr = f"mount -t overlay overlay -o 'lowerdir={ROOT}/{name}/usr:/usr' /usr"
     lay = f"mount --make-rprivate / && {usr} && mount -t tmpfs tmpfs /run"
     tried = subprocess.run(["unshare", "--mount", "--pid", "--fork", "sh", "-c", lay], capture_output=True, text=True)

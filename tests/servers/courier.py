@@ -50,7 +50,7 @@ log_level: 3
 
 def why_not() -> str | None:
     """Why it cannot be started here, as a skip's reason; None where it can."""
-    return apart.why_not("courier", "Courier")
+    return apart.why_not("courier", "Courier cannot be unpacked here")
 
 
 class PostfixCourier(MailServers):

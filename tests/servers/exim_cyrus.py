@@ -143,7 +143,7 @@ _BY_SASL = ("DIGEST-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256")
 
 def why_not() -> str | None:
     """Why it cannot be started here, as a skip's reason; None where it can."""
-    return apart.why_not("exim-cyrus", "Exim and Cyrus")
+    return apart.why_not("exim-cyrus", "Exim and Cyrus cannot be unpacked here")
 
 
 class EximCyrus:

@@ -37,7 +37,7 @@ _ADDS = {
 
 def why_not() -> str | None:
     """Why they cannot be started here, as a skip's reason; None where they can."""
-    return apart.why_not("filters", "SpamAssassin and MIMEDefang")
+    return apart.why_not("filters", "SpamAssassin and MIMEDefang cannot be unpacked here")
 
 
 class FilteredMailServers(MailServers):

@@ -2,8 +2,9 @@
 
 from probe.observe.connection.deadline import Deadline
 from probe.observe.connection.dial import Attempt, dial
+from probe.observe.connection.handshake import Handshake
 from probe.observe.connection.pace import Pace
-from probe.observe.connection.recorded import Connection, Handshake
+from probe.observe.connection.recorded import Connection
 from probe.observe.connection.resolve import Address, Resolution, resolve
 from probe.observe.connection.trust import Trust, context_for, new_context, unusable
 

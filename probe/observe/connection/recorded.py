@@ -11,13 +11,13 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from probe.observe.connection.deadline import Deadline
+from probe.observe.connection.handshake import Handshake, seen_in
 from probe.observe.connection.pace import Pace
 from probe.observe.connection.reading import Reading
 from probe.observe.connection.resolve import Address
-from probe.observe.connection.trust import Trust, context_for, store
+from probe.observe.connection.trust import Trust, context_for
 from probe.observe.journal import QUOTED, Journal
 from probe.observe.trouble import Stopped, stop
 
@@ -32,34 +32,6 @@ _OF_OUR_CERTIFICATE = (
     "CERTIFICATE_REQUIRED", "ALERT_UNKNOWN_CA", "ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE", "ALERT_UNSUPPORTED_CERT"
 )  # fmt: skip
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux only
-
-
-@dataclass(frozen=True, slots=True)
-class Handshake:
-    """What a TLS handshake showed. `chain` is DER as sent; `openssl_code` 0 when OpenSSL accepted chain and name."""
-
-    version: str | None
-    cipher: str | None
-    server_name: str
-    sni_sent: bool
-    chain: tuple[bytes, ...]
-    verified: bool
-    openssl_code: int | None
-    openssl_text: str
-    # The cipher's secret bits; the application protocol agreed on (ALPN), as a rule none.
-    bits: int | None = None
-    alpn: str | None = None
-    # The key-exchange group, where Python says it (from 3.15 on).
-    group: str | None = None
-    # Whom we trust: the profile's ca_file, or the system's store.
-    trust_store: str | None = None
-    # DER, leaf to root: what OpenSSL built from the chain and the store; empty where it accepted nothing.
-    verified_path: tuple[bytes, ...] = ()
-
-    @property
-    def complete(self) -> bool:
-        """Whether there is a TLS session to go on in: OpenSSL ends a handshake whose certificate it refuses."""
-        return self.openssl_code in (0, None)
 
 
 class Connection:
@@ -294,7 +266,7 @@ class Connection:
             raise self._handshake_trouble(caught) from None
         self._tls_failed = error is not None
         self._tls = tls if error is None else None
-        self.handshake = _handshake(tls, server_name, trust, error)
+        self.handshake = seen_in(tls, server_name, trust, error)
         return self.handshake
 
     async def _shake_hands(self, tls: ssl.SSLObject) -> None:
@@ -358,52 +330,12 @@ class Connection:
             self._sock.close()
 
 
-def _handshake(tls: ssl.SSLObject, server_name: str, trust: Trust, error: ssl.SSLCertVerificationError | None) -> Handshake:
-    cipher = tls.cipher()
-    return Handshake(
-        # version() is None until a handshake is complete; the cipher is known from the ServerHello on.
-        version=cipher[1] if error and cipher else tls.version(),
-        cipher=cipher[0] if cipher else None,
-        server_name=server_name,
-        sni_sent=not _is_ip(server_name),  # addresses are no server names (RFC 6066 section 3)
-        chain=_chain(tls),
-        verified_path=_verified_path(tls) if trust.verified and error is None else (),
-        verified=trust.verified and error is None,
-        # X509_V_ERR_UNSPECIFIED where OpenSSL refuses and gives no reason: 0 would say that it accepts.
-        openssl_code=(error.verify_code or 1) if error else (0 if trust.verified else None),
-        openssl_text=(error.verify_message or str(error)) if error else ("ok" if trust.verified else "not verified"),
-        bits=cipher[2] if cipher else None,
-        alpn=tls.selected_alpn_protocol(),
-        group=tls.group() if hasattr(tls, "group") else None,
-        trust_store=store(trust),
-    )
-
-
-def _chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
-    """The certificates as sent, DER. Public only from CPython 3.13 on; before, and after a failed verification, by
-    the C object underneath, which keeps them."""
-    # Encoding 2 is _ssl.ENCODING_DER.
-    certificates = tls._sslobj.get_unverified_chain() or ()  # type: ignore[attr-defined]
-    return tuple(certificate.public_bytes(2) for certificate in certificates)
-
-
-def _verified_path(tls: ssl.SSLObject) -> tuple[bytes, ...]:
-    """Public only from CPython 3.13 on, as `get_unverified_chain`."""
-    return tuple(certificate.public_bytes(2) for certificate in tls._sslobj.get_verified_chain() or ())  # type: ignore[attr-defined]
-
-
 def _of_our_certificate(error: ssl.SSLError) -> bool:
     return any(words in (error.reason or "") for words in _OF_OUR_CERTIFICATE)
 
 
 def _words(error: ssl.SSLError) -> str:
     return (error.reason or str(error)).replace("_", " ").lower()
-
-
-def _is_ip(name: str) -> bool:
-    from probe.observe.connection.resolve import literal
-
-    return literal(name) is not None
 
 
 def address_literal(ip: str) -> str:
