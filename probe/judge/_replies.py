@@ -183,8 +183,16 @@ def _explained(record: Record, finding: Finding) -> Finding:
     text = f"{finding.evidence}\n{finding.summary}" if finding.evidence else finding.summary
     port = record.target.port if protocol == "smtp" else None
     entry = known(Said(text, finding.stage, finding.id, family(record, protocol), port))
-    finding = replace(finding, cause=entry.cause, remedy=entry.remedy) if entry else finding
+    if entry and not (entry.text is None and not entry.code and _says_why(finding)):
+        finding = replace(finding, cause=entry.cause, remedy=entry.remedy)
     return _of_mechanism(record, finding)
+
+
+def _says_why(finding: Finding) -> bool:
+    """Whether its check looked at more than one port's words (at which certificate each shows) and found a cause of its own."""
+    from probe.judge import kinds
+
+    return finding.id in kinds() and finding.cause != kinds()[finding.id].cause
 
 
 def _of_mechanism(record: Record, finding: Finding) -> Finding:

@@ -16,6 +16,7 @@ from probe.facts.parts import Link
 from probe.judge._chain import spare_and_expired, unrelated, used
 from probe.judge._finding import finding
 from probe.judge._openssl import NOT_TRUSTED, UNTRUSTED, explains, likely_cause, of_the_issuer, refusal, unexplained
+from probe.judge._why_this_certificate import CHOSEN, why
 from probe.profile import Profile, Tls
 from probe.record import Record
 from probe.report import Finding, Kind, Severity
@@ -97,15 +98,6 @@ FINDINGS = {
         "The CA's software likely encoded an extension wrongly: some clients ignore it, others refuse the whole certificate.",
         ("Obtain the certificate anew, and report it to the CA", *_RENEW),
     ),
-    "certificate.differs-between-ports": Kind(
-        "submission and readers show different certificates",
-        "The certificate was likely renewed for one service only, or a service still serves the old one until it is restarted.",
-        (
-            "Exchange: Enable-ExchangeCertificate -Thumbprint THUMBPRINT -Services SMTP,POP,IMAP; "
-            "Restart-Service MSExchangePop3,MSExchangeImap4",
-            "Postfix: postfix reload   Dovecot: doveadm reload",
-        ),
-    ),
     "certificate.thumbprint-differs": Kind(
         "another certificate is served than the profile expects",
         "It was likely renewed, and the profile was not changed, or the change has not reached this service.",
@@ -120,8 +112,6 @@ FINDINGS = {
 }
 _finding = partial(finding, FINDINGS)
 
-# What another assignment of a certificate cures.
-_ASSIGNED = ("certificate.name-mismatch", "certificate.identifier-differs", "certificate.thumbprint-differs")
 _SERVER_AUTH = ("1.3.6.1.5.5.7.3.1", "2.5.29.37.0")
 _WEAK_BITS = {"RSA": 2048, "DSA": 2048, "EC": 224}
 
@@ -135,45 +125,27 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
             for problem in _problems(seen, tls):
                 eased = _eased(problem.severity, seen, problem.name)
                 found = _finding(problem.name, eased, stage.name, problem.summary, problem.evidence)
-                if problem.name in _ASSIGNED:
-                    more = f"To assign what is served now: {assignment(seen.certificate_name or '')}"
-                    found = replace(found, remedy=(*found.remedy, more))
+                if problem.name in CHOSEN:
+                    found = _with_rule(found, record, profile, seen)
                 if problem.name == NOT_TRUSTED:
                     found = replace(found, cause=likely_cause(seen.openssl_code) or found.cause)
                 yield found
-    yield from _between_ports(record, profile)
 
 
-_OTHER_CHAIN = (
-    "It is the same certificate; each service likely has a chain file of its own, one with more certificates in it than the other."
-)
-_SAME_CHAIN = ("Give both services one chain file: the certificate and its intermediates, without the root",)
+def _with_rule(found: Finding, record: Record, profile: Profile, seen: Certified) -> Finding:
+    """With the rule that most likely picked this certificate, where the product is known, and what changes it."""
+    reader = profile.readers.get(found.stage.partition(".")[0])
+    host = profile.host_for(reader) if reader else profile.submission.host
+    ruled = why(record, found.stage, host)
+    if ruled:
+        found = replace(found, cause=ruled[0], remedy=ruled[1])
+    if found.id in _ASSIGNED:
+        found = replace(found, remedy=(*found.remedy, f"To assign what is served now: {assignment(seen.certificate_name or '')}"))
+    return found
 
 
-def _between_ports(record: Record, profile: Profile) -> Iterator[Finding]:
-    """A reader of the same host that shows another leaf, or the same leaf with another chain, than the submission port."""
-    first = record.seen("smtp.certificate", Certified)
-    if not first.chain:
-        return
-    for name, reader in profile.readers.items():
-        facts = record.seen(f"{name}.certificate", Certified)
-        if not facts.chain or profile.host_for(reader).lower() != profile.submission.host.lower():
-            continue
-        chains = [[entry["sha256"] for entry in item.chain] for item in (first, facts)]
-        if chains[0] != chains[1]:
-            what = "another certificate" if chains[0][0] != chains[1][0] else "another chain"
-            evidence = f"smtp: {first.thumbprint} ({len(chains[0])} sent); {name}: {facts.thumbprint} ({len(chains[1])} sent)"
-            text = f"{name} shows {what} than the submission port"
-            # One subject and two ages: the older one was likely left behind by a renewal. Else it is likely so on purpose.
-            severity: Severity = "warning" if _is_renewal(first.chain[0], facts.chain[0]) else "info"
-            found = _finding("certificate.differs-between-ports", severity, f"{name}.certificate", text, evidence)
-            yield found if chains[0][0] != chains[1][0] else replace(found, cause=_OTHER_CHAIN, remedy=_SAME_CHAIN)
-
-
-def _is_renewal(one: Link, other: Link) -> bool:
-    if one["subject"] != other["subject"] or "not_before" not in one or "not_before" not in other:
-        return False
-    return abs((_instant(one["not_before"]) - _instant(other["not_before"])).total_seconds()) > 86400
+# What an assignment of the certificate that is served may cure: the profile may be what is wrong.
+_ASSIGNED = ("certificate.name-mismatch", "certificate.identifier-differs", "certificate.thumbprint-differs")
 
 
 def _eased(severity: Severity, facts: Certified, name: str) -> Severity:

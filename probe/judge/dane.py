@@ -73,16 +73,11 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     for stage in record.stages:
         facts = stage.seen(Certified)
         if facts.tlsa:
-            for found in _judged(stage.name, facts, expected=profile.expect.dane):
-                # What to publish comes first: it can be copied as it stands.
-                name = next(iter(facts.tlsa.values()))["name"]
-                publish = f"Publish: {name}. IN TLSA {facts.tlsa_right}"
-                yield replace(found, remedy=(publish, *found.remedy)) if found.id in _OF_RECORDS else found
+            yield from _judged(stage.name, facts, expected=profile.expect.dane)
 
 
 # Records of a finding, and characters of each (SHA-512 in hex).
 _MOST_SHOWN, _LONGEST = 5, 128
-_OF_RECORDS = ("dane.no-match", "dane.missing", "dane.unusable")
 
 
 def _judged(stage: str, facts: Certified, *, expected: bool) -> Iterator[Finding]:
@@ -90,23 +85,31 @@ def _judged(stage: str, facts: Certified, *, expected: bool) -> Iterator[Finding
     given = {name: answer for name, answer in facts.tlsa.items() if answer["records"]}
     if not given:
         if expected:
-            yield _absent(stage, list(facts.tlsa.values()))
+            yield _absent(stage, facts)
         return
     same: dict[str, list[str]] = {}
     for name, answer in given.items():
         same.setdefault(_spelt(answer["records"]), []).append(name)
     for names in same.values():
-        yield from _compared(stage, given[names[0]], ", ".join(names), grave)
+        answer = given[names[0]]
+        for found in _compared(stage, answer, ", ".join(names), grave):
+            yield _with_the_right_one(found, answer, facts)
     if not any(answer["authenticated"] for answer in given.values()):
         yield _not_authentic(stage, given, grave, expected=expected)
 
 
-def _absent(stage: str, answers: Sequence[TlsaAnswer]) -> Finding:
-    denied = [answer for answer in answers if answer["error"] == "no-record"]
-    answer = (denied or answers)[0]
+def _absent(stage: str, facts: Certified) -> Finding:
+    denied = [answer for answer in facts.tlsa.values() if answer["error"] == "no-record"]
+    answer = next(iter(denied or facts.tlsa.values()))
     name = "dane.missing" if denied else "dane.lookup-failed"
     text = f"{FINDINGS[name].summary}: {answer['name']}: {answer['text']}"
-    return finding(FINDINGS, name, "critical", stage, text, answer["text"])
+    found = finding(FINDINGS, name, "critical", stage, text, answer["text"])
+    return _with_the_right_one(found, answer, facts) if denied else found
+
+
+def _with_the_right_one(found: Finding, answer: TlsaAnswer, facts: Certified) -> Finding:
+    """What to publish comes first: it can be copied as it stands."""
+    return replace(found, remedy=(f"Publish: {answer['name']}. IN TLSA {facts.tlsa_right}", *found.remedy))
 
 
 def _compared(stage: str, answer: TlsaAnswer, resolvers: str, grave: Severity) -> Iterator[Finding]:
@@ -131,7 +134,7 @@ def _not_authentic(stage: str, given: dict[str, TlsaAnswer], grave: Severity, *,
 
 
 def _spelt(records: Sequence[TlsaRecord]) -> str:
-    return "; ".join(f"{one['usage']} {one['selector']} {one['matching_type']} {one['data']}" for one in records)
+    return "; ".join(sorted(f"{one['usage']} {one['selector']} {one['matching_type']} {one['data']}" for one in records))
 
 
 def _shown(records: Sequence[TlsaRecord]) -> str:

@@ -4,8 +4,7 @@ No secret depends on it, either way: may_send_secret (gate.py) does not ask.
 """
 
 import asyncio
-import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib import import_module
 
@@ -50,23 +49,19 @@ async def _look_up(job: Job, side: Side) -> None:
 def compare(job: Job, journal: Journal, sides: Iterable[Side]) -> None:
     """Give each `*.certificate` stage that showed a chain the records of its port, and which of them match."""
     for side in sides:
-        name = f"{side.leg}.certificate"
-        seen, answers = journal.seen(name, Certified), job.tlsa.get(side.leg, {})
-        if seen.chain_der and answers:
-            compared = {place: _compared(answer, seen, side.host, journal) for place, answer in answers.items()}
-            journal.see(name, replace(seen, tlsa=compared, tlsa_right=right(_chain(seen))))
+        name, answers, chain = f"{side.leg}.certificate", job.tlsa.get(side.leg), job.chains.get(side.leg)
+        if answers and chain:
+            seen = journal.seen(name, Certified)
+            compared = {place: _compared(answer, chain, seen, journal) for place, answer in answers.items()}
+            journal.see(name, replace(seen, tlsa=compared, tlsa_right=right(chain)))
 
 
-def _compared(answer: TlsaAnswer, seen: Certified, host: str, journal: Journal) -> TlsaAnswer:
-    hosts = dict.fromkeys((host, answer["name"].partition("._tcp.")[2]))
+def _compared(answer: TlsaAnswer, chain: Sequence[bytes], seen: Certified, journal: Journal) -> TlsaAnswer:
+    hosts = tuple(dict.fromkeys((seen.name_checked or "", answer["name"].partition("._tcp.")[2])))
     trusted = bool(seen.trusted and seen.name_matches)
 
     def judged(record: TlsaRecord) -> TlsaRecord:
         one = Tlsa(record["usage"], record["selector"], record["matching_type"], bytes.fromhex(record["data"]))
-        return {**record, "mismatch": mismatch(one, _chain(seen), tuple(hosts), seen.checked_at or "", trusted=trusted)}
+        return {**record, "mismatch": mismatch(one, chain, hosts, seen.checked_at or "", trusted=trusted)}
 
     return {**answer, "records": [judged(one) for one in answer["records"]], "text": journal.brief(answer["text"], _TEXT)}
-
-
-def _chain(seen: Certified) -> list[bytes]:
-    return [base64.b64decode(der) for der in seen.chain_der]

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -131,6 +131,8 @@ class Job:
     resolved: dict[tuple[str, int, str], asyncio.Future[Resolution]] = field(default_factory=dict)
     # By leg, what each resolver answered for the TLSA records of its port.
     tlsa: dict[str, Mapping[str, TlsaAnswer]] = field(default_factory=dict)
+    # By leg, the chain it was shown (DER, leaf first): the facts have it without whatever looks like a secret.
+    chains: dict[str, Sequence[bytes]] = field(default_factory=dict)
 
     @property
     def find_until(self) -> float:

@@ -151,6 +151,7 @@ async def certify(job: Job, journal: Journal, side: Side, connection: Connection
     """
     handshake = connection.handshake
     assert handshake is not None
+    job.chains.setdefault(side.leg, handshake.chain)
     name = f"{side.leg}.certificate"
     async with journal.stage(name, f"check the certificate of {side.host}", Certified()) as stage:
         seen = certified(

@@ -43,7 +43,7 @@ def left(sandbox: Sandbox) -> int:
     ("module", "name", "error", "readers", "deleted_by"),
     [
         (pop3, "_login", broken_later, ("imap", "pop3"), "imap.delete"),
-        (maildrop, "_both_ends", broken, ("imap", "pop3"), "imap.delete"),
+        (maildrop, "both_ends", broken, ("imap", "pop3"), "imap.delete"),
         (imap, "find_message", broken_later, ("imap", "pop3"), "pop3.delete"),
         (imap, "_verify", broken_later, ("imap",), None),
         (imap, "_delete", broken_later, ("imap",), None),

@@ -200,6 +200,19 @@ async def test_each_port_is_compared_with_its_record_and_the_right_one_is_printe
     assert all(stage.status == "ok" for stage in strict.stages if not stage.name.endswith("certificate"))
 
 
+async def test_a_password_that_stands_in_the_certificate_changes_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is masked in the chain that the facts show, not in the one that is compared."""
+    monkeypatch.setenv("PW", "mail.sandbox.test")
+    async with Sandbox() as sandbox, names({}) as served:
+        served.zone |= zone_for(sandbox, WRONG)
+        right = certified(await run(settings(sandbox, served.address))).tlsa_right
+        served.zone |= zone_for(sandbox, right or "")
+        report = await run(settings(sandbox, served.address), expected=True)
+    # The sandbox has another password.
+    assert {item[0] for item in found(report)} == {"auth.suspended"}
+    assert certified(report).tlsa["here"]["records"][0]["mismatch"] is None and "[secret]" in certified(report).chain_der[0]
+
+
 async def test_nothing_waits_for_the_records(sandbox: Sandbox) -> None:
     """They are answered only after the message was submitted: were anything to wait for them, there would be none."""
     async with names(zone_for(sandbox, WRONG)) as served:

@@ -1,0 +1,82 @@
+"""One host, several ports: do they show one certificate, and was each service reloaded after a renewal?"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+
+from probe.facts import Certified
+from probe.facts.parts import Link
+from probe.judge._finding import finding
+from probe.profile import Profile
+from probe.record import Record
+from probe.report import Finding, Kind, Severity
+
+FINDINGS = {
+    "certificate.differs-between-ports": Kind(
+        "submission and readers show different certificates",
+        "The certificate was likely renewed for one service only, or a service still serves the old one until it is restarted.",
+        (
+            "Exchange: Enable-ExchangeCertificate -Thumbprint THUMBPRINT -Services SMTP,POP,IMAP; "
+            "Restart-Service MSExchangePop3,MSExchangeImap4",
+            "Postfix: postfix reload   Dovecot: doveadm reload",
+        ),
+    ),
+    "certificate.not-reloaded": Kind(
+        "a service still shows the certificate of before its renewal",
+        "The certificate was renewed, and this service was likely not reloaded: it reads its files when it starts.",
+        (
+            "Postfix: postfix reload   Dovecot: doveadm reload   nginx: nginx -s reload   haproxy: systemctl reload haproxy",
+            "Exchange: Enable-ExchangeCertificate -Thumbprint THUMBPRINT -Services SMTP,POP,IMAP; "
+            "Restart-Service MSExchangePop3,MSExchangeImap4,MSExchangePOP3BE,MSExchangeIMAP4BE",
+            "Then let the renewal do it each time: certbot renew --deploy-hook 'postfix reload; doveadm reload'",
+        ),
+    ),
+}
+_finding = partial(finding, FINDINGS)
+
+
+_OTHER_CHAIN = (
+    "It is the same certificate; each service likely has a chain file of its own, one with more certificates in it than the other."
+)
+_SAME_CHAIN = ("Give both services one chain file: the certificate and its intermediates, without the root",)
+
+
+def judge(record: Record, profile: Profile) -> Iterator[Finding]:
+    """A reader of the same host that shows another leaf, or the same leaf with another chain, than the submission port."""
+    first = record.seen("smtp.certificate", Certified)
+    if not first.chain:
+        return
+    for name, reader in profile.readers.items():
+        facts = record.seen(f"{name}.certificate", Certified)
+        if not facts.chain or profile.host_for(reader).lower() != profile.submission.host.lower():
+            continue
+        chains = [[entry["sha256"] for entry in item.chain] for item in (first, facts)]
+        if chains[0] != chains[1]:
+            what = "another certificate" if chains[0][0] != chains[1][0] else "another chain"
+            evidence = f"smtp: {first.thumbprint} ({len(chains[0])} sent); {name}: {facts.thumbprint} ({len(chains[1])} sent)"
+            text = f"{name} shows {what} than the submission port"
+            # One subject and two ages: the older one was likely left behind by a renewal. Else it is likely so on purpose.
+            renewed = _is_renewal(first.chain[0], facts.chain[0])
+            severity: Severity = "warning" if renewed else "info"
+            if renewed:
+                yield _not_reloaded(("smtp", first), (name, facts))
+            found = _finding("certificate.differs-between-ports", severity, f"{name}.certificate", text, evidence)
+            yield found if chains[0][0] != chains[1][0] else replace(found, cause=_OTHER_CHAIN, remedy=_SAME_CHAIN)
+
+
+def _is_renewal(one: Link, other: Link) -> bool:
+    if one["subject"] != other["subject"] or "not_before" not in one or "not_before" not in other:
+        return False
+    return abs((_instant(one["not_before"]) - _instant(other["not_before"])).total_seconds()) > 86400
+
+
+def _not_reloaded(*shown: tuple[str, Certified]) -> Finding:
+    """Of two ports, the one that still shows the certificate of before the renewal."""
+    (old, before), (new, after) = sorted(shown, key=lambda item: item[1].not_before or "")
+    text = f"{old} still shows the certificate from {before.not_before}; {new} shows its renewal from {after.not_before}"
+    return _finding("certificate.not-reloaded", "warning", f"{old}.certificate", text, f"{before.thumbprint}; {after.thumbprint}")
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
