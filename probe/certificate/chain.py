@@ -25,6 +25,15 @@ def read_chain(chain: tuple[bytes, ...]) -> tuple[dict[str, object], ...]:
 
     Remembered by the octets, since a server shows the same chain each time it is probed: do not change what is returned.
     """
+    import warnings
+
+    # Of what it will refuse one day (a serial number of 0); it is judged here.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _read(chain)
+
+
+def _read(chain: tuple[bytes, ...]) -> tuple[dict[str, object], ...]:
     from cryptography import x509
 
     loaded: list[x509.Certificate | Exception] = []
@@ -35,6 +44,15 @@ def read_chain(chain: tuple[bytes, ...]) -> tuple[dict[str, object], ...]:
             # ValueError for bad DER, InvalidVersion and others for what parses but makes no sense.
             loaded.append(error)
     return tuple(_entry(der, loaded, index) for index, der in enumerate(chain))
+
+
+def named_alike(chain: tuple[bytes, ...], roots: Sequence[bytes]) -> list[str]:
+    """SHA-256 of the roots that have the name of an issuer which this chain lacks, or of a root that it has."""
+    entries = read_chain(chain)
+    wanted = {entry["issuer"] for entry in entries if entry.get("self_signed") or not entry.get("issuers")}
+    known = {entry["sha256"] for entry in entries}
+    found = [entry for root in roots for entry in read_chain((root,)) if entry["subject"] and entry["subject"] in wanted]
+    return [str(entry["sha256"]) for entry in found if entry["sha256"] not in known]
 
 
 def _entry(der: bytes, loaded: Sequence["x509.Certificate | Exception"], index: int) -> dict[str, Any]:

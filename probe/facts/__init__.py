@@ -131,6 +131,7 @@ class Certified(Facts):
     chain: Sequence[Link] = some("the certificates as they were sent, leaf first")
     chain_der: Sequence[str] = some("the same in DER, base64")
     trust_store: str | None = one("which roots were trusted")
+    roots_named_alike: Sequence[str] = some("SHA-256 of trusted roots that have the missing issuer's name, and did not sign")
     verified_path: Sequence[str] = some("SHA-256 of each certificate on the path that OpenSSL verified, leaf to root")
     tlsa: Mapping[str, TlsaAnswer] = named(
         "by resolver (its name in `[dns.resolvers]`, or `system`), the port's TLSA records, where asked"

@@ -37,7 +37,7 @@ def findings(record: Record, profile: "Profile") -> tuple[Finding, ...]:
     if found:
         from probe.judge._replies import explained  # a run with nothing to say does not even load it
 
-        found = explained(record, found)
+        found = explained(record, found, kinds())
     order = {stage.name: index for index, stage in enumerate(record.stages)}
     return tuple(sorted(found, key=lambda finding: order.get(finding.stage, len(order))))
 

@@ -12,7 +12,7 @@ failed, never for a run that went well. Codes: RFC 3463 (enhanced status codes),
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from probe.facts import LoggedOn, greetings
 from probe.record import Record
-from probe.report import Finding
+from probe.report import Finding, Kind
 
 # One file a family of servers.
 _FOLDER = Path(__file__).with_name("replies")
@@ -171,28 +171,26 @@ def _family_of(greeting: str) -> str | None:
     return next((name for name, pattern in _FAMILIES if re.search(pattern, greeting, re.IGNORECASE)), None)
 
 
-def explained(record: Record, found: Iterable[Finding]) -> list[Finding]:
+def explained(record: Record, found: Iterable[Finding], kinds: Mapping[str, Kind]) -> list[Finding]:
     """The findings; those of failed stages and the critical ones with the cause and commands that the server's words point at."""
     failed = {stage.name for stage in record.stages if stage.status == "failed"}
-    return [_explained(record, item) if item.stage in failed or item.severity == "critical" else item for item in found]
+    return [
+        _explained(record, item, kinds.get(item.id)) if item.stage in failed or item.severity == "critical" else item
+        for item in found
+    ]
 
 
-def _explained(record: Record, finding: Finding) -> Finding:
+def _explained(record: Record, finding: Finding, kind: Kind | None) -> Finding:
     protocol = finding.stage.partition(".")[0]
     # The server's words first; our own sentence has the user's name, which some entries are about.
     text = f"{finding.evidence}\n{finding.summary}" if finding.evidence else finding.summary
     port = record.target.port if protocol == "smtp" else None
     entry = known(Said(text, finding.stage, finding.id, family(record, protocol), port))
-    if entry and not (entry.text is None and not entry.code and _says_why(finding)):
+    # A check that looked at more than one port's words (at which certificate each shows) and found a cause of its own.
+    says_why = kind is not None and finding.cause != kind.cause
+    if entry and not (says_why and entry.text is None and not entry.code):
         finding = replace(finding, cause=entry.cause, remedy=entry.remedy)
     return _of_mechanism(record, finding)
-
-
-def _says_why(finding: Finding) -> bool:
-    """Whether its check looked at more than one port's words (at which certificate each shows) and found a cause of its own."""
-    from probe.judge import kinds
-
-    return finding.id in kinds() and finding.cause != kinds()[finding.id].cause
 
 
 def _of_mechanism(record: Record, finding: Finding) -> Finding:

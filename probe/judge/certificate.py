@@ -125,6 +125,7 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
             for problem in _problems(seen, tls):
                 eased = _eased(problem.severity, seen, problem.name)
                 found = _finding(problem.name, eased, stage.name, problem.summary, problem.evidence)
+                found = replace(found, cause=problem.cause or found.cause)
                 if problem.name in CHOSEN:
                     found = _with_rule(found, record, profile, seen)
                 if problem.name == NOT_TRUSTED:
@@ -170,6 +171,8 @@ class Problem:
     severity: Severity
     summary: str
     evidence: str
+    # Where this run showed more than its kind says.
+    cause: str = ""
 
 
 def _problems(facts: Certified, tls: Tls) -> Iterator[Problem]:
@@ -243,25 +246,48 @@ def _names(facts: Certified, leaf: Link) -> Iterator[Problem]:
 def _trust(facts: Certified, chain: Sequence[Link]) -> Iterator[Problem]:
     """Why there is no path to a trusted root. OpenSSL's codes do not distinguish a root that nobody trusts from an
     intermediate that was not sent (20 for both): the chain itself has to."""
-    code, leaf = facts.openssl_code, chain[0]
-    if code not in UNTRUSTED:
+    leaf = chain[0]
+    if facts.openssl_code not in UNTRUSTED:
         return
     evidence = refusal(facts)
     if leaf.get("self_signed"):
         yield Problem("certificate.self-signed", "critical", "the certificate is self-signed and not trusted here", evidence)
         return
     top = chain[used(facts)[-1]]
-    issuer = top.get("issuer", "")
-    if top is leaf and leaf.get("issuer_urls"):
+    alone = top is leaf
+    if alone and leaf.get("issuer_urls") and not _of_a_company(leaf):
         # The leaf alone, and it says where its issuer's certificate can be had: a private root says no such thing.
-        text = f"the server sends its own certificate without the intermediate that signed it ({issuer})"
+        text = f"the server sends its own certificate without the intermediate that signed it ({top.get('issuer', '')})"
         yield Problem("certificate.missing-intermediate", "critical", text, f"{evidence}; {leaf['issuer_urls'][0]}")
         return
-    yield Problem("certificate.unknown-issuer", "critical", f"the issuer is not trusted here: {issuer}", evidence)
-    if top is leaf:
+    yield Problem("certificate.unknown-issuer", "critical", *_unknown_issuer(facts, top, evidence))
+    if alone:
         # Nothing in the certificate distinguishes a private root from an intermediate: say both, this one with less weight.
-        text = f"the server sends only its own certificate, not its issuer's ({issuer})"
+        text = f"the server sends only its own certificate, not its issuer's ({top.get('issuer', '')})"
         yield Problem("certificate.missing-intermediate", "warning", text, evidence)
+
+
+def _unknown_issuer(facts: Certified, top: Link, evidence: str) -> tuple[str, str, str]:
+    """(summary, evidence, cause) for a chain that ends in nobody who is trusted."""
+    issuer, where = top.get("issuer", ""), facts.trust_store or "the trust that was used"
+    if facts.roots_named_alike:
+        cause = "A root of that name is trusted, but it did not sign: the CA likely has a new key. Add its new root certificate."
+        return f"{where} has a root named {issuer}, with another key", f"{evidence}; {facts.roots_named_alike[0]}", cause
+    if top.get("self_signed"):
+        cause = f"The server sends its root itself (SHA-256 {top['sha256']}), likely a private CA's. Trust it where clients do."
+        return f"{where} lacks the root that the server sends: {top['subject']}", evidence, cause
+    if _of_a_company(top):
+        cause = (
+            "The certificate is likely from a company's own CA (AD CS: its certificate lies in Active Directory). If that CA is "
+            "the root, tls.ca_file lacks it (certutil -ca.cert FILE on the CA); if not, the server fails to send it."
+        )
+        return f"the issuer is not trusted here: {issuer}", evidence, cause
+    return f"the issuer is not trusted here: {issuer}", evidence, ""
+
+
+def _of_a_company(entry: Link) -> bool:
+    """AD CS gives an LDAP address for its certificate; a public CA does not."""
+    return any(url.lower().startswith("ldap:") for url in entry.get("issuer_urls", ()))
 
 
 def _strength(facts: Certified) -> Iterator[Problem]:

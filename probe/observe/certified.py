@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from probe.certificate.chain import read_chain, rfc3339
+from probe.certificate.chain import named_alike, read_chain, rfc3339
 from probe.certificate.host_name import name_matches, why_not
 from probe.certificate.identifier import identifier
 from probe.facts import Certified
@@ -24,6 +24,7 @@ def certified(
     openssl_text: str,
     now: datetime,
     verified_path: Sequence[bytes] = (),
+    roots: Sequence[bytes] = (),
 ) -> Certified:
     """The facts of a `*.certificate` stage (contract section 5).
 
@@ -50,6 +51,7 @@ def certified(
         scts=leaf.get("scts"),
         checked_at=rfc3339(now),
         chain=cast("list[Link]", list(entries)),
+        roots_named_alike=named_alike(tuple(chain), roots) if openssl_code else [],
         verified_path=[hashlib.sha256(der).hexdigest().upper() for der in verified_path],
         chain_der=[base64.b64encode(der).decode() for der in chain],
     )

@@ -160,6 +160,7 @@ async def certify(job: Job, journal: Journal, side: Side, connection: Connection
             openssl_code=handshake.openssl_code,
             openssl_text=handshake.openssl_text,
             verified_path=handshake.verified_path,
+            roots=handshake.roots,
             now=job.utc_now(),
         )
         stage.facts = replace(seen, trust_store=handshake.trust_store)

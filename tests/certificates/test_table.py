@@ -129,6 +129,10 @@ TABLE = {
     ),
     "unknown-issuer": Row(issued(LEAF, STRANGERS, by=STRANGERS), {"certificate.unknown-issuer"}, 20),
     "unknown-root-sent": Row(issued(LEAF, STRANGERS, STRANGER, by=STRANGERS), {"certificate.unknown-issuer"}, 19),
+    "a-root-of-that-name-with-another-key": Row(
+        issued(LEAF, STRANGERS, by=STRANGERS), {"certificate.unknown-issuer"}, 20,
+        roots=(ROOT, make(replace(CA, name="Fabrikam Root"))),
+    ),
     "missing-intermediate": Row(issued(replace(LEAF, url=True)), {"certificate.missing-intermediate"}, 20),
     "alone-and-nothing-said": Row(issued(LEAF), {"certificate.missing-intermediate", "certificate.unknown-issuer"}, 20),
     "missing-intermediate-expired-other-name": Row(

@@ -4,7 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from probe.facts import Connected, Ehlo, Greeted
 from probe.judge import findings
@@ -13,24 +15,26 @@ from probe.profile import load_mapping
 from probe.record import Record, StageRecord, Target
 from probe.report import Finding
 from probe.tasks.plan import plugins
-from tests.certificates.chains import HOST, Made, Recipe, make
-from tests.certificates.test_table import INTERMEDIATE, LEAF
+from tests.certificates.chains import CA, HOST, Made, Recipe, make
+from tests.certificates.test_table import INTERMEDIATE, LEAF, ROOT
 
 EXCHANGE = {"smtp": f"220 {HOST} Microsoft ESMTP MAIL Service ready", "imap": "* OK The Microsoft Exchange IMAP4 service is ready."}
 POSTFIX = {"smtp": f"220 {HOST} ESMTP Postfix", "imap": "* OK Dovecot ready."}
 ODD = {"smtp": f"220 {HOST} ESMTP", "imap": "* OK ready"}
 
 
+PROFILE = load_mapping(
+    {
+        "submission": {"host": HOST},
+        "account": {"username": "p@contoso.test", "password": {"env": "X"}},
+        "readback": {"imap": {}},
+    },
+    plugins=plugins(),
+)
+
+
 def judged(greetings: dict[str, str], own_name: str, smtp: Made, imap: Made) -> dict[tuple[str, str], Finding]:
     """By id and stage, the findings of a run that was shown these leaves below a trusted intermediate."""
-    profile = load_mapping(
-        {
-            "submission": {"host": HOST},
-            "account": {"username": "p@contoso.test", "password": {"env": "X"}},
-            "readback": {"imap": {}},
-        },
-        plugins=plugins(),
-    )
     stages = (
         StageRecord("smtp.greeting", "ok", facts=Greeted(lines=[greetings["smtp"]])),
         StageRecord("smtp.ehlo", "ok", facts=Ehlo(name=own_name)),
@@ -39,7 +43,7 @@ def judged(greetings: dict[str, str], own_name: str, smtp: Made, imap: Made) -> 
         StageRecord("imap.certificate", "ok", facts=_shown(imap)),
     )
     record = Record("id", "p", Target(HOST, 587, "starttls"), "2026-01-01T00:00:00Z", 0.0, stages)
-    return {(found.id, found.stage): found for found in findings(record, profile)}
+    return {(found.id, found.stage): found for found in findings(record, PROFILE)}
 
 
 def _shown(leaf: Made):
@@ -111,3 +115,44 @@ def _sha1(made: Made) -> str:
     from cryptography.hazmat.primitives import hashes
 
     return made.certificate.fingerprint(hashes.SHA1()).hex().upper()
+
+
+@pytest.mark.parametrize(
+    ("chain", "roots", "summary", "cause"),
+    [
+        ("intermediate", "new-key", "ca_file has a root named CN=Contoso Root, with another key", "the CA likely has a new key"),
+        ("root", "none", "ca_file lacks the root that the server sends: CN=Contoso Root", "The server sends its root itself"),
+        ("ad-cs", "none", "the issuer is not trusted here: CN=Contoso Root", "certutil -ca.cert FILE on the CA"),
+        ("intermediate", "none", "the issuer is not trusted here: CN=Contoso Root", "the CA is likely private"),
+    ],
+)
+def test_why_the_issuer_is_unknown(chain: str, roots: str, summary: str, cause: str) -> None:
+    ldap = x509.AuthorityInformationAccess(
+        [
+            x509.AccessDescription(
+                AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier("ldap:///CN=Contoso%20Root")
+            )
+        ]
+    )
+    sent = {
+        "intermediate": [GOOD, INTERMEDIATE],
+        "root": [GOOD, INTERMEDIATE, ROOT],
+        "ad-cs": [make(replace(LEAF, extra=((ldap, False),)), ROOT)],
+    }[chain]
+    trusted = [make(replace(CA, name="Contoso Root"))] if roots == "new-key" else []
+    facts = certified(
+        _der(sent),
+        host=HOST,
+        openssl_code=19 if chain == "root" else 20,
+        openssl_text="",
+        now=datetime.now(UTC),
+        roots=_der(trusted),
+    )
+    stage = StageRecord("smtp.certificate", "failed", facts=replace(facts, trust_store="ca_file"))
+    record = Record("id", "p", Target(HOST, 587, "starttls"), "2026-01-01T00:00:00Z", 0.0, (stage,))
+    (found,) = [item for item in findings(record, PROFILE) if item.id == "certificate.unknown-issuer"]
+    assert found.summary == summary and cause.lower() in found.cause.lower()
+
+
+def _der(chain: list[Made]) -> list[bytes]:
+    return [made.certificate.public_bytes(Encoding.DER) for made in chain]

@@ -28,6 +28,8 @@ class Handshake:
     trust_store: str | None = None
     # DER, leaf to root: what OpenSSL built from the chain and the store; empty where it accepted nothing.
     verified_path: tuple[bytes, ...] = ()
+    # DER: the roots that were trusted, where OpenSSL refused the chain, but for those that it looks up by name in a folder.
+    roots: tuple[bytes, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -54,6 +56,7 @@ def seen_in(tls: ssl.SSLObject, server_name: str, trust: Trust, error: ssl.SSLCe
         alpn=tls.selected_alpn_protocol(),
         group=tls.group() if hasattr(tls, "group") else None,
         trust_store=store(trust),
+        roots=tuple(tls.context.get_ca_certs(binary_form=True)) if error else (),
     )
 
 
