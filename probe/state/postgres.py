@@ -11,7 +11,6 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -19,7 +18,7 @@ import psycopg
 from probe.redact import Redactor
 from probe.report import Report
 from probe.state.directory import state_directory
-from probe.state.history import packed
+from probe.state.history import WITNESSES, oldest_kept, packed
 from probe.state.lease import Held
 from probe.state.outbox import MOST_ENTRIES, Entry
 from probe.state.refusals import Refusal, once_more, still_suspended, without_digest
@@ -217,8 +216,9 @@ class Postgres:
                     report.delivery_seconds, packed(report),
                 ],
             )  # fmt: skip
-        oldest = datetime.now(UTC) - timedelta(days=keep_days)
-        self._execute("delete from submission_probe_run where started < %s", [oldest])
+        found = self._execute("select started from submission_probe_run order by started desc limit 1 offset %s", [WITNESSES])
+        if found and (oldest := oldest_kept(found[0][0].isoformat(), keep_days)):
+            self._execute("delete from submission_probe_run where started < %s", [oldest])
 
 
 def _account(whose: str, username: str) -> list[str]:
