@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from probe.facts.parts import Answered, Attempt, CommandReply, Difference, HopSeen, Link, Lookup, Nodes, TlsaAnswer
+from probe.facts.parts import Answered, Attempt, CommandReply, Difference, HopSeen, Link, Lookup, Nodes, Quota, TlsaAnswer
 
 
 def one(what: str) -> Any:
@@ -175,6 +175,8 @@ class LoggedOn(Facts):
     capabilities_after: Sequence[str] = some("IMAP4 capabilities after the logon")
     id_sent: str | None = one("the IMAP4 ID command, as it was sent (RFC 2971); null where none was")
     folders: Sequence[str] = some("mailboxes to look into that exist")
+    messages: int | None = one("IMAP4: messages in the first mailbox before this run's")
+    quota: Mapping[str, Quota] = named("IMAP4: what the quota limits (RFC 9208), such as `STORAGE` (in 1024 octets) and `MESSAGE`")
     folders_missing: Sequence[str] = some("mailboxes of the profile that do not exist")
 
 

@@ -106,6 +106,13 @@ class CommandReply(TypedDict):
     seconds: float
 
 
+class Quota(TypedDict):
+    """One resource of the mailbox's quota, in the unit of that resource."""
+
+    used: int
+    limit: int
+
+
 class HopSeen(TypedDict):
     """One Received field, oldest first: `at` RFC 3339 UTC; `seconds` since the hop before, negative where clocks disagree."""
 

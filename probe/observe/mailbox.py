@@ -52,6 +52,7 @@ class Session:
     noted_before: bool = False
     selected: str | None = None
     refused: str | None = None
+    room: imap.Room = field(default_factory=imap.Room)
 
     @property
     def trash(self) -> str | None:

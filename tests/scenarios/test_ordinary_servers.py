@@ -135,3 +135,15 @@ def test_what_pop3_only_hides_is_deleted_over_imap(mail_servers: START, tmp_path
     ran = bench.run(bench.profile())
     assert (ran.code, ids(ran)) == (0, set()), ran.printed
     assert len(bench.mail.messages(bench.user)) == 1
+
+
+@pytest.mark.parametrize(("octets", "warned"), [(70_000, False), (95_000, True)])
+def test_a_mailbox_that_is_nearly_full(mail_servers: START, tmp_path: Path, octets: int, warned: bool) -> None:
+    plugin = "protocol imap {\n mail_plugins = $mail_plugins imap_quota\n}\n"
+    bench = Bench(tmp_path, mail_servers(quota="100K", extra_dovecot=plugin))
+    bench.mail.deliver(bench.user, b"Subject: large\r\n\r\n" + b"x" * 76 + b"\r\n" + b"y" * 70 + b"\r\n" * (octets // 2 - 80))
+    ran = bench.run(bench.profile())
+    facts = ran.stage("imap.login")["facts"]
+    assert facts["messages"] == 1 and facts["quota"]["STORAGE"]["limit"] == 100, ran.printed
+    found = [(item["id"], item["severity"], item["stage"]) for item in ran.report["findings"]]
+    assert found == ([("mailbox.nearly-full", "warning", "imap.login")] if warned else [])

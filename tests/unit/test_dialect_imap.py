@@ -71,3 +71,28 @@ def test_mailbox_names_are_modified_utf7() -> None:
     assert imap.mailbox("Junk Email") == '"Junk Email"'
     assert imap.mailbox("Entwürfe") == '"Entw&APw-rfe"'
     assert imap.mailbox('a"b\\c') == '"a\\"b\\\\c"'
+
+
+def _answer(*lines: bytes) -> imap.Answer:
+    return imap.Answer("OK", "", tuple(imap.untagged([line]) for line in lines))
+
+
+@pytest.mark.parametrize(
+    ("lines", "quota"),
+    [
+        ([b'* QUOTA "" (STORAGE 10 512)'], {"STORAGE": {"used": 10, "limit": 512}}),
+        ([b"* QUOTA User\\ quota (STORAGE 1 2)"], {}),
+        ([b'* QUOTA "User quota" (STORAGE 9 10 MESSAGE 20 1000)'],
+         {"STORAGE": {"used": 9, "limit": 10}, "MESSAGE": {"used": 20, "limit": 1000}}),
+        # Several roots: the fullest of each resource.
+        ([b"* QUOTA a (STORAGE 1 10)", b"* QUOTA b (STORAGE 50 100)", b"* QUOTA c (STORAGE 20 100)"],
+         {"STORAGE": {"used": 50, "limit": 100}}),
+        ([b"* QUOTA a ()"], {}),
+        ([b"* QUOTA a (STORAGE 1 0)"], {}),
+        ([b"* QUOTA a (STORAGE x y MESSAGE 1 2)"], {"MESSAGE": {"used": 1, "limit": 2}}),
+        ([b"* QUOTA a (STORAGE 1"], {}),
+        ([b"* QUOTA"], {}),
+    ],
+)  # fmt: skip
+def test_quota(lines: list[bytes], quota: dict[str, dict[str, int]]) -> None:
+    assert imap.room(_answer(b"* 7 EXISTS"), _answer(*lines)) == imap.Room(7, quota)

@@ -221,6 +221,8 @@ async def _note_folders(job: Job, session: Session, settings: Settings, stage: S
         folders=[folder.name for folder in session.folders if folder.exists],
         folders_missing=missing,
         id_sent=id_sent,
+        messages=session.room.messages,
+        quota=session.room.quota,
     )
 
 
@@ -230,7 +232,11 @@ async def _opened(session: Session, first: Folder, others: list[Folder]) -> tupl
     status = [f"STATUS {imap.mailbox(folder.name)} (UIDNEXT UIDVALIDITY)" for folder in others]
     # NetEase opens no mailbox before it has seen an ID (RFC 2971): "Unsafe Login".
     identify = [IDENTITY] if "ID" in session.capabilities else []
-    *answered, selected, listed = (await session.talk.flight([*identify, *status, select, "CAPABILITY"]))[len(identify) :]
+    quota = [f"GETQUOTAROOT {imap.mailbox(first.name)}"] if "QUOTA" in session.capabilities else []
+    commands = [*identify, *status, select, "CAPABILITY", *quota]
+    answers = (await session.talk.flight(commands))[len(identify) :]
+    answered, selected, listed = answers[: len(status)], answers[len(status)], answers[len(status) + 1]
+    session.room = imap.room(selected, answers[-1])
     session.capabilities = imap.capabilities(listed.untagged) or session.capabilities
     if selected.ok or identify:
         return next(iter(identify), None), selected, answered

@@ -7,8 +7,10 @@ it raises becomes Malformed.
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+from probe.facts.parts import Quota
 
 # Eight times what is asked for of a message (`BODY.PEEK[]<0.262144>`): a server that ignores the part is still read.
 MOST_LITERAL = 2 * 1024 * 1024
@@ -266,3 +268,35 @@ def mailbox(name: str) -> str:
     from imapclient.imap_utf7 import encode
 
     return quoted(encode(name).decode("ascii"))
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much lies in a mailbox, and what its quota allows (RFC 9208): by resource, (used, limit)."""
+
+    messages: int | None = None
+    quota: Mapping[str, Quota] = field(default_factory=dict)
+
+
+# The quota root, an astring, and behind it the resources.
+_QUOTA = re.compile(r'(?:"(?:[^"\\]|\\.)*"|\S*)\s*\(([^()]*)\)')
+
+
+def room(selected: Answer, asked: Answer) -> Room:
+    """What SELECT and GETQUOTAROOT showed. Of several roots the fullest counts for each resource."""
+    messages = max((item.number or 0 for item in selected.of("EXISTS")), default=None)
+    quota: dict[str, Quota] = {}
+    for item in asked.of("QUOTA"):
+        found = _QUOTA.match(item.text)
+        words = found[1].split() if found else []
+        for name, used, limit in zip(words[::3], words[1::3], words[2::3], strict=False):
+            if _is_number(used) and _is_number(limit) and int(limit) > 0:
+                one = Quota(used=int(used), limit=int(limit))
+                before = quota.get(name.upper())
+                if before is None or one["used"] * before["limit"] > before["used"] * one["limit"]:
+                    quota[name.upper()] = one
+    return Room(messages, quota)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 18
