@@ -28,6 +28,18 @@ def safe(text: str) -> str:
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
+def also_known_as(host: str) -> str:
+    """An international host name as people write it, in brackets behind its A-label (RFC 5891); nothing for any other."""
+    if "xn--" not in host.lower():
+        return ""
+    import idna  # names that are not ASCII are few
+
+    try:
+        return f" ({safe(idna.decode(host))})"
+    except idna.IDNAError:
+        return ""
+
+
 def by_severity(findings: Iterable[Finding]) -> list[Finding]:
     """The worst first; else in the order of the checks."""
     return sorted(findings, key=lambda finding: _ORDER[finding.severity])

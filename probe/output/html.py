@@ -16,7 +16,7 @@ from probe.output import Context
 from probe.output._changes import as_report
 from probe.output._history import plot
 from probe.output._page import UNITS, matrix, view
-from probe.output._words import safe
+from probe.output._words import also_known_as, safe
 from probe.report import Report, exit_code, worst_verdict
 from probe.report.as_json import to_json
 from probe.report.comparison import Change, Comparison
@@ -120,6 +120,7 @@ def environment(folder: Path) -> "Environment":
         lstrip_blocks=True,
     )
     made.filters["seconds"] = _seconds
+    made.filters["also_known_as"] = also_known_as
     return made
 
 

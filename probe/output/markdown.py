@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from probe.output import Context
-from probe.output._words import by_severity, outcome, safe, unexplained
+from probe.output._words import also_known_as, by_severity, outcome, safe, unexplained
 from probe.output.text import detail
 from probe.report import Finding, Report, Stage
 
@@ -28,7 +28,7 @@ def _lines(report: Report, context: Context) -> Iterator[str]:
     target = report.target
     yield f"## {report.verdict.upper()}: {prose(report.profile)}"
     yield ""
-    where = [code(f"{target.host}:{target.port}"), f"({prose(target.security)})"]
+    where = [code(f"{target.host}:{target.port}") + prose(also_known_as(target.host)), f"({prose(target.security)})"]
     if target.address:
         where.append(f"at {code(target.address)}")
     if target.node:

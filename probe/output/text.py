@@ -9,7 +9,7 @@ from typing import Any
 from probe.certificate.identifier import assignment
 from probe.facts import Certified, Connected, Ehlo, Found, Greeted, LoggedOn, Resolved, Secured, Submitted, Verified
 from probe.output import Context
-from probe.output._words import outcome, safe
+from probe.output._words import also_known_as, outcome, safe
 from probe.report import Finding, Report, Stage, Verdict
 from probe.report.comparison import Comparison
 from probe.report.statistics import repeated, statistics
@@ -115,7 +115,7 @@ def headline(report: Report, color: bool = False) -> str:
     """One line: verdict, profile, target, and the delivery time or the first thing that failed."""
     verdict = _paint(_word(report), report.verdict, color)
     at = f" at {report.target.address}" if _is_one_of_several(report) else ""
-    target = f"{report.target.host}:{report.target.port}{at} ({report.target.security})"
+    target = f"{report.target.host}:{report.target.port}{also_known_as(report.target.host)}{at} ({report.target.security})"
     return f"{verdict}  {safe(report.profile)}  {safe(target)}  {outcome(report)}"
 
 

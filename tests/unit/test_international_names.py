@@ -36,3 +36,12 @@ def test_certificates_are_compared_in_the_same_form() -> None:
     assert dns_name_matches(f"mail.{SHARP_S}", "mail.straße.example")
     assert not dns_name_matches("mail.straße.example", f"mail.{SHARP_S}")  # nobody converts what stands in a certificate
     assert not dns_name_matches("mail.strasse.example", "mail.straße.example")
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [(f"mail.{SHARP_S}", " (mail.straße.example)"), ("mail.example", ""), ("xn--zzzzzzzz999.example", "")]
+)
+def test_the_a_label_is_shown_beside_what_people_write(host: str, shown: str) -> None:
+    from probe.output._words import also_known_as
+
+    assert also_known_as(host) == shown
