@@ -59,21 +59,21 @@ def _better(record: Record, stage: str, host: str) -> tuple[str, Certified] | No
 
 
 def _exchange_smtp(seen: _Seen) -> tuple[str, tuple[str, ...]]:
-    own = seen.own_name or "its FQDN"
+    own = seen.own_name or "its name"
     if seen.leaf.get("self_signed"):
         cause = (
             "Exchange likely fell back on its own certificate: the connector has no TlsCertificateName, and no certificate of a CA "
-            f"that is enabled for SMTP has the connector's FQDN ({own})."
+            f"that is enabled for SMTP has the connector's Fqdn ({own})."
         )
     elif seen.own_name and name_matches(seen.leaf, seen.own_name):
         cause = (
-            f"Exchange likely took it for the connector's FQDN, {own}, which it contains: without a TlsCertificateName it is the "
+            f"Exchange likely took it for the connector's Fqdn, {own}, which it contains: without a TlsCertificateName it is the "
             "newest of a CA among those enabled for SMTP that have that name. Where TlsCertificateName is set, the newest with "
             "that issuer and subject is taken."
         )
     else:
         cause = (
-            f"The connector's TlsCertificateName likely names it: it does not contain the connector's FQDN ({own}), for which "
+            f"The connector's TlsCertificateName likely names it: it does not contain the connector's Fqdn ({own}), for which "
             "alone Exchange would take it by itself."
         )
     check = (

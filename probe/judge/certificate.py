@@ -139,7 +139,7 @@ def _with_rule(found: Finding, record: Record, profile: Profile, seen: Certified
     host = profile.host_for(reader) if reader else profile.submission.host
     ruled = why(record, found.stage, host)
     if ruled:
-        found = replace(found, cause=ruled[0], remedy=ruled[1])
+        found = replace(found, cause=f"{found.cause} {ruled[0]}", remedy=ruled[1])
     if found.id in _ASSIGNED:
         found = replace(found, remedy=(*found.remedy, f"To assign what is served now: {assignment(seen.certificate_name or '')}"))
     return found

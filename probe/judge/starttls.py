@@ -77,7 +77,7 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     yield from from_troubles(record, FINDINGS)
     for stage in record.stages:
         seen = stage.seen(Secured)
-        if seen.version and seen.cipher and (found := _weakness(seen.version, seen.cipher)):
+        if seen.version and seen.cipher and (found := _weakness(seen.version, seen.cipher, seen.minimum_version)):
             severity, what = found
             yield _finding(
                 "tls.weak", severity, stage.name, f"{what}: {seen.version} {seen.cipher}", f"{seen.version} {seen.cipher}"
@@ -86,16 +86,18 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
 
 # OpenSSL's names of what is broken, of what gives no forward secrecy (the key exchange is the certificate's RSA key), and of what
 # RFC 9325 section 4 advises against. The size of a finite-field group cannot be known here: Python does not show it.
+_RETIRED = ("SSLv3", "TLSv1", "TLSv1.1")
 _BROKEN = re.compile(r"RC4|DES|NULL|EXP|MD5|anon|ADH|AECDH")
 _FORWARD = re.compile(r"(ECDHE|DHE)-|TLS_")
 _MODERN = re.compile(r"GCM|CHACHA20|CCM|TLS_")
 
 
-def _weakness(version: str, cipher: str) -> tuple[Severity, str] | None:
+def _weakness(version: str, cipher: str, minimum: str | None) -> tuple[Severity, str] | None:
     if _BROKEN.search(cipher):
         return "critical", "the cipher is broken"
-    if version in ("SSLv3", "TLSv1", "TLSv1.1"):
-        return "warning", "the TLS version is retired (RFC 8996)"
+    if version in _RETIRED:
+        # Whoever lowers tls.minimum_version wants to see the rest of the conversation, and knows.
+        return "info" if minimum in _RETIRED else "warning", "the TLS version is retired (RFC 8996)"
     if not _FORWARD.match(cipher):
         return "warning", "the cipher has no forward secrecy: whoever gets the server's key reads what was recorded"
     if not _MODERN.search(cipher):
