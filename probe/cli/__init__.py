@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import Abort, TyperException
 
+from probe.cli._ending import BEFORE, LAST, raise_on_signals
 from probe.version import __version__
 
 EXIT_UNKNOWN = 3
@@ -44,6 +45,8 @@ def _top(
 
 def entry(arguments: list[str]) -> int:
     """Run one command line and return its exit status."""
+    LAST.owe((lambda: BEFORE) if _output(arguments) == "nagios" else None)
+    raise_on_signals()
     for name in _wanted(arguments):
         import_module(f"{__name__}.{name}").register(app)
     try:
@@ -51,6 +54,8 @@ def entry(arguments: list[str]) -> int:
     except TyperException as error:
         return _complain(f"{error.format_message()} (see `probe --help`, `probe COMMAND --help`)", arguments)
     except (Abort, KeyboardInterrupt):
+        LAST.say()
+        print("probe: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (`probe … | head`): nothing is left to say to it.

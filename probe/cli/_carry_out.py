@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from probe.cli import EXIT_INTERRUPTED
+from probe.cli._ending import BEFORE, LAST, UnderWay, hold_signals, raise_on_signals
 from probe.cli._ping import ping
-from probe.cli._runs import Piece, Runs, in_a_row
+from probe.cli._runs import Piece, Ran, Runs, in_a_row
 
 if TYPE_CHECKING:
     from probe.judge._ranges import Limits
@@ -44,34 +46,55 @@ class Results:
 def carry_out(
     profiles: Sequence["Profile"], plans: Sequence["Plan"], runs: Runs, results: Results, *, ping_at: str | None = None
 ) -> int:
-    """Run the plans, write every output, and return the exit status."""
+    """Run the plans, write every output, and return the exit status. A request to end is heeded at any time, and reported."""
+    started = datetime.now(UTC)
+    try:
+        ready = _ready(plans, profiles, runs, ping_at)
+        started = datetime.now(UTC)
+        ran = _run(ready, profiles, runs, quiet=results.quiet)
+    except KeyboardInterrupt:
+        hold_signals()
+        ran = _never_begun(plans, profiles)
+    reports = _within(ran.reports, results.ranges)
+    seconds = (datetime.now(UTC) - started).total_seconds()
+    compared = _compared(reports, started, seconds, results)
+    _deliver(reports, ran.before, started, seconds, compared, results)
+    raise_on_signals()
+    _store([*ran.before, *reports], results)
+    code = EXIT_INTERRUPTED if ran.interrupted else _exit_code(reports, compared, allow_warnings=results.allow_warnings)
+    ping(ping_at, "" if code in (0, 1) else "/fail")
+    return code
+
+
+def _ready(plans: Sequence["Plan"], profiles: Sequence["Profile"], runs: Runs, ping_at: str | None) -> list["Plan"]:
+    """The plans with their credentials, at the time at which the runs are to begin. Raises ProfileError."""
     from probe.tasks.prepare import prepare_all
 
     ready = prepare_all(plans, profiles, try_again=runs.try_again)
     if runs.jitter:
         time.sleep(random.uniform(0, runs.jitter))  # noqa: S311  spreads load, hides nothing
     ping(ping_at, "/start")
-    started = datetime.now(UTC)
-    reports, before = _run(ready, profiles, runs, quiet=results.quiet)
-    reports = _within(reports, results.ranges)
-    seconds = (datetime.now(UTC) - started).total_seconds()
-    compared = _compared(reports, started, seconds, results)
-    _deliver(reports, before, started, seconds, compared, results)
-    _store([*before, *reports], results)
-    code = _exit_code(reports, compared, allow_warnings=results.allow_warnings)
-    ping(ping_at, "" if code in (0, 1) else "/fail")
-    return code
+    return ready
 
 
-def _run(
-    plans: Sequence["Plan"], profiles: Sequence["Profile"], runs: Runs, *, quiet: bool
-) -> tuple[list["Report"], list["Report"]]:
-    """(the reports to show, earlier attempts of --wait-until-ok), with the stages under way on a terminal meanwhile."""
+def _run(plans: Sequence["Plan"], profiles: Sequence["Profile"], runs: Runs, *, quiet: bool) -> Ran:
+    """The runs, with the stages under way on a terminal meanwhile."""
     from probe.cli import _live
 
+    under_way = UnderWay(time.monotonic)
+    LAST.instead(under_way.words)
     with _live.progress([plan.profile for plan in plans], shown=not quiet) as watches:
-        pieces = list(map(Piece, plans, profiles, watches))
+        noting = [under_way.watch(plan.target, watch) for plan, watch in zip(plans, watches, strict=True)]
+        pieces = list(map(Piece, plans, profiles, noting))
         return asyncio.run(in_a_row(pieces, runs, _not_counted if quiet else _not_yet))
+
+
+def _never_begun(plans: Sequence["Plan"], profiles: Sequence["Profile"]) -> Ran:
+    """Interrupted while a secret was fetched, or before the loop listened."""
+    from probe.tasks.run import unproven
+
+    reports = [unproven(plan, profile, BEFORE, interrupted=True) for plan, profile in zip(plans, profiles, strict=True)]
+    return Ran(reports, [], interrupted=True)
 
 
 def _not_counted(_reports: Sequence["Report"]) -> None:
@@ -144,10 +167,10 @@ def _store(reports: Sequence["Report"], results: Results) -> None:
 
 def _exit_code(reports: Sequence["Report"], compared: "Comparison | None", *, allow_warnings: bool) -> int:
     """The runs' own, or the comparison's where that is worse."""
-    from probe.report import EXIT_CODES, EXIT_INTERRUPTED, exit_code, worst_verdict
+    from probe.report import EXIT_CODES, exit_code, worst_verdict
 
     code = exit_code(reports, allow_warnings=allow_warnings)
-    if compared is None or code == EXIT_INTERRUPTED:
+    if compared is None:
         return code
     worst = EXIT_CODES[worst_verdict([compared.verdict, *(report.verdict for report in reports)])]
     return 0 if worst == EXIT_CODES["warning"] and allow_warnings else worst

@@ -37,22 +37,34 @@ class Piece:
     watch: "Watch | None" = None
 
 
-async def in_a_row(
-    pieces: Sequence[Piece], runs: Runs, on_attempt: Callable[[list["Report"]], None]
-) -> tuple[list["Report"], list["Report"]]:
-    """(the reports to show, earlier attempts of --wait-until-ok); `on_attempt` gets each attempt that was not well."""
+@dataclass(frozen=True)
+class Ran:
+    """The reports to show, earlier attempts of --wait-until-ok, and whether somebody ended it early."""
+
+    reports: list["Report"]
+    before: list["Report"]
+    interrupted: bool = False
+
+
+async def in_a_row(pieces: Sequence[Piece], runs: Runs, on_attempt: Callable[[list["Report"]], None]) -> "Ran":
+    """`on_attempt` gets each attempt that was not well."""
+    from probe.cli._ending import LAST, hold_signals
     from probe.cli._signals import interrupt_on_signals
     from probe.tasks.prepare import Session
     from probe.tasks.repeat import repeat, wait_until_ok
 
-    session = Session(interrupt=interrupt_on_signals())
+    interrupt = interrupt_on_signals(LAST.say)
+    session = Session(interrupt=interrupt)
 
     async def once() -> list["Report"]:
         return await side_by_side(pieces, runs, session)
 
     if runs.wait_seconds is not None:
-        return await wait_until_ok(once, runs.wait_seconds, runs.interval, session.interrupt, on_attempt)
-    return await repeat(once, runs.repeat, runs.interval, session.interrupt), []
+        latest, before = await wait_until_ok(once, runs.wait_seconds, runs.interval, interrupt, on_attempt)
+    else:
+        latest, before = await repeat(once, runs.repeat, runs.interval, interrupt), []
+    hold_signals()
+    return Ran(latest, before, interrupt.is_set())
 
 
 async def side_by_side(pieces: Sequence[Piece], runs: Runs, session: "Session") -> list["Report"]:
@@ -84,7 +96,7 @@ async def _collected(plan: "Plan", profile: "Profile", session: "Session", *, se
     from probe.tasks.collect import collect
     from probe.tasks.run import observe
 
-    reports = [await collect(plan, profile)]
+    reports = [await collect(plan, profile, interrupt=session.interrupt)]
     if send:
         sending = replace(plan, readers=(), send_only=True, stages=tuple(name for name in plan.stages if name[:5] == "smtp."))
         reports.append(judge(await observe(sending, session), profile))

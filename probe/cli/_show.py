@@ -12,6 +12,7 @@ import typer
 
 from probe.cli import _out
 from probe.cli._console import colours
+from probe.cli._ending import LAST
 from probe.output import Context, formats, output
 from probe.output._changes import NATIVE, as_report
 
@@ -63,7 +64,8 @@ def deliver(
     # Closed by the caller (`probe run >&-`), stdout is None.
     color = output == "text" and colours(sys.stdout)
     text = _brief(reports, context.comparison) if quiet else _text(output, reports, replace(context, color=color))
-    _out.write(text, machine=output != "text")
+    if LAST.settle():
+        _out.write(text, machine=output != "text")
     for name, path in files:
         _write_file(name, path, _text(name, reports, replace(context, suffix=path.suffix.lower())))
 

@@ -17,10 +17,17 @@ _CLOSE, _LOGOFF, _SHUTDOWN = 2, 5, 6
 _kept: list[Any] = []
 
 
-def interrupt_on_signals() -> asyncio.Event:
-    """The event that is set when somebody asks us to stop: runs then end early, clean-up included, and are still reported."""
+def interrupt_on_signals(first: Callable[[], None] = lambda: None) -> asyncio.Event:
+    """The event that is set when somebody asks us to stop: runs then end early, clean-up included, and are still reported.
+
+    `first` is called before."""
     interrupt = asyncio.Event()
-    on_stop(interrupt.set)
+
+    def stop() -> None:
+        first()
+        interrupt.set()
+
+    on_stop(stop)
     return interrupt
 
 

@@ -56,7 +56,7 @@ def judge_ranges(report: Report, wanted: Mapping[str, Limits]) -> Report:
         findings=found,
         stages=stages,
         failed_stage=_first_failed(stages),
-        verdict=worst_verdict([report.verdict, *worse]),
+        verdict=report.verdict if report.interrupted else worst_verdict([report.verdict, *worse]),
         ranges={name: limit.texts for name, limit in wanted.items()},
     )
 
@@ -111,6 +111,9 @@ def _first_failed(stages: tuple[Stage, ...]) -> str | None:
 
 
 def _verdict(record: Record, stages: tuple[Stage, ...], found: tuple[Finding, ...], blame: str) -> Verdict:
+    if record.interrupted:
+        # What ended early on somebody's request proves nothing, whatever was seen until then: that stands in the findings.
+        return "unknown"
     failed = [stage for stage in stages if stage.status == "failed"]
     if failed and blame != "all" and not any(stage.name.startswith("smtp.") == (blame == "send") for stage in failed):
         # The other leg's failure: it hides what this one would have shown, and proves nothing of it.

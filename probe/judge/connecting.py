@@ -71,9 +71,17 @@ FINDINGS = {
         "Too many probes run at once for the limit of this process.",
         ("Fix: a smaller --concurrency; on Linux also ulimit -n 4096",),
     ),
-    "run.cancelled": Kind("the run was cut short", "The run was interrupted.", ("Run it again.",)),
+    "run.cancelled": Kind(
+        "the run was cut short",
+        "Whoever started the probe ended it: a person, or a scheduler whose time limit had passed. It says nothing of the server.",
+        (
+            "Run it again",
+            "Check: the scheduler's limit (Icinga: timeout, systemd: TimeoutStartSec) is longer than the profile's limits.timeout",
+        ),
+    ),
 }
 
 
 def judge(record: Record, profile: Profile) -> Iterator[Finding]:
-    return from_troubles(record, FINDINGS)
+    yield from from_troubles(record, {name: kind for name, kind in FINDINGS.items() if name != "run.cancelled"})
+    yield from from_troubles(record, {"run.cancelled": FINDINGS["run.cancelled"]}, "info")

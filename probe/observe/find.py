@@ -11,7 +11,7 @@ from probe.message import Bounce, Proof, carries_marker, prove, read
 from probe.observe.connection import Connection
 from probe.observe.job import Accepted, Job
 from probe.observe.journal import Journal, Stage
-from probe.observe.trouble import Stopped, stop
+from probe.observe.trouble import Stopped, is_unanswered, stop
 
 MOST_CANDIDATES = 10
 FIRST_INTERVAL = 0.008
@@ -164,12 +164,14 @@ def returned(journal: Journal, bounce: Bounce) -> Exception:
 
 
 @contextmanager
-def cleaning_up() -> Iterator[None]:
+def cleaning_up(job: Job) -> Iterator[None]:
     """Trouble while cleaning up takes nothing from what was proven: whatever it is, the message may stay, and that is all."""
     try:
         yield
     except Stopped as error:
         if error.trouble.id == "cleanup.failed":
+            raise
+        if job.interrupted and is_unanswered(error.trouble):
             raise
         raise stop("cleanup.failed", f"the message may stay: {error.trouble.text}", error.trouble.evidence) from None
 

@@ -124,7 +124,8 @@ class Job:
     pace: Pace = field(default_factory=Pace)
     accepted: Milestone[Accepted] = field(default_factory=Milestone)
     content_sent: bool = False
-    interrupted: bool = False
+    # The loop's instant at which the run was interrupted.
+    interrupted_at: float | None = None
     # By reader: the folder it read the message from; and its end.
     read: dict[str, Milestone[str]] = field(default_factory=dict)
     done: dict[str, Milestone[str]] = field(default_factory=dict)
@@ -133,6 +134,10 @@ class Job:
     tlsa: dict[str, Mapping[str, TlsaAnswer]] = field(default_factory=dict)
     # By leg, the chain it was shown (DER, leaf first): the facts have it without whatever looks like a secret.
     chains: dict[str, Sequence[bytes]] = field(default_factory=dict)
+
+    @property
+    def interrupted(self) -> bool:
+        return self.interrupted_at is not None
 
     @property
     def find_until(self) -> float:
@@ -151,8 +156,7 @@ class Job:
 
     def interrupt(self, allowance: float) -> None:
         """Bring the run to its end: what was sent is still looked for and deleted within `allowance` seconds."""
-        self.interrupted = True
-        now = asyncio.get_running_loop().time()
+        now = self.interrupted_at = asyncio.get_running_loop().time()
         self.deadline.shorten(now + (allowance if self.content_sent else 0.0))
 
     async def partners_have_read(self, leg: str, seconds: float | None = None) -> None:

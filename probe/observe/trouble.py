@@ -23,6 +23,15 @@ def stop(finding: str, text: str, evidence: str = "") -> Stopped:
     return Stopped(Trouble(finding, text, evidence))
 
 
+# What a wait ends in whose time is over, whoever ended it.
+_UNANSWERED = ("connect.timeout", "reply.timeout", "delivery.missing", "delivery.fate-unknown", "lease.held")
+
+
+def is_unanswered(trouble: Trouble) -> bool:
+    """Whether nothing is known but that something did not come in time: no fault, where we ended the wait ourselves."""
+    return trouble.id in _UNANSWERED or trouble.text.endswith("no answer in time")
+
+
 def trouble_of(error: BaseException, tried: str) -> Trouble:
     """Name what went wrong while doing `tried` (a plain phrase such as "connect to 10.0.0.1 port 587")."""
     if isinstance(error, Stopped):

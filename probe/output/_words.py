@@ -77,7 +77,8 @@ def unexplained(report: Report) -> str:
     if report.error:
         return safe(report.error)
     if report.interrupted:
-        return "the run was interrupted"
+        cut = [finding.stage for finding in report.findings if finding.id == "run.cancelled"]
+        return "the run was interrupted" + (f" during {', '.join(map(safe, cut))}" if cut else "")
     if report.verdict in ("unknown", "critical") and report.failed_stage is None:
         open_stages = [stage.name for stage in report.stages if stage.record.reason == "not reached"]
         return f"the verdict is {report.verdict}" + (f": {', '.join(open_stages)} not reached" if open_stages else "")

@@ -15,7 +15,7 @@ from typing import Any
 
 from probe.facts import Connected, LoggedOn, Secured
 from probe.output import Context
-from probe.output.text import safe
+from probe.output._words import safe, unexplained
 from probe.report import Report, Stage
 
 _COLUMNS = ("CasServer", "LocalSite", "Scenario", "Result", "Latency(MS)", "Error")
@@ -89,10 +89,18 @@ def _result(report: Report, stages: Sequence[Stage]) -> tuple[str, str]:
         said = [finding for finding in report.findings if finding.stage == failed.name and finding.severity == "critical"]
         text = said[0].summary if said else failed.record.reason or "failed"
         return "Failure", f"{failed.name}: {text}"
+    if report.interrupted and (not stages or any(map(_never_ended, stages))):
+        return "Skipped", unexplained(report)
     skipped = [stage for stage in stages if stage.status == "skipped"]
     if len(skipped) == len(stages) or (report.failed_stage and any(stage.name.endswith(".find") for stage in skipped)):
         return "Skipped", skipped[0].record.reason or ""
     return "Success", ""
+
+
+def _never_ended(stage: Stage) -> bool:
+    """Of an interrupted run: cut short, or not reached for that."""
+    cut = stage.name.endswith(".find") or "cut short" in (stage.record.reason or "")
+    return stage.status == "skipped" and cut
 
 
 def _connection(report: Report, leg: str, stages: Sequence[Stage]) -> str:

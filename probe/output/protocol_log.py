@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from probe.facts import Connected
 from probe.output import Context
-from probe.output.text import safe
+from probe.output._words import safe, unexplained
 from probe.report import Report
 from probe.version import __version__
 
@@ -31,6 +31,9 @@ def write(reports: Sequence[Report], context: Context) -> str:
     text.write(f"#Fields: {','.join(FIELDS)}\n")
     writer = csv.writer(text, lineterminator="\n")
     for report in reports:
+        if why := unexplained(report):
+            # W3C extended log file format, "Directives": readers leave a remark aside.
+            text.write(f"#Remark: {safe(report.profile)}: {report.verdict}: {why}\n")
         writer.writerows(_rows(report))
     return text.getvalue()
 

@@ -9,7 +9,7 @@ from typing import Any
 from probe.certificate.identifier import assignment
 from probe.facts import Certified, Connected, Ehlo, Found, Greeted, LoggedOn, Resolved, Secured, Submitted, Verified
 from probe.output import Context
-from probe.output._words import also_known_as, outcome, safe
+from probe.output._words import also_known_as, outcome, safe, unexplained
 from probe.report import Finding, Report, Stage, Verdict
 from probe.report.comparison import Comparison
 from probe.report.statistics import repeated, statistics
@@ -87,8 +87,8 @@ def _matrix(nodes: Sequence[Report], color: bool) -> Iterator[str]:
 
 def _lines(report: Report, context: Context) -> Iterator[str]:
     yield headline(report, context.color)
-    if report.error:
-        yield f"  {safe(report.error)}"
+    if report.error or report.interrupted:
+        yield f"  {unexplained(report)}"
     yield ""
     for stage in report.stages:
         yield _stage(stage, context.color)

@@ -128,7 +128,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 @atexit.register
-def _end_all() -> None:
+def end_commands() -> None:
     """Whoever is interrupted while a command runs leaves none behind."""
     for process in tuple(_running):
         _kill(process)

@@ -3,6 +3,7 @@
 A message that is not there yet is waited for by the next run, until `limits.lost_after`; then it is lost.
 """
 
+import asyncio
 import secrets
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,13 +16,17 @@ from probe.record import Record, StageRecord
 from probe.report import Report
 from probe.state import outbox
 from probe.state.place import Place, files
+from probe.tasks.interrupted import cut_short, heeding
 from probe.tasks.plan import Plan, imap_of
 from probe.tasks.prepare import Session, begin_apart
 
 
-async def collect(plan: Plan, profile: Profile, *, older_than: timedelta = timedelta(0), place: Place | None = None) -> Report:
+async def collect(
+    plan: Plan, profile: Profile, *, older_than: timedelta = timedelta(0), place: Place | None = None,
+    interrupt: asyncio.Event | None = None,
+) -> Report:  # fmt: skip
     """One report with the reader's stages. `plan` has its credentials; younger messages than `older_than` are left to the runs
-    that sent them. Raises ProfileError without an IMAP4 reader."""
+    that sent them. `interrupt` ends it early, when it is set. Raises ProfileError without an IMAP4 reader."""
     reader = imap_of(plan)
     if reader is None:
         raise ProfileError(Problem(None, None, "readback.imap", "missing; --collect reads the mailbox over IMAP4"))
@@ -29,7 +34,8 @@ async def collect(plan: Plan, profile: Profile, *, older_than: timedelta = timed
     journal, job = begin_apart(plan, Session(place))
     started = datetime.now(UTC)
     sent = [entry for entry in outbox.older(place.entries(), started, older_than) if entry.profile == plan.profile]
-    found = await sweep(job, journal, reader.side, reader.settings, older_than=older_than, dry_run=not plan.conduct.delete)
+    with heeding(job, interrupt):
+        found = await sweep(job, journal, reader.side, reader.settings, older_than=older_than, dry_run=not plan.conduct.delete)
     stages = journal.stages(reader.module.STAGES[:5])
     if stages[-1].status == "ok":
         waiting = [entry for entry in sent if entry.marker not in found.seen]
@@ -38,8 +44,13 @@ async def collect(plan: Plan, profile: Profile, *, older_than: timedelta = timed
         for marker in (*found.deleted, *(entry.marker for entry in lost)):
             # A lost message is said once; should it come after all, the next collection deletes it.
             place.remove(marker)
+    if job.interrupted_at is not None:
+        stages = cut_short(stages, job.interrupted_at - journal.begin)
     text = started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    record = Record(secrets.token_hex(8), plan.profile, plan.target, text, journal.now, stages, journal.lines, kind="collection")
+    record = Record(
+        secrets.token_hex(8), plan.profile, plan.target, text, journal.now, stages, journal.lines,
+        interrupted=job.interrupted, kind="collection",
+    )  # fmt: skip
     return judge(record, profile)
 
 

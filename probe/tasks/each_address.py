@@ -20,6 +20,7 @@ from probe.observe.trouble import Stopped
 from probe.profile import Profile
 from probe.record import Record, StageRecord
 from probe.report import Report
+from probe.tasks.interrupted import heeding
 from probe.tasks.plan import Plan
 from probe.tasks.prepare import Session, begin
 from probe.tasks.run import observe
@@ -50,7 +51,8 @@ async def observe_each(plan: Plan, profile: Profile, session: Session) -> list[R
 async def _addresses(plan: Plan, session: Session) -> Sequence[Address]:
     _, job = begin(plan, session)
     try:
-        return (await reach.addresses(job, plan.submission)).addresses
+        with heeding(job, session.interrupt):
+            return (await reach.addresses(job, plan.submission)).addresses
     except Stopped:
         # The plain run says why.
         return ()

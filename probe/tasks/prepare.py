@@ -87,12 +87,19 @@ def _answers(
     one: Callable[[tuple[Plan, Profile]], Plan | ProfileError], pairs: list[tuple[Plan, Profile]]
 ) -> list[Plan | ProfileError]:
     """All at once, since one source's seconds are not every profile's; but questions to a person one at a time, and first."""
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor, wait
+
+    from probe.profile.bounded import end_commands
 
     # By place in the list: two profiles may have one name.
     asked = {index: one(pair) for index, pair in enumerate(pairs) if len(pairs) == 1 or asks_somebody(pair[1])}
     with ThreadPoolExecutor(len(pairs) or 1, "secrets") as pool:
         fetched = {index: pool.submit(one, pair) for index, pair in enumerate(pairs) if index not in asked}
+        try:
+            wait(fetched.values())
+        except KeyboardInterrupt:
+            end_commands()
+            raise
     return [asked[index] if index in asked else fetched[index].result() for index in range(len(pairs))]
 
 

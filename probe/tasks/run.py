@@ -27,11 +27,9 @@ from probe.record import Record, StageRecord
 from probe.report import Report
 from probe.state.place import Place, files
 from probe.tasks import backoff
+from probe.tasks.interrupted import INTERRUPT_SECONDS, cut_short, heeding
 from probe.tasks.plan import Plan, ReaderPlan, further_stage, imap_of, make_plan, plugins, readers
 from probe.tasks.prepare import Session, begin, prepare
-
-# How long clean-up may take after an interrupt: schedulers often kill soon after they ask.
-INTERRUPT_SECONDS = 3.0
 
 
 async def run(
@@ -67,10 +65,11 @@ async def run(
     return judge(await observe(plan, session), loaded)
 
 
-def unproven(plan: Plan, profile: Profile, why: str) -> Report:
+def unproven(plan: Plan, profile: Profile, why: str, *, interrupted: bool = False) -> Report:
     """The report of a run that could not begin: unknown, and why."""
     started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return judge(Record(secrets.token_hex(8), plan.profile, plan.target, started, 0.0, (), (), error=why), profile)
+    record = Record(secrets.token_hex(8), plan.profile, plan.target, started, 0.0, (), (), error=why, interrupted=interrupted)
+    return judge(record, profile)
 
 
 def load_profile(profile: Profile | str | PathLike[str] | Mapping[str, object], options: Mapping[str, object]) -> Profile:
@@ -90,13 +89,16 @@ async def observe(plan: Plan, session: Session) -> Record:
     await session.pace.turn()
     started = datetime.now(UTC)
     journal, job = begin(plan, session)
-    bugs = await _legs(plan, job, journal, session.interrupt)
+    with heeding(job, session.interrupt):
+        bugs = await _legs(plan, job, journal)
     dane.compare(job, journal, plan.sides)
     await session.pace.turn()
     stages = _reconsidered(journal.stages(plan.stages))
     stages = backoff.remember(plan, stages, session.place)
     if job.draft is not None and (_is_gone(stages, job) or (bugs and await _removed(plan, job, journal, job.draft.marker))):
         session.place.remove(job.draft.marker)
+    if job.interrupted_at is not None:
+        stages = cut_short(stages, job.interrupted_at - journal.begin)
     if bugs and session.raise_bugs:
         raise bugs[0]
     error = "internal error: " + "".join(traceback.format_exception_only(bugs[0])).strip() if bugs else None
@@ -121,7 +123,7 @@ def _reconsidered(stages: tuple[StageRecord, ...]) -> tuple[StageRecord, ...]:
     return reconsidered(stages)
 
 
-async def _legs(plan: Plan, job: Job, journal: Journal, interrupt: asyncio.Event | None) -> list[Exception]:
+async def _legs(plan: Plan, job: Job, journal: Journal) -> list[Exception]:
     """The submission and every reader at once: a run costs the longer leg, not the sum. Returns errors of our own.
 
     Such an error ends its own leg only: the others still find the message and delete it.
@@ -134,7 +136,6 @@ async def _legs(plan: Plan, job: Job, journal: Journal, interrupt: asyncio.Event
         except Exception as bug:
             bugs.append(bug)
 
-    listener = asyncio.ensure_future(_listen(job, interrupt)) if interrupt is not None else None
     try:
         async with asyncio.TaskGroup() as legs:
             legs.create_task(guarded(_submission(job, journal)))
@@ -144,9 +145,6 @@ async def _legs(plan: Plan, job: Job, journal: Journal, interrupt: asyncio.Event
             legs.create_task(guarded(dane.look_up(job, plan.sides)))
     except BaseExceptionGroup as group:
         raise group.exceptions[0] from None
-    finally:
-        if listener is not None:
-            listener.cancel()
     return bugs
 
 
@@ -221,11 +219,6 @@ async def _import_while_waiting(plan: Plan) -> None:
     for name in ("aiosmtplib", "cryptography.x509", *(name for reader in plan.readers for name in reader.module.NEEDS)):
         import_module(name)
         await asyncio.sleep(0)
-
-
-async def _listen(job: Job, interrupt: asyncio.Event) -> None:
-    await interrupt.wait()
-    job.interrupt(INTERRUPT_SECONDS)
 
 
 def _is_gone(stages: tuple[StageRecord, ...], job: Job) -> bool:

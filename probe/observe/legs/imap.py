@@ -301,7 +301,7 @@ async def _delete(job: Job, journal: Journal, session: Session, candidates: list
         return
     job.renew(session.talk.connection)
     async with journal.stage("imap.delete", "delete the message over IMAP4", Deleted()) as stage:
-        with find.cleaning_up():
+        with find.cleaning_up(job):
             await _expunge(job, session, candidates, stage)
 
 

@@ -328,7 +328,7 @@ async def _delete(session: Session, candidates: list[Candidate]) -> None:
     await job.partners_have_read(NAME)
     job.renew(session.talk.connection)
     async with session.journal.stage("pop3.delete", "delete the message over POP3", Deleted()) as stage:
-        with find.cleaning_up():
+        with find.cleaning_up(job):
             await _mark_and_quit(session, candidates, stage)
 
 
