@@ -3,6 +3,7 @@
 Exit status everywhere: 0 ok, 1 warning, 2 critical, 3 unknown (usage, profile or internal error), 130 interrupted.
 """
 
+import errno
 import sys
 import traceback
 from importlib import import_module
@@ -17,6 +18,12 @@ from probe.version import __version__
 
 EXIT_UNKNOWN = 3
 EXIT_INTERRUPTED = 130
+
+# A full disk, a file system that is read-only, a folder that is not ours, no descriptors or memory left.
+_MACHINE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR,
+    errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO,
+)  # fmt: skip
 
 # Plain help and plain errors: nothing is boxed or coloured, in a terminal or out of it.
 app = typer.Typer(
@@ -62,11 +69,19 @@ def entry(arguments: list[str]) -> int:
         sys.stderr.close()
         return EXIT_UNKNOWN
     except Exception as error:
-        if type(error).__name__ not in ("ProfileError", "NotARun"):
-            # A bug of ours, or a machine in trouble: never an exit status that says something of a server.
-            traceback.print_exc()
-            return _complain(f"internal error: {type(error).__name__}", arguments)
-        return _complain(str(error), arguments)
+        if type(error).__name__ in ("ProfileError", "NotARun", "CannotStart"):
+            return _complain(str(error), arguments)
+        if isinstance(error, OSError) and error.errno in _MACHINE:
+            return _complain(_of_the_machine(error), arguments)
+        # A bug of ours: never an exit status that says something of a server.
+        traceback.print_exc()
+        return _complain(f"internal error: {type(error).__name__}", arguments)
+
+
+def _of_the_machine(error: OSError) -> str:
+    """Nothing of a server, and no bug."""
+    name = f": {error.filename}" if error.filename is not None else ""
+    return f"this machine refused: {error.strerror or error}{name}"
 
 
 def _wanted(arguments: list[str]) -> list[str]:

@@ -18,11 +18,14 @@ def usual_place(host: str) -> Path:
     """A file of the user's own, named after the host, so that `probe run HOST` finds it."""
     import os
 
-    from probe.profile.find import user_folder
+    from probe.profile.find import NOWHERE, user_folder
     from probe.profile.values import host as host_name
 
+    folder = user_folder(os.environ)
+    if folder == NOWHERE:
+        raise typer.BadParameter("no home directory is known for this user: name the profile's file with --output FILE")
     try:
-        return user_folder(os.environ) / f"{host_name(host)}.toml"
+        return folder / f"{host_name(host)}.toml"
     except ValueError as error:
         raise typer.BadParameter(f"--host: {error}") from None
 
@@ -98,8 +101,9 @@ def say_what_is_next(target: Path, answers: "Answers", job: "Job | None", files:
     for path in files:
         print(f"wrote {path}", file=told)
     units = any(path.suffix == ".service" for path in files)
-    if units and target.absolute().is_relative_to(Path.home()):
-        note = f"note: the service runs as a user of its own, which likely cannot read below {Path.home()}: move the profile"
+    home = _home() if units else None
+    if home is not None and target.absolute().is_relative_to(home):
+        note = f"note: the service runs as a user of its own, which likely cannot read below {home}: move the profile"
         print(note, file=told)
     if answers.password_env:
         print(f"next: put the password into the environment variable {answers.password_env}, then", file=told)
@@ -117,3 +121,10 @@ def say_how_to_register(job: "Job", file: Path, told: TextIO) -> None:
     print("then register the task, in a console with administrator's rights:", file=told)
     for line in registering(job, str(file.absolute())):
         print(f"  {line}", file=told)
+
+
+def _home() -> Path | None:
+    try:
+        return Path.home()
+    except RuntimeError:  # neither HOME nor an entry in passwd
+        return None

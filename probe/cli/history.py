@@ -29,9 +29,11 @@ def history(
     """Show past runs from the local store: a table, delivery times as a sparkline, percentiles, failures."""
     from probe.output._history import page
     from probe.state import history as store
-    from probe.state.directory import state_directory
+    from probe.state.directory import NOWHERE, state_directory
     from probe.state.files import write_atomically
 
+    if file is None and state_directory() == NOWHERE:
+        raise typer.BadParameter("no home directory is known for this user, so there is no history; name one with --history FILE")
     path = file or state_directory() / "history.sqlite"
     if export not in (None, "jsonl"):
         raise typer.BadParameter(f"--export knows jsonl, got {export!r}")

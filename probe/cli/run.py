@@ -8,6 +8,7 @@ import typer
 
 from probe.cli import _options as option
 from probe.cli import _out
+from probe.cli._state import can_keep
 from probe.cli.compare import saved, wanted
 
 if TYPE_CHECKING:
@@ -62,10 +63,11 @@ def run(
         repeat=repeat, interval=option.duration("--interval", interval), wait_seconds=_seconds_to_wait(wait_until_ok, repeat),
         jitter=option.duration("--jitter", jitter),
     )  # fmt: skip
+    keeps = can_keep()
     results = Results(
         output=output, files=files, verbose=verbose, quiet=quiet, ranges=_ranges(output, warning, critical),
         allow_warnings=allow_warnings, against=None if against is None else saved(against),
-        expected=wanted(expect_change, expectations), history=history_file(history), otel=otel,
+        expected=wanted(expect_change, expectations), history=history_file(history, keeps=keeps), otel=otel,
     )  # fmt: skip
     return carry_out(loaded, plans, runs, results, ping_at=_ping(ping, ping_env, ping_file))
 
@@ -103,12 +105,12 @@ def _ranges(output: str, warning: str | None, critical: str | None) -> "dict[str
         raise typer.BadParameter(f"-w, -c: {error}") from None
 
 
-def history_file(given: str | None) -> Path | None:
-    """Where to keep runs; None for `none`."""
-    if given == "none":
+def history_file(given: str | None, *, keeps: bool = True) -> Path | None:
+    """Where to keep runs; None for `none`, and for the usual place where that `keeps` nothing."""
+    if given not in (None, "none"):
+        return Path(given or "")
+    if given == "none" or not keeps:
         return None
-    if given is not None:
-        return Path(given)
     from probe.state.directory import state_directory
 
     return state_directory() / "history.sqlite"

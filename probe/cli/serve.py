@@ -11,6 +11,7 @@ import typer
 
 from probe.cli import _options as option
 from probe.cli._signals import on_hangup, on_stop
+from probe.cli._state import can_keep
 
 if TYPE_CHECKING:
     from probe.report import Report
@@ -61,7 +62,7 @@ def serve(
     every = None if interval == "none" else positive("--interval", interval)
     settings = Settings(
         tuple(profiles or ()), tuple(overlays({"set": set})), every, concurrency,
-        store=_kept_in(history_file(history)), web_config=web_config,
+        store=_kept_in(history_file(history, keeps=can_keep())), web_config=web_config,
         listen=host, allow_host=tuple(allow_host or ()), allow_anyone=allow_anyone,
     )  # fmt: skip
     return asyncio.run(_serve(settings, host, port))

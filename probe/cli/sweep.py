@@ -9,6 +9,7 @@ import typer
 
 from probe.cli import _options as option
 from probe.cli import _out
+from probe.cli._state import can_keep
 
 if TYPE_CHECKING:
     from probe.tasks import sweep as task
@@ -42,6 +43,7 @@ def sweep(
     age = timedelta(seconds=option.duration("--older-than", older_than))
     settings = option.given(host=host, user=user, password_env=password_env, password_file=password_file, set=set)
     loaded = load_profile(profile, settings)
+    can_keep()
     swept = asyncio.run(task.sweep(loaded, older_than=age, dry_run=dry_run))
     _out.write((_json(swept) if output == "json" else _text(swept, dry_run)) + "\n", machine=output == "json")
     if swept.report.verdict in ("critical", "unknown"):

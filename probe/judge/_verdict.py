@@ -18,6 +18,8 @@ from probe.report import Finding, Report, Stage, Status, Threshold, Verdict, wor
 
 _RANGES = "threshold.exceeded"
 _DAY = 86400
+# A mailbox that another run of ours holds, what was cut short by us, a machine without descriptors: nothing of the server.
+_OURS = ("lease.held", "run.cancelled", "probe.no-descriptors")
 
 
 def judge(record: Record, profile: Profile) -> Report:
@@ -119,8 +121,7 @@ def _verdict(record: Record, stages: tuple[Stage, ...], found: tuple[Finding, ..
         # The other leg's failure: it hides what this one would have shown, and proves nothing of it.
         return "unknown"
     if failed:
-        # A mailbox that another run of ours holds, or what a bug of ours cut short, says nothing of the server.
-        ours = all(stage.record.trouble and stage.record.trouble.id in ("lease.held", "run.cancelled") for stage in failed)
+        ours = all(stage.record.trouble and stage.record.trouble.id in _OURS for stage in failed)
         return "unknown" if ours else "critical"
     if record.error is not None or any(stage.record.reason == NOT_REACHED for stage in stages):
         # A stage that neither took place nor says why proves nothing: never call that ok.

@@ -8,19 +8,24 @@ from pathlib import Path
 
 import probe.profile.textfile as textfile
 from probe.profile.problem import Problem, ProfileError
-from probe.profile.values import shown
+from probe.profile.values import at_home, shown
 
+# A folder in which nothing can ever lie.
+NOWHERE = Path(os.devnull) / "profiles"
 FOLDER_VARIABLE = "SUBMISSION_PROBE_PROFILES"
 
 
 def user_folder(environ: Mapping[str, str]) -> Path:
     """The folder of the user's own profiles: `SUBMISSION_PROBE_PROFILES`, else the platform's place for settings
-    (XDG; on Windows %APPDATA%, which moves with its user)."""
+    (XDG; on Windows %APPDATA%, which moves with its user); NOWHERE for a user without a home directory."""
     if named := environ.get(FOLDER_VARIABLE):
         return Path(named)
     from platformdirs import user_config_path
 
-    return user_config_path("submission-probe", appauthor=False, roaming=True) / "profiles"
+    try:
+        return user_config_path("submission-probe", appauthor=False, roaming=True) / "profiles"
+    except RuntimeError:  # platformdirs: neither HOME nor an entry in passwd
+        return NOWHERE
 
 
 def shipped_folder() -> Path:
@@ -64,7 +69,10 @@ def find(
         text = f"expected a profile's name or path, got {shown(name)}"
         raise ProfileError(Problem(place.file, place.line, place.key, text))
     if is_path(name):
-        return Path(folder or "", Path(name).expanduser())
+        try:
+            return Path(folder or "", at_home(name))
+        except ValueError as error:
+            raise ProfileError(Problem(place.file, place.line, place.key, str(error))) from None
     candidates = [path for path, _ in _files(environ) if child is None or path.resolve() != child.resolve()]
     for path in candidates:
         if path.stem == name:

@@ -17,7 +17,7 @@ from probe.profile.find import find
 from probe.profile.lines import key_lines
 from probe.profile.problem import Problem, ProfileError
 from probe.profile.table import SECRETS
-from probe.profile.values import BACKSLASHES, shown
+from probe.profile.values import BACKSLASHES, at_home, shown
 
 PREFIX = "SUBMISSION_PROBE_"
 KeyPath = tuple[str | int, ...]
@@ -221,7 +221,15 @@ def _anchored(data: Mapping[str, Any], folder: Path, table: str = "") -> dict[st
         if isinstance(value, Mapping):
             copy[key] = _anchored(value, folder, key)
         elif names_file and isinstance(value, (str, os.PathLike)) and shown(value) and str(value).isprintable():
-            copy[key] = str(Path(folder, Path(value).expanduser())) if str(value).strip() else value
+            copy[key] = _absolute(value, folder)
         else:
             copy[key] = value
     return copy
+
+
+def _absolute(value: "str | os.PathLike[str]", folder: Path) -> object:
+    """As it stands where it names nothing, or nobody's home: the table's own check says so."""
+    try:
+        return str(Path(folder, at_home(str(value)))) if str(value).strip() else value
+    except ValueError:
+        return value

@@ -16,7 +16,7 @@ from probe.profile.bounded import MOST_BYTES, TooMuch, hide_from_commands, print
 from probe.profile.private import read
 from probe.profile.problem import Problem, ProfileError
 from probe.profile.table import Table, contradiction
-from probe.profile.values import Text, text
+from probe.profile.values import Text, at_home, text
 
 KINDS = ("env", "file", "command", "keyring", "credential", "prompt")
 COMMAND_SECONDS = 10.0
@@ -24,7 +24,7 @@ INLINE = 'a password may not stand in a profile; use { env = "NAME" }, { file = 
 
 
 def _path(value: Any) -> Path:
-    return value if isinstance(value, Path) else Path(text(value)).expanduser()
+    return value if isinstance(value, Path) else at_home(text(value))
 
 
 class SecretSource(Table):

@@ -177,9 +177,17 @@ def certificate_name(value: object) -> str:
     return name
 
 
+def at_home(name: str) -> Path:
+    """The path, with `~` as the home directory. Raises ValueError where none is known, or there is no such user."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise ValueError(f"no home directory is known for {name.partition('/')[0]}; write the whole path") from None
+
+
 def existing_file(value: object) -> Path:
     """An absolute path to a file that exists."""
-    path = value if isinstance(value, Path) else Path(text(value)).expanduser()
+    path = value if isinstance(value, Path) else at_home(text(value))
     if not path.is_file():
         raise ValueError(f"no such file: {path.absolute()}")
     return path.absolute()

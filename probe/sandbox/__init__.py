@@ -5,6 +5,7 @@ IMAP4 and POP3 are our own. Mail lives in memory; the certificate authority is t
 """
 
 import asyncio
+import errno
 import json
 import secrets
 import shutil
@@ -21,7 +22,7 @@ from probe.sandbox.mailbox import Logon, Mailbox, StoredMessage, World
 if TYPE_CHECKING:
     from probe.sandbox.stream import Lines
 
-__all__ = ["FAULTS", "PERSONALITIES", "Address", "Logon", "Mailbox", "Sandbox", "StoredMessage"]
+__all__ = ["FAULTS", "PERSONALITIES", "Address", "CannotStart", "Logon", "Mailbox", "Sandbox", "StoredMessage"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,32 @@ class Address:
 
     host: str
     port: int
+
+
+# Six listeners, what Python has open, and both ends of each connection of a run: some 35.
+LEAST_DESCRIPTORS = 64
+# What is said of a folder that takes no file.
+_NO_ROOM = (errno.ENOENT, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+class CannotStart(Exception):
+    """This machine has no room for the server's temporary files (certificates, a password), no port or no descriptor for it."""
+
+    def __init__(self, error: OSError) -> None:
+        remedy = "; its temporary files need a folder that can be written: set TMPDIR" if error.errno in _NO_ROOM else ""
+        super().__init__(f"the sandbox cannot start: {error.strerror or error}{remedy}")
+
+
+def _require_descriptors() -> None:
+    """Server and client are one process, and asyncio says it with a stack trace when it cannot accept. Raises OSError."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    open_at_most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if open_at_most < LEAST_DESCRIPTORS:
+        text = f"this process may open {open_at_most} files, and server and client take up to {LEAST_DESCRIPTORS}: ulimit -n 256"
+        raise OSError(errno.EMFILE, text)
 
 
 class Sandbox:
@@ -84,9 +111,13 @@ class Sandbox:
         return self._world.logons
 
     async def __aenter__(self) -> "Sandbox":
-        self._folder = Path(tempfile.mkdtemp(prefix="probe-sandbox-"))
         try:
+            _require_descriptors()
+            self._folder = Path(tempfile.mkdtemp(prefix="probe-sandbox-"))
             await self._start(self._folder)
+        except OSError as error:
+            await self.__aexit__()
+            raise CannotStart(error) from None
         except BaseException:
             await self.__aexit__()
             raise

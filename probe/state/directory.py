@@ -7,19 +7,41 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from probe.state.files import own_folder
+from probe.state.files import own_folder, write_private
 
+# As much as an entry of the outbox: a full disk may still take an empty file.
+_TRIAL = 300
+# Where a user without a home directory keeps state: nothing can ever lie there, so that all of it "cannot be kept".
+NOWHERE = Path(os.devnull) / "submission-probe"
 KEY_OCTETS = 32  # HMAC-SHA-256's own size: fewer weaken it, more add nothing (RFC 2104 section 3)
 
 
 def state_directory(environ: Mapping[str, str] | None = None) -> Path:
-    """Where state is kept: SUBMISSION_PROBE_STATE, or the user's state directory (XDG, %LOCALAPPDATA%; by platformdirs)."""
+    """Where state is kept: SUBMISSION_PROBE_STATE, or the user's state directory (XDG, %LOCALAPPDATA%; by platformdirs); NOWHERE
+    for a user without a home directory (no HOME, and no entry in passwd either)."""
     environ = os.environ if environ is None else environ
     if environ.get("SUBMISSION_PROBE_STATE"):
         return Path(environ["SUBMISSION_PROBE_STATE"])
     from platformdirs import user_state_path
 
-    return user_state_path("submission-probe", appauthor=False)
+    try:
+        return user_state_path("submission-probe", appauthor=False)
+    except RuntimeError:  # platformdirs: no home directory
+        return NOWHERE
+
+
+def unusable(directory: Path) -> str | None:
+    """Why nothing can be kept in the directory, as a file that is written there and removed shows; None when it can."""
+    if directory == NOWHERE:
+        return "no home directory is known for this user"
+    try:
+        own_folder(directory)
+        trial = directory / f".trial-{secrets.token_hex(8)}"
+        write_private(trial, "x" * _TRIAL)
+        trial.unlink()
+    except OSError as error:
+        return f"{directory}: {error.strerror or error}"
+    return None
 
 
 def installation_key(directory: Path) -> tuple[bytes, str | None]:
