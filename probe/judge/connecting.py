@@ -71,6 +71,11 @@ FINDINGS = {
         "Too many probes run at once for the limit of this process.",
         ("Fix: a smaller --concurrency; on Linux also ulimit -n 4096",),
     ),
+    "run.paused": Kind(
+        "the probe stood still during the run, which proves nothing therefore",
+        "Its process was stopped, or its machine slept or had no time for it: deadlines passed and servers hung up meanwhile.",
+        ("Run it again.", "Where it happens again: a machine that does not sleep, and has time and memory for the probe"),
+    ),
     "run.cancelled": Kind("the run was cut short", "The run was interrupted.", ("Run it again.",)),
 }
 

@@ -29,6 +29,7 @@ from probe.state.place import Place, files
 from probe.tasks import backoff
 from probe.tasks.plan import Plan, ReaderPlan, further_stage, imap_of, make_plan, plugins, readers
 from probe.tasks.prepare import Session, begin, prepare
+from probe.tasks.pulse import Pulse
 
 # How long clean-up may take after an interrupt: schedulers often kill soon after they ask.
 INTERRUPT_SECONDS = 3.0
@@ -90,7 +91,8 @@ async def observe(plan: Plan, session: Session) -> Record:
     await session.pace.turn()
     started = datetime.now(UTC)
     journal, job = begin(plan, session)
-    bugs = await _legs(plan, job, journal, session.interrupt)
+    async with Pulse() as pulse:
+        bugs = await _legs(plan, job, journal, session.interrupt)
     dane.compare(job, journal, plan.sides)
     await session.pace.turn()
     stages = _reconsidered(journal.stages(plan.stages))
@@ -110,6 +112,7 @@ async def observe(plan: Plan, session: Session) -> Record:
         transcript=journal.lines,
         error=journal.redacted(error) if error else None,
         interrupted=job.interrupted,
+        paused=pulse.paused,
     )
 
 
