@@ -123,7 +123,14 @@ async def _work(profiles: list[str], settings: "Settings", where: tuple[str, int
 
     service = open_service(
         serving.Settings(
-            profiles, interval=None, concurrency=settings.concurrency, place=place, store=store, listen=where[0], **web
+            profiles,
+            interval=None,
+            concurrency=settings.concurrency,
+            place=place,
+            store=store,
+            listen=where[0],
+            collects=False,
+            **web,
         )
     )
     stopped = asyncio.Event()

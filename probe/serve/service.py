@@ -26,7 +26,7 @@ class Settings:
 
     `place` is where the installation's state is (default: files). `store` keeps each result, and returns a remark where it could
     not; it may take its time. `listen` is the host listened on, `allow_host` further names it is known by; `allow_anyone`: off
-    loopback without users too.
+    loopback without users too. `collects`: account for earlier runs' messages without a schedule too.
     """
 
     profiles: Sequence[str]
@@ -39,6 +39,7 @@ class Settings:
     listen: str = "127.0.0.1"
     allow_host: Sequence[str] = ()
     allow_anyone: bool = False
+    collects: bool = True
 
 
 class Service:
@@ -49,7 +50,7 @@ class Service:
         self.failure: str | None = None
         self.board = Board()
         self.runner = Runner(self._note, self.board.note_collected, concurrency=settings.concurrency, place=settings.place)
-        self._schedule = Schedule(self.runner, self.board, settings.interval)
+        self._schedule = Schedule(self.runner, self.board, settings.interval, collects=settings.collects)
         self._writes: set[asyncio.Task[None]] = set()
         # One thread: writers do not wait for each other's locks, and the allocator keeps one more arena, not one a thread.
         self._writer = ThreadPoolExecutor(1, "store")
