@@ -14,6 +14,7 @@ from probe.report import Report
 from probe.serve.targets import Target
 from probe.state import outbox
 from probe.state.place import Place, files
+from probe.tasks.backoff import again_in
 from probe.tasks.collect import collect
 from probe.tasks.each_address import observe_each
 from probe.tasks.plan import make_plan
@@ -54,6 +55,7 @@ class Runner:
         # At most half of the turns: however many targets are dead, the living have the others.
         self._slow_turns = asyncio.Semaphore(max(1, concurrency // 2))
         self._slow: set[str] = set()
+        self._again_in: dict[str, float] = {}
         self._mailboxes: dict[str, asyncio.Lock] = {}
         self._flights: dict[str, _Flight] = {}
         self._under_way: set[asyncio.Future[tuple[Report, ...]]] = set()
@@ -125,12 +127,20 @@ class Runner:
 
     async def _observe(self, target: Target) -> Sequence[Report]:
         """A whole run, however short the time of who asked is: a run cut short would blame the server, and leave its message."""
+        self._again_in.pop(target.name, None)
         try:
             plan = await prepare(target.plan, target.profile, self._session.place)
         except ProfileError as error:
             # A password file that is gone now: the schedule goes on, and the page says why nothing is proven.
             return [unproven(target.plan, target.profile, str(error))]
-        return await observe_each(plan, target.profile, self._session)
+        reports = await observe_each(plan, target.profile, self._session)
+        if any(finding.id in ("auth.refused", "auth.suspended") for report in reports for finding in report.findings):
+            self._again_in[target.name] = again_in(plan, self._place)
+        return reports
+
+    def next_try(self, target: Target) -> float | None:
+        """After a run that a refused secret ended: seconds until it may be tried again. None after another run."""
+        return self._again_in.get(target.name)
 
     async def collect(self, target: Target) -> None:
         """Account for messages of earlier runs that were cut off or came too late: found and deleted, or lost after a while."""

@@ -14,6 +14,8 @@ from probe.serve.targets import Target
 BETWEEN_STARTS_SECONDS = 1.0
 # Of the interval, either way: several machines with one schedule do not stay in step.
 JITTER = 0.1
+# After the moment at which a refused secret may be tried again.
+AGAIN_SECONDS = 1.0
 # Without a schedule: looking for what a run left, this long after its time-out at the earliest, and then again.
 COLLECT_AFTER_SECONDS = 6.0
 COLLECT_SECONDS = 300.0
@@ -77,6 +79,9 @@ class Schedule:
             await self._once(target)
             pause = interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  spreads load
             delay = max(0.0, pause - (loop.time() - begun))
+            # One logon says after a minute whether a refusal was meant; not after an interval of red.
+            if (soon := self._runner.next_try(target)) is not None:
+                delay = min(delay, soon + AGAIN_SECONDS)
 
 
 def say_bug(name: str, bug: Exception) -> None:

@@ -1,9 +1,12 @@
 """`probe serve` in bad weather: hasty scrapes, dead targets, a process that stands still, messages that nobody waited for."""
 
 import asyncio
+import json
+import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
 from probe.sandbox import Sandbox
@@ -124,3 +127,35 @@ async def test_without_a_schedule_what_was_sent_is_still_collected(tmp_path: Pat
             assert told["probe_success"] == {(): 0}
             await serving.until_metric("submission_probe_messages_late_total", 1, "office")
             assert messages(sandbox) == 0 and submissions(sandbox) == 1
+
+
+async def test_seconds_of_535_make_no_half_hour_of_red(tmp_path: Path) -> None:
+    """The password was good before: one logon tries it again after a minute, and the next run logs on everywhere."""
+    async with Sandbox() as sandbox, Serving(tmp_path, profile(tmp_path, sandbox), "--interval", "1s") as serving:
+        await serving.until_metric("submission_probe_runs_total", 1, "office", "ok")
+        sandbox._world.fault = "wrong-password"
+        await serving.until_metric("submission_probe_runs_total", 2, "office", "critical")
+        sandbox._world.fault = None
+        before, well = len(sandbox.logons), (await serving.metrics())["submission_probe_runs_total"][("office", "ok")]
+        for path in serving.state.glob("refused-*.json"):
+            refused = json.loads(path.read_text(encoding="utf-8"))
+            assert refused["times"] == 0
+            path.write_text(json.dumps({**refused, "at": refused["at"] - 61}), encoding="utf-8")
+        await serving.until_metric("submission_probe_runs_total", well + 1, "office", "ok")
+        first, *then = [logon.protocol for logon in sandbox.logons[before:]]
+        assert first == "smtp" and set(then[:3]) == {"smtp", "imap", "pop3"}
+
+
+async def test_a_confirmation_does_not_wait_for_the_interval(tmp_path: Path) -> None:
+    async with Sandbox() as sandbox, Serving(tmp_path, profile(tmp_path, sandbox), "--interval", "5m") as serving:
+        await serving.until_metric("submission_probe_runs_total", 1, "office", "ok")
+        sandbox._world.fault = "wrong-password"
+        # The schedule's own runs come every five minutes: it is a reload of a changed profile that brings this one.
+        profile(tmp_path, sandbox, more='[limits]\ntimeout = "49s"\n')
+        serving.process.send_signal(signal.SIGHUP)
+        await serving.until_metric("submission_probe_runs_total", 1, "critical", "office")
+        page = (await serving.get("/")).text
+        now, due = (re.search(pattern, page) for pattern in (r"As of ([\d:]+) UTC", r"next run</dt><dd>([\d:]+)"))
+        assert now and due
+        seconds = (datetime.strptime(due[1], "%H:%M:%S") - datetime.strptime(now[1], "%H:%M:%S")).seconds
+        assert 30 < seconds <= 62
