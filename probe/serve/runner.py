@@ -16,6 +16,7 @@ from probe.state import outbox
 from probe.state.place import Place, files
 from probe.tasks.backoff import again_in
 from probe.tasks.collect import collect
+from probe.tasks.credentials import asks_somebody
 from probe.tasks.each_address import observe_each
 from probe.tasks.plan import make_plan
 from probe.tasks.prepare import Session, prepare
@@ -141,6 +142,16 @@ class Runner:
     def next_try(self, target: Target) -> float | None:
         """After a run that a refused secret ended: seconds until it may be tried again. None after another run."""
         return self._again_in.get(target.name)
+
+    async def check(self, target: Target) -> None:
+        """Read the secrets and files that the profile names. Where they cannot be had, that is a result, before any run."""
+        if asks_somebody(target.profile):
+            return
+        async with self._turns:
+            try:
+                await prepare(target.plan, target.profile, self._session.place)
+            except ProfileError as error:
+                self._note(target, (unproven(target.plan, target.profile, str(error)),))
 
     async def collect(self, target: Target) -> None:
         """Account for messages of earlier runs that were cut off or came too late: found and deleted, or lost after a while."""

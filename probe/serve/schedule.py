@@ -4,7 +4,7 @@ import asyncio
 import random
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from probe.serve.board import Board
 from probe.serve.runner import Runner
@@ -12,6 +12,8 @@ from probe.serve.targets import Target
 
 # After a start, runs begin one by one: no server is asked for fifty logons in one second.
 BETWEEN_STARTS_SECONDS = 1.0
+# A run may wait for its mailbox and its turn: one that has not ended an interval and this much after its time-out is missing.
+LATE_SECONDS = 10.0
 # Of the interval, either way: several machines with one schedule do not stay in step.
 JITTER = 0.1
 # After the moment at which a refused secret may be tried again.
@@ -29,11 +31,12 @@ class Schedule:
         self._runner, self._board, self._interval, self._collects = runner, board, interval, collects
         self._watches: dict[str, tuple[Target, asyncio.Task[None]]] = {}
 
-    def set(self, targets: Iterable[Target]) -> None:
-        """Watch these from now on. A run that is under way goes on; a profile that did not change keeps its time."""
+    def set(self, targets: Iterable[Target], at_once: Collection[str] = ()) -> None:
+        """Watch these from now on. A run that is under way goes on; a profile that did not change keeps its time, but for those
+        that run `at_once`."""
         wanted = {target.name: target for target in targets}
         for name, (target, task) in list(self._watches.items()):
-            if name not in wanted or wanted[name].profile != target.profile:
+            if name not in wanted or wanted[name].profile != target.profile or name in at_once:
                 task.cancel()
                 del self._watches[name]
         fresh = [target for name, target in wanted.items() if name not in self._watches]
@@ -73,7 +76,7 @@ class Schedule:
     async def _watch_runs(self, target: Target, interval: float, delay: float) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            self._board.expect(target.name, delay)
+            self._board.expect(target.name, delay, interval * (1 + JITTER) + target.plan.timeout + LATE_SECONDS)
             await asyncio.sleep(delay)
             begun = loop.time()
             await self._once(target)
