@@ -279,11 +279,13 @@ async def test_a_worker_outlives_its_database(tmp_path: Path) -> None:
                 await one.until_metric("submission_probe_runs_total", 1, "office", "ok")
                 await asyncio.to_thread(server.stop)
                 await one.until(lambda: "the queue cannot be reached" in one.said)
-                assert "Traceback" not in one.said
-                assert (await one.get("/metrics")).status_code == 200
+                assert "Traceback" not in one.said, one.said
+                assert (await one.metrics())["submission_probe_queue_up"] == {(): 0}
+                assert "the queue cannot be reached" in (await one.get("/")).text
                 await asyncio.to_thread(server.start)
                 before = (await one.metrics())["submission_probe_runs_total"][("office", "ok")]
                 await one.until_metric("submission_probe_runs_total", before + 2, "office", "ok")
+                await one.until_metric("submission_probe_queue_up", 1)
                 assert await one.end() == 0
 
 
