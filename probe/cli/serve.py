@@ -54,9 +54,9 @@ def serve(
 ) -> int:
     """Run each PROFILE every so often, and show Prometheus and people how it goes. Without PROFILE: all of your own.
 
-    `/` is a status page, `/metrics` what came of the runs, `/probe?target=PROFILE` one run now. A POST to `/-/reload`
-    (and SIGHUP, where the system has it) reads profiles and web-config again. Ctrl-C, SIGTERM and, on Windows, Ctrl-Break or
-    the end of the console end what is under way, its clean-up included.
+    `/` is a status page, `/metrics` what came of the runs, `/probe?target=PROFILE` one run now; `/healthz` and `/readyz` want no
+    password. A POST to `/-/reload` (and SIGHUP, where the system has it) reads profiles, secrets and web-config again.
+    Ctrl-C, SIGTERM and, on Windows, Ctrl-Break or the end of the console end what is under way, its clean-up included.
     """
     option.require_extra("probe serve", "serve", EXTRA)
     from probe.cli.run import history_file
