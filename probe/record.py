@@ -95,7 +95,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Everything one run saw. `started` is RFC 3339 UTC; `error` is set only when the probe itself broke, or could not begin."""
+    """Everything one run saw. `started` is RFC 3339 UTC; `error` is set only when the probe itself broke, or could not begin;
+    `paused`: for how many seconds the probe stood still (stopped, or the machine asleep) during the run, where it did."""
 
     id: str
     profile: str
@@ -107,6 +108,7 @@ class Record:
     error: str | None = None
     interrupted: bool = False
     kind: RunKind = "run"
+    paused: Seconds | None = None
 
     def stage(self, name: str) -> StageRecord | None:
         """The stage of that name, or None when the plan had no such stage."""
@@ -120,8 +122,11 @@ class Record:
 
 def record_to_json(record: Record) -> dict[str, object]:
     """A Record as JSON-able plain data, the inverse of `record_from_json`."""
+    plain = _plain(record)
+    if record.paused is None:
+        del plain["paused"]  # as it was written before there was such a thing
     return {
-        **_plain(record),
+        **plain,
         "target": asdict(record.target),
         "stages": [_stage_to_json(stage) for stage in record.stages],
         "transcript": [asdict(line) for line in record.transcript],

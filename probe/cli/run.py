@@ -9,6 +9,7 @@ import typer
 from probe.cli import _options as option
 from probe.cli import _out
 from probe.cli._state import can_keep
+from probe.cli._unready import said_in
 from probe.cli.compare import saved, wanted
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ def run(
         readback=readback, connect=connect, every_address=every_address, set=set, ca_file=ca_file,
         trust_any_certificate=trust_any_certificate, timeout=timeout, blame=blame,
     )  # fmt: skip
-    loaded = load_all(_names(profiles, host), settings)
+    names = _names(profiles, host)
+    with said_in([] if dry_run else files, names, settings):
+        loaded = load_all(names, settings)
     how = {"light": light or (collect and not send_only), "delete": not no_delete, "pipelining": not no_pipelining}
     plans = [make_plan(profile, send_only=send_only and not collect, **how) for profile in loaded]
     if otel:
@@ -69,7 +72,8 @@ def run(
         allow_warnings=allow_warnings, against=None if against is None else saved(against),
         expected=wanted(expect_change, expectations), history=history_file(history, keeps=keeps), otel=otel,
     )  # fmt: skip
-    return carry_out(loaded, plans, runs, results, ping_at=_ping(ping, ping_env, ping_file))
+    with said_in(files, names, settings):
+        return carry_out(loaded, plans, runs, results, ping_at=_ping(ping, ping_env, ping_file))
 
 
 def _seconds_to_wait(wait_until_ok: str | None, repeat: int) -> float | None:

@@ -30,6 +30,11 @@ AllowHost = Annotated[
 AllowAnyone = Annotated[bool, typer.Option("--allow-anyone", help="Listen off loopback though everybody may start runs there.")]
 
 
+MetricsSet = Annotated[
+    str, typer.Option(metavar="usual|full", help="Of /metrics: what our alert rules and dashboard use, or every series there is.")
+]
+
+
 def register(app: typer.Typer) -> None:
     app.command("serve")(serve)
 
@@ -44,14 +49,15 @@ def serve(
     allow_host: AllowHost = None,
     allow_anyone: AllowAnyone = False,
     concurrency: option.Concurrency = 10,
+    metrics: MetricsSet = "usual",
     history: option.History = None,
     set: option.Set = None,
 ) -> int:
     """Run each PROFILE every so often, and show Prometheus and people how it goes. Without PROFILE: all of your own.
 
-    `/` is a status page, `/metrics` what came of the runs, `/probe?target=PROFILE` one run now. A POST to `/-/reload`
-    (and SIGHUP, where the system has it) reads profiles and web-config again. Ctrl-C, SIGTERM and, on Windows, Ctrl-Break or
-    the end of the console end what is under way, its clean-up included.
+    `/` is a status page, `/metrics` what came of the runs, `/probe?target=PROFILE` one run now; `/healthz` and `/readyz` want no
+    password. A POST to `/-/reload` (and SIGHUP, where the system has it) reads profiles, secrets and web-config again.
+    Ctrl-C, SIGTERM and, on Windows, Ctrl-Break or the end of the console end what is under way, its clean-up included.
     """
     option.require_extra("probe serve", "serve", EXTRA)
     from probe.cli.run import history_file
@@ -63,7 +69,7 @@ def serve(
     settings = Settings(
         tuple(profiles or ()), tuple(overlays({"set": set})), every, concurrency,
         store=_kept_in(history_file(history, keeps=can_keep())), web_config=web_config,
-        listen=host, allow_host=tuple(allow_host or ()), allow_anyone=allow_anyone,
+        listen=host, allow_host=tuple(allow_host or ()), allow_anyone=allow_anyone, full_metrics=is_full(metrics),
     )  # fmt: skip
     return asyncio.run(_serve(settings, host, port))
 
@@ -82,6 +88,13 @@ def endpoint(text: str) -> tuple[str, int]:
     if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65535 or not host.strip("[]"):
         raise typer.BadParameter(f"--listen: expected HOST:PORT, such as 127.0.0.1:9587 or [::1]:9587, got {text!r}")
     return host.strip("[]"), int(port)
+
+
+def is_full(metrics: str) -> bool:
+    """Raises a usage error."""
+    if metrics not in ("usual", "full"):
+        raise typer.BadParameter(f"--metrics: expected usual or full, got {metrics!r}")
+    return metrics == "full"
 
 
 def positive(name: str, text: str) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar
 import typer
 
 from probe.cli import _options as option
-from probe.cli.serve import AllowAnyone, AllowHost
+from probe.cli.serve import AllowAnyone, AllowHost, MetricsSet
 from probe.profile.bounded import hide_from_commands
 
 if TYPE_CHECKING:
@@ -21,11 +21,12 @@ T = TypeVar("T")
 
 
 class Web(TypedDict):
-    """Who may ask over HTTP: the exporter's settings of the same names."""
+    """What is answered over HTTP, and to whom: the exporter's settings of the same names."""
 
     web_config: Path | None
     allow_host: tuple[str, ...]
     allow_anyone: bool
+    full_metrics: bool
 
 
 def register(app: typer.Typer) -> None:
@@ -50,6 +51,7 @@ def worker(
     allow_host: AllowHost = None,
     allow_anyone: AllowAnyone = False,
     concurrency: option.Concurrency = 10,
+    metrics: MetricsSet = "usual",
     keep_days: Annotated[int, typer.Option(min=1, metavar="DAYS", help="How long runs are kept in the database.")] = 30,
     stalled_after: Annotated[str, typer.Option(metavar="DURATION", help="A worker silent for so long is dead.")] = "1m",
 ) -> int:
@@ -58,7 +60,7 @@ def worker(
     Each worker of one vantage point is given the same profiles. SIGTERM (on Windows Ctrl-C or Ctrl-Break) ends the
     runs that are under way, their clean-up included; the jobs of a worker that was killed are taken up by the others.
     """
-    from probe.cli.serve import EXTRA, endpoint, positive
+    from probe.cli.serve import EXTRA, endpoint, is_full, positive
 
     option.require_extra("probe worker", "queue", (*EXTRA, "procrastinate", "psycopg"))
     from probe.observe.connection.ourselves import machine_name
@@ -76,7 +78,12 @@ def worker(
             conninfo, vantage or machine_name(), positive("--interval", interval), concurrency,
             positive("--stalled-after", stalled_after),
         )  # fmt: skip
-        web: Web = {"web_config": web_config, "allow_host": tuple(allow_host or ()), "allow_anyone": allow_anyone}
+        web: Web = {
+            "web_config": web_config,
+            "allow_host": tuple(allow_host or ()),
+            "allow_anyone": allow_anyone,
+            "full_metrics": is_full(metrics),
+        }
         crontab(settings.interval, "")  # a wrong interval is reported before the database is asked anything
         return _run_loop(_work(list(profiles or ()), settings, endpoint(listen), web, keep_days))
     except Unreachable as error:
@@ -123,14 +130,21 @@ async def _work(profiles: list[str], settings: "Settings", where: tuple[str, int
 
     service = open_service(
         serving.Settings(
-            profiles, interval=None, concurrency=settings.concurrency, place=place, store=store, listen=where[0], **web
+            profiles,
+            interval=None,
+            concurrency=settings.concurrency,
+            place=place,
+            store=store,
+            listen=where[0],
+            collects=False,
+            **web,
         )
     )
     stopped = asyncio.Event()
     app = make_app(settings, service.targets.values(), lambda name: _run(service, name))
     answering = asyncio.create_task(answer(service, *where, stopped, f"vantage point {settings.vantage}"))
     try:
-        await work(app, settings, stopped)
+        await work(app, settings, stopped, service.note_queue)
     finally:
         stopped.set()
         await answering

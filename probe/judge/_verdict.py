@@ -17,6 +17,7 @@ from probe.record import NOT_REACHED, Record, StageRecord
 from probe.report import Finding, Report, Stage, Status, Threshold, Verdict, worst_severity, worst_verdict
 
 _RANGES = "threshold.exceeded"
+_PAUSED = "run.paused"
 _DAY = 86400
 # A mailbox that another run of ours holds, what was cut short by us, a machine without descriptors: nothing of the server.
 _OURS = ("lease.held", "run.cancelled", "probe.no-descriptors")
@@ -24,9 +25,10 @@ _OURS = ("lease.held", "run.cancelled", "probe.no-descriptors")
 
 def judge(record: Record, profile: Profile) -> Report:
     """Judge a record: findings, each stage's status, the verdict."""
-    found = findings(record, profile)
+    found = findings(record, profile) if record.paused is None else _void(record, profile, record.paused)
     stages = _stages(record.stages, found)
-    first = first_seen(record.stages)
+    # How long a delivery took is not known where nobody looked for a while.
+    first = first_seen(record.stages) if record.paused is None else None
     return Report(
         id=record.id,
         profile=record.profile,
@@ -46,6 +48,15 @@ def judge(record: Record, profile: Profile) -> Report:
     )
 
 
+def _void(record: Record, profile: Profile, seconds: float) -> tuple[Finding, ...]:
+    """The findings of a run during which the probe stood still: whatever went wrong in it may have done so for that alone."""
+    told = tuple(one for one in findings(record, profile) if one.severity == "info")
+    reached = [stage.name for stage in record.stages if stage.status != "skipped"]
+    where = [stage.name for stage in record.stages if stage.status == "failed"] or reached[-1:] or [record.stages[0].name]
+    text = f"the probe stood still for {seconds:.0f} s during the run (stopped, or its machine asleep): it proves nothing"
+    return (*(finding(kinds(), _PAUSED, "warning", stage, text) for stage in where), *told)
+
+
 def judge_ranges(report: Report, wanted: Mapping[str, Limits]) -> Report:
     """The report, judged by a monitoring plugin's ranges (-w, -c) too: a finding for each value on which one alerts."""
     records = tuple(stage.record for stage in report.stages)
@@ -53,12 +64,13 @@ def judge_ranges(report: Report, wanted: Mapping[str, Limits]) -> Report:
     found = (*report.findings, *alerts)
     stages = _stages(records, found)
     worse: list[Verdict] = ["critical" if alert.severity == "critical" else "warning" for alert in alerts]
+    proves_nothing = report.interrupted or _PAUSED in {one.id for one in report.findings}
     return replace(
         report,
         findings=found,
         stages=stages,
         failed_stage=_first_failed(stages),
-        verdict=report.verdict if report.interrupted else worst_verdict([report.verdict, *worse]),
+        verdict=report.verdict if proves_nothing else worst_verdict([report.verdict, *worse]),
         ranges={name: limit.texts for name, limit in wanted.items()},
     )
 
@@ -117,6 +129,8 @@ def _verdict(record: Record, stages: tuple[Stage, ...], found: tuple[Finding, ..
         # What ended early on somebody's request proves nothing, whatever was seen until then: that stands in the findings.
         return "unknown"
     failed = [stage for stage in stages if stage.status == "failed"]
+    if record.paused is not None:
+        return "unknown"
     if failed and blame != "all" and not any(stage.name.startswith("smtp.") == (blame == "send") for stage in failed):
         # The other leg's failure: it hides what this one would have shown, and proves nothing of it.
         return "unknown"

@@ -79,6 +79,11 @@ FINDINGS = {
             "Check: the scheduler's limit (Icinga: timeout, systemd: TimeoutStartSec) is longer than the profile's limits.timeout",
         ),
     ),
+    "run.paused": Kind(
+        "the probe stood still during the run, which proves nothing therefore",
+        "Its process was stopped, or its machine slept or had no time for it: deadlines passed and servers hung up meanwhile.",
+        ("Run it again.", "Where it happens again: a machine that does not sleep, and has time and memory for the probe"),
+    ),
 }
 
 

@@ -80,7 +80,8 @@ FINDINGS = {
     "auth.suspended": Kind(
         "the logon was not tried: this secret was refused before",
         "A refused password or token is left alone until it changes or the back-off passes, so that no account is locked: "
-        "30 minutes after the first refusal, doubled with each further one, 12 hours at most.",
+        "30 minutes after the first refusal (a minute, once, where it was accepted before), doubled with each further one, "
+        "12 hours at most.",
         ("Correct the password or the account, then: probe run PROFILE --try-again (a success ends the back-off)",),
     ),
     "auth.backoff-not-stored": Kind(

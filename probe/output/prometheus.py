@@ -6,7 +6,7 @@ Labels are the profile, the stage, the finding's id and its severity: their numb
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from probe.facts import Certified, instant
 from probe.output import Context
@@ -22,17 +22,27 @@ Sample = tuple[Mapping[str, str], float]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A gauge. When one profile was run more than once (several nodes), `keep` says which of two values is shown: the worse."""
+    """A gauge. When one profile was run more than once (several nodes), `keep` says which of two values is shown: the worse.
+
+    `usual`: a rule or a panel of deploy/ uses it.
+    """
 
     name: str
     help: str
     samples: Callable[[Report], Iterator[Sample]]
     keep: Callable[[float, float], float] = max
+    usual: bool = True
 
 
 def write(reports: Sequence[Report], context: Context) -> str:
     """Every metric with its HELP and TYPE, also when this run has no sample of it."""
-    return "".join(f"{line}\n" for metric in _METRICS for line in _lines(metric, reports))
+    return text(reports, full=True)
+
+
+def text(reports: Sequence[Report], *, full: bool) -> str:
+    """The same; unless `full`, only what our own rules and panels use, without findings that are no more than worth knowing."""
+    metrics = _METRICS if full else [metric for metric in _USUAL if metric.usual]
+    return "".join(f"{line}\n" for metric in metrics for line in _lines(metric, reports))
 
 
 def _lines(metric: Metric, reports: Sequence[Report]) -> Iterator[str]:
@@ -87,6 +97,10 @@ def _findings(report: Report) -> Iterator[Sample]:
         yield {"stage": finding.stage, "finding": finding.id, "severity": finding.severity}, 1.0
 
 
+def _wrong(report: Report) -> Iterator[Sample]:
+    yield from ((labels, value) for labels, value in _findings(report) if labels["severity"] != "info")
+
+
 def _not_after(report: Report) -> Iterator[Sample]:
     for stage in report.stages:
         ends = instant(stage.record.seen(Certified).not_after)
@@ -103,9 +117,10 @@ _METRICS = (
         "Seconds from the final reply to the message until a reader first saw it.",
         _one(lambda r: r.delivery_seconds),
     ),
-    Metric("stage_duration_seconds", "Seconds a stage took; absent when it was skipped.", _stage_seconds),
-    Metric("stage_success", "Whether a stage ended well; absent when it was skipped.", _stage_success, min),
+    Metric("stage_duration_seconds", "Seconds a stage took; absent when it was skipped.", _stage_seconds, usual=False),
+    Metric("stage_success", "Whether a stage ended well; absent when it was skipped.", _stage_success, min, usual=False),
     Metric("finding", "1 for each thing found wrong or worth knowing.", _findings),
     Metric("certificate_not_after_timestamp_seconds", "When the certificate shown in a stage ends, Unix time.", _not_after, min),
     Metric("last_run_timestamp_seconds", "When the last run began, Unix time.", _one(lambda r: instant(r.started)), min),
 )
+_USUAL = [replace(metric, samples=_wrong) if metric.samples is _findings else metric for metric in _METRICS]

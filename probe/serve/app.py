@@ -28,6 +28,8 @@ TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"
 OFFSET_SECONDS = 0.5
 # Whoever asks without the header, such as a person with curl.
 DEFAULT_SECONDS = 120.0
+# For kubelet, Docker and load balancers, which know no password: they say one word, and nothing of a profile.
+_OPEN = ("/healthz", "/readyz")
 _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -45,7 +47,9 @@ def make_app(service: Service) -> ASGIApp:
         Route("/probe", _probe),
         Route("/run/{id}", _run),
         Route("/-/healthy", _healthy),
-        Route("/-/ready", _healthy),
+        Route("/-/ready", _ready),
+        Route("/healthz", _healthy),
+        Route("/readyz", _ready),
         Route("/-/reload", _reload, methods=["POST", "PUT"]),
     ]
     made = Starlette(routes=routes)
@@ -60,7 +64,7 @@ def _service(request: Request) -> Service:
 
 async def _status(request: Request) -> Response:
     service = _service(request)
-    text = page.page(service.board, service.targets, service.leftovers(), service.failure)
+    text = page.page(service.board, service.targets, service.leftovers(), service.failure, service.queue_failure)
     return HTMLResponse(text, headers={"Content-Security-Policy": page.policy()})
 
 
@@ -68,7 +72,16 @@ async def _metrics(request: Request) -> Response:
     return PlainTextResponse(_service(request).metrics(), media_type=METRICS_TYPE)
 
 
-async def _healthy(_: Request) -> Response:
+async def _healthy(request: Request) -> Response:
+    """Whether a restart would change nothing."""
+    if _service(request).board.is_stuck:
+        return PlainTextResponse("runs are due, and none ends\n", status_code=503)
+    return PlainTextResponse("submission-probe is up\n")
+
+
+async def _ready(request: Request) -> Response:
+    if _service(request).is_ending:
+        return PlainTextResponse("submission-probe is ending\n", status_code=503)
     return PlainTextResponse("submission-probe is up\n")
 
 
@@ -155,6 +168,9 @@ class _Guard:
                 headers.update(self._service.web.headers)
             await send(message)
 
+        if scope["path"] in _OPEN:
+            await self._app(scope, receive, with_headers)
+            return
         refusal = self._refusal(Request(scope))
         if refusal is not None:
             await refusal(scope, receive, with_headers)

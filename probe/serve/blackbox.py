@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from probe.facts import Certified, Secured, instant
+from probe.facts import Certified, Connected, Resolved, Secured, instant
 from probe.report import Report
 
 # Where the certificate that users meet first is judged.
@@ -28,9 +28,7 @@ class _Families(Collector):
         yield _gauge("probe_duration_seconds", "Returns how long the probe took to complete in seconds", self._seconds)
         looked_up = next((stage.record.seconds for stage in report.stages if stage.name == "smtp.resolve"), 0.0)
         yield _gauge("probe_dns_lookup_time_seconds", "Returns the time taken for probe dns lookup in seconds", looked_up)
-        if report.target.address:
-            version = 6.0 if report.target.address.startswith("[") else 4.0
-            yield _gauge("probe_ip_protocol", "Specifies whether probe ip protocol is IP4 or IP6", version)
+        yield _gauge("probe_ip_protocol", "Specifies whether probe ip protocol is IP4 or IP6", _protocol(report))
         yield from _tls([report.seen(name, Secured) for name in _TLS_STAGES])
         yield from _certificates([seen for name in _CERTIFICATES if (seen := report.seen(name, Certified)).chain])
 
@@ -40,6 +38,16 @@ def text(reports: Sequence[Report], seconds: float) -> str:
     registry = CollectorRegistry()
     registry.register(_Families(reports, seconds))
     return generate_latest(registry).decode()
+
+
+def _protocol(report: Report) -> float:
+    """4 or 6, by the address that answered, else by the first that was dialled or found; 0 where there was none, as there."""
+    dialled = [attempt["address"] for attempt in report.seen("smtp.connect", Connected).attempts]
+    found = [report.target.address, *dialled, *report.seen("smtp.resolve", Resolved).addresses]
+    first = next((address for address in found if address), None)
+    if first is None:
+        return 0.0
+    return 6.0 if first.startswith("[") or first.count(":") > 1 else 4.0
 
 
 def _gauge(name: str, help: str, value: float) -> GaugeMetricFamily:

@@ -36,20 +36,41 @@ class Run:
 
 @dataclass(slots=True)
 class State:
-    """One profile's: its last reports, its runs (oldest first), when it was last well and when it runs next (Unix time)."""
+    """One profile's: its last reports, its runs (oldest first), when it was last well and when it runs next (Unix time).
+
+    `due`: when its next run should have ended at the latest (monotonic clock; None without a schedule). `fault`: why its file
+    cannot be served as it is now.
+    """
 
     latest: tuple[Report, ...] = ()
     runs: deque[Run] = field(default_factory=lambda: deque(maxlen=MOST_RUNS))
     last_success: float | None = None
     next_run: float | None = None
+    due: float | None = None
+    fault: str | None = None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether its runs have stopped."""
+        return self.due is not None and time.monotonic() > self.due
+
+    @property
+    def could_begin(self) -> bool | None:
+        """Whether the last run had the secrets and files that the profile names; None before there was one."""
+        return all(report.stages for report in self.latest) if self.latest else None
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the last run was ok or had warnings only."""
+        return all(report.verdict in ("ok", "warning") for report in self.latest)
 
 
 class Board:
     """Every profile's State by name, and the metrics that add up over time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, full: bool = False) -> None:
         self.states: dict[str, State] = {}
-        self.metrics = Metrics()
+        self.metrics = Metrics(full=full)
 
     def keep_only(self, names: Sequence[str]) -> None:
         """The profiles that are served from now on; what is gone is forgotten, its series end."""
@@ -72,10 +93,17 @@ class Board:
         state.runs.append(_run(target.name, reports, verdict))
         self.metrics.add(target.name, reports, verdict)
 
-    def expect(self, name: str, seconds: float) -> None:
-        """The next run begins in so many seconds."""
+    def expect(self, name: str, seconds: float, grace: float) -> None:
+        """The next run begins in so many seconds, and should have ended `grace` seconds later at the latest."""
         if name in self.states:
             self.states[name].next_run = time.time() + seconds
+            self.states[name].due = time.monotonic() + seconds + grace
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether every profile that has a schedule has runs no more."""
+        scheduled = [state for state in self.states.values() if state.due is not None]
+        return bool(scheduled) and all(state.is_stale for state in scheduled)
 
     def note_collected(self, target: Target, late: int, lost: int) -> None:
         """Messages of earlier runs that were found only now, and those that are given up."""

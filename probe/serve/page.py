@@ -27,13 +27,16 @@ def policy() -> str:
     return html.policy(_style()) + "; frame-ancestors 'none'"
 
 
-def page(board: Board, targets: Mapping[str, Target], leftovers: Mapping[str, int], failure: str | None) -> str:
-    """The whole page. `failure`: why the last reload kept the old profiles."""
+def page(
+    board: Board, targets: Mapping[str, Target], leftovers: Mapping[str, int], failure: str | None, queue: str | None = None
+) -> str:
+    """The whole page. `failure`: why the last reload kept the old profiles; `queue`: why no run can be taken from it."""
     rows = [_row(target, board.states[name], leftovers.get(name, 0)) for name, target in sorted(targets.items())]
     rows.sort(key=lambda row: ("critical", "unknown", "warning", "ok", "waiting").index(row["verdict"]))
     counted = {word: sum(row["verdict"] == word for row in rows) for word in ("critical", "unknown", "warning", "ok", "waiting")}
     text: str = _template().render(
         style=_style(), rows=rows, counted=counted, now=_clock(time.time()), renewed=RENEWED_SECONDS, failure=failure or "",
+        queue=queue or "",
     )  # fmt: skip
     return text
 
@@ -49,7 +52,7 @@ def _row(target: Target, state: State, leftovers: int) -> dict[str, Any]:
     return {
         "name": target.name,
         "server": f"{target.plan.target.host}:{target.plan.target.port}",
-        "verdict": worst_verdict(report.verdict for report in state.latest) if state.latest else "waiting",
+        "verdict": _verdict(state),
         "said": _said(state),
         "delivery": "" if latest is None or latest.delivery_seconds is None else seconds(latest.delivery_seconds),
         "days": f"{min(days):.0f}" if days else "",
@@ -61,8 +64,18 @@ def _row(target: Target, state: State, leftovers: int) -> dict[str, Any]:
     }
 
 
+def _verdict(state: State) -> str:
+    """That of the last run, while runs go on and the profile is one."""
+    shown = worst_verdict(report.verdict for report in state.latest) if state.latest else "waiting"
+    return "unknown" if (state.is_stale or state.fault) and shown != "critical" else shown
+
+
 def _said(state: State) -> str:
     """The first thing that is wrong, in one line."""
+    if state.is_stale:
+        return "no run has ended since one was due: the schedule stands still"
+    if state.fault:
+        return f"the profile cannot be read any more, and is served as it was: {state.fault}"
     for report in state.latest:
         for finding in report.findings:
             if finding.severity != "info":

@@ -96,12 +96,19 @@ async def prepare(conninfo: str) -> None:
             await app.schema_manager.apply_schema_async()
 
 
-async def work(app: procrastinate.App, settings: Settings, stopped: asyncio.Event) -> None:
-    """Take jobs until `stopped`. A database that goes away costs the runs of that time, not the worker: it asks again."""
+async def work(
+    app: procrastinate.App, settings: Settings, stopped: asyncio.Event, note: Callable[[str | None], None] = lambda _: None
+) -> None:
+    """Take jobs until `stopped`. A database that goes away costs the runs of that time, not the worker: it asks again.
+
+    `note` hears why the queue cannot be reached, and None while it can.
+    """
     logging.getLogger("procrastinate").setLevel(logging.CRITICAL)  # what it would say with a traceback is said here in a line
+    asyncio.get_running_loop().set_exception_handler(_left_alone)
     beat = max(0.5, settings.stalled / 4)
     async with app.open_async():
-        sweeping = asyncio.create_task(_sweep(app, settings, beat))
+        note(None)
+        sweeping = asyncio.create_task(_sweep(app, settings, beat, note))
         stopping = asyncio.create_task(stopped.wait())
         try:
             while not stopped.is_set():
@@ -109,10 +116,18 @@ async def work(app: procrastinate.App, settings: Settings, stopped: asyncio.Even
                 if not stopped.is_set():
                     text = f"probe: the queue cannot be reached ({error}): no run starts; asking again every {AGAIN_SECONDS:g} s"
                     print(text, file=sys.stderr, flush=True)
+                    note(f"the queue cannot be reached ({error}): no run starts")
                     await asyncio.wait({stopping}, timeout=AGAIN_SECONDS)
         finally:
             for task in (sweeping, stopping):
                 task.cancel()
+
+
+def _left_alone(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A job that ended while the database was away cannot be marked as done, and nobody waits for procrastinate's task of it: that
+    the queue was lost is said already, and the job is swept like a dead worker's."""
+    if not isinstance(context.get("exception"), exceptions.ConnectorException):
+        loop.default_exception_handler(context)
 
 
 async def _take_jobs(app: procrastinate.App, settings: Settings, beat: float, stopping: asyncio.Task[Any]) -> str:
@@ -141,12 +156,13 @@ async def _take_jobs(app: procrastinate.App, settings: Settings, beat: float, st
     return "a connection to PostgreSQL was lost"
 
 
-async def _sweep(app: procrastinate.App, settings: Settings, beat: float) -> None:
-    """Put the jobs of dead workers back into the queue: their locks would keep the mailbox for ever."""
+async def _sweep(app: procrastinate.App, settings: Settings, beat: float, note: Callable[[str | None], None]) -> None:
+    """Put the jobs of dead workers back into the queue: their locks would keep the mailbox for ever. `note`: as of `work`."""
     while True:
         with contextlib.suppress(exceptions.ProcrastinateException):
             for job in await app.job_manager.get_stalled_jobs(queue=settings.vantage, seconds_since_heartbeat=settings.stalled):
                 await _again(app, job)
+            note(None)
         await asyncio.sleep(beat)
 
 

@@ -1,9 +1,12 @@
 """Runs on demand: one at a time for a mailbox, shared by all who ask for the same profile, bounded by the time of who asks."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from probe.facts import Swept
 from probe.profile import ProfileError
@@ -11,7 +14,9 @@ from probe.report import Report
 from probe.serve.targets import Target
 from probe.state import outbox
 from probe.state.place import Place, files
+from probe.tasks.backoff import again_in
 from probe.tasks.collect import collect
+from probe.tasks.credentials import asks_somebody
 from probe.tasks.each_address import observe_each
 from probe.tasks.plan import make_plan
 from probe.tasks.prepare import Session, prepare
@@ -19,6 +24,8 @@ from probe.tasks.run import unproven
 
 # Less than this is no time for a run: whoever asks for it hears so, and no message leaves.
 LEAST_SECONDS = 1.0
+# A target whose last run took longer, or half of its time where that is less, is slow: dead, most likely.
+SLOW_SECONDS = 10.0
 
 Note = Callable[[Target, Sequence[Report]], None]
 NoteCollected = Callable[[Target, int, int], None]
@@ -26,6 +33,15 @@ NoteCollected = Callable[[Target, int, int], None]
 
 class Busy(Exception):
     """The time of who asked was over before there was a result; the run, if one is under way, goes on."""
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A run that is waited for. `until`: when the last of those who wait for it goes away (the loop's clock; inf: never)."""
+
+    target: Target
+    until: float
+    task: asyncio.Future[tuple[Report, ...]] = field(init=False)
 
 
 class Runner:
@@ -37,44 +53,74 @@ class Runner:
     def __init__(self, note: Note, note_collected: NoteCollected, *, concurrency: int, place: Place | None = None) -> None:
         self._note, self._note_collected = note, note_collected
         self._turns = asyncio.Semaphore(concurrency)
+        # At most half of the turns: however many targets are dead, the living have the others.
+        self._slow_turns = asyncio.Semaphore(max(1, concurrency // 2))
+        self._slow: set[str] = set()
+        self._again_in: dict[str, float] = {}
         self._mailboxes: dict[str, asyncio.Lock] = {}
-        self._flights: dict[str, asyncio.Task[tuple[Report, ...]]] = {}
+        self._flights: dict[str, _Flight] = {}
+        self._under_way: set[asyncio.Future[tuple[Report, ...]]] = set()
         self._interrupt = asyncio.Event()
         self._place = place or files()
         self._session = Session(self._place, interrupt=self._interrupt)
 
     async def run(self, target: Target, seconds: float | None = None) -> tuple[Report, ...]:
         """The run's reports (one, or one per node). `seconds`: how long whoever asks can wait. Raises Busy."""
-        deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
-        flight = self._flights.get(target.name)
-        if flight is None:
-            flight = asyncio.create_task(self._fly(target, deadline))
-            self._flights[target.name] = flight
-            flight.add_done_callback(lambda _: self._flights.pop(target.name))
+        until = math.inf if seconds is None else asyncio.get_running_loop().time() + seconds
         try:
             # Who goes away, or cannot wait, does not end a run that others share and whose message is on its way.
-            return await asyncio.wait_for(asyncio.shield(flight), seconds)
+            return await asyncio.wait_for(asyncio.shield(self._flight(target, until).task), seconds)
         except TimeoutError:
             raise Busy(
                 f"{target.name}: no result within {seconds:g} s; the run goes on, and limits.timeout gives it"
                 f" {target.plan.timeout:g} s: ask with a longer scrape_timeout"
             ) from None
 
-    async def _fly(self, target: Target, deadline: float | None) -> tuple[Report, ...]:
+    def _flight(self, target: Target, until: float) -> _Flight:
+        """The run of this very profile that is under way or waits for its turn, else a new one."""
+        flight = self._flights.get(target.name)
+        if flight is None or flight.task.done() or flight.target.profile != target.profile:
+            flight = self._flights[target.name] = _Flight(target, until)
+            flight.task = asyncio.ensure_future(self._fly(flight))
+            self._under_way.add(flight.task)
+            flight.task.add_done_callback(partial(self._landed, flight))
+        # One that a hasty scrape began has all the time of those who wait for it.
+        flight.until = max(flight.until, until)
+        return flight
+
+    def _landed(self, flight: _Flight, task: asyncio.Future[tuple[Report, ...]]) -> None:
+        self._under_way.discard(task)
+        if self._flights.get(flight.target.name) is flight:
+            del self._flights[flight.target.name]
+        if not task.cancelled():
+            task.exception()  # heard, also where everybody has gone away
+
+    async def _fly(self, flight: _Flight) -> tuple[Report, ...]:
+        target = flight.target
         async with self._held(target):
-            left = _left(deadline)
-            if left is not None and left < LEAST_SECONDS:
+            if flight.until - asyncio.get_running_loop().time() < LEAST_SECONDS:
                 raise Busy(f"{target.name}: another run had the mailbox until the time was over")
             reports = tuple(await self._observe(target))
+        self._time(target, reports)
         # What we ended ourselves says nothing of the server; its message keeps its trace, and is accounted for later.
         if not any(report.interrupted for report in reports):
             self._note(target, reports)
         return reports
 
+    def _time(self, target: Target, reports: Sequence[Report]) -> None:
+        """Whether the target's next run goes among the slow ones."""
+        limit = min(SLOW_SECONDS, target.plan.timeout / 2)
+        (self._slow.add if any(report.seconds > limit for report in reports) else self._slow.discard)(target.name)
+
     @asynccontextmanager
     async def _held(self, target: Target) -> AsyncIterator[None]:
-        """The target's mailboxes, and a turn. All take mailboxes in one order (they are sorted), so nobody waits in a circle."""
+        """The target's mailboxes, and a turn. All take mailboxes in one order (they are sorted), so nobody waits in a circle.
+
+        A slow target waits for its turn among the slow before it takes a mailbox from a living one.
+        """
         async with AsyncExitStack() as held:
+            if target.name in self._slow:
+                await held.enter_async_context(self._slow_turns)
             for mailbox in target.mailboxes:
                 await held.enter_async_context(self._mailboxes.setdefault(mailbox, asyncio.Lock()))
             await held.enter_async_context(self._turns)
@@ -82,12 +128,30 @@ class Runner:
 
     async def _observe(self, target: Target) -> Sequence[Report]:
         """A whole run, however short the time of who asked is: a run cut short would blame the server, and leave its message."""
+        self._again_in.pop(target.name, None)
         try:
             plan = await prepare(target.plan, target.profile, self._session.place)
         except ProfileError as error:
             # A password file that is gone now: the schedule goes on, and the page says why nothing is proven.
             return [unproven(target.plan, target.profile, str(error))]
-        return await observe_each(plan, target.profile, self._session)
+        reports = await observe_each(plan, target.profile, self._session)
+        if any(finding.id in ("auth.refused", "auth.suspended") for report in reports for finding in report.findings):
+            self._again_in[target.name] = again_in(plan, self._place)
+        return reports
+
+    def next_try(self, target: Target) -> float | None:
+        """After a run that a refused secret ended: seconds until it may be tried again. None after another run."""
+        return self._again_in.get(target.name)
+
+    async def check(self, target: Target) -> None:
+        """Read the secrets and files that the profile names. Where they cannot be had, that is a result, before any run."""
+        if asks_somebody(target.profile):
+            return
+        async with self._turns:
+            try:
+                await prepare(target.plan, target.profile, self._session.place)
+            except ProfileError as error:
+                self._note(target, (unproven(target.plan, target.profile, str(error)),))
 
     async def collect(self, target: Target) -> None:
         """Account for messages of earlier runs that were cut off or came too late: found and deleted, or lost after a while."""
@@ -125,7 +189,7 @@ class Runner:
     async def finish(self) -> None:
         """End the runs early, their clean-up included, and wait for them."""
         self._interrupt.set()
-        await asyncio.gather(*self._flights.values(), return_exceptions=True)
+        await asyncio.gather(*self._under_way, return_exceptions=True)
 
 
 def _swept(report: Report) -> Swept:
@@ -135,7 +199,3 @@ def _swept(report: Report) -> Swept:
 def _age(target: Target) -> timedelta:
     """Whatever is older than a whole run belongs to no run that is under way, in this process or another."""
     return timedelta(seconds=target.plan.timeout + 5)
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else deadline - asyncio.get_running_loop().time()

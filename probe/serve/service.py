@@ -2,12 +2,12 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from probe.output import Context, prometheus
+from probe.output import prometheus
 from probe.output._words import safe
 from probe.profile import Overlay, ProfileError
 from probe.report import Report
@@ -16,8 +16,11 @@ from probe.serve.board import Board
 from probe.serve.origin import is_loopback
 from probe.serve.runner import Runner
 from probe.serve.schedule import Schedule
-from probe.serve.targets import Target, load_targets
+from probe.serve.targets import Target, fault_of, load_targets
 from probe.state.place import Place
+
+# How often the profiles' files are looked at.
+CHECK_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,8 @@ class Settings:
 
     `place` is where the installation's state is (default: files). `store` keeps each result, and returns a remark where it could
     not; it may take its time. `listen` is the host listened on, `allow_host` further names it is known by; `allow_anyone`: off
-    loopback without users too.
+    loopback without users too. `collects`: account for earlier runs' messages without a schedule too.
+    `full_metrics`: those too that no alert rule and no panel of ours uses.
     """
 
     profiles: Sequence[str]
@@ -39,6 +43,8 @@ class Settings:
     listen: str = "127.0.0.1"
     allow_host: Sequence[str] = ()
     allow_anyone: bool = False
+    collects: bool = True
+    full_metrics: bool = False
 
 
 class Service:
@@ -47,15 +53,43 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.failure: str | None = None
-        self.board = Board()
+        self.board = Board(full=settings.full_metrics)
+        self.is_ending = False
+        self.queue_failure: str | None = None
         self.runner = Runner(self._note, self.board.note_collected, concurrency=settings.concurrency, place=settings.place)
-        self._schedule = Schedule(self.runner, self.board, settings.interval)
+        self._schedule = Schedule(self.runner, self.board, settings.interval, collects=settings.collects)
         self._writes: set[asyncio.Task[None]] = set()
+        self._aside: set[asyncio.Task[None]] = set()
         # One thread: writers do not wait for each other's locks, and the allocator keeps one more arena, not one a thread.
         self._writer = ThreadPoolExecutor(1, "store")
         self.web = self._read_web()
         self.targets: dict[str, Target] = {}
         self._take(load_targets(settings.profiles, settings.overlays))
+        self._begin(self._watch_files())
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
+
+    async def _watch_files(self) -> None:
+        """A profile that would not load any more is served as it was, and shown as faulty at once: not only at the next start."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            targets = list(self.targets.values())
+            self._show_faults(await asyncio.to_thread(self._faults, targets))
+
+    def _faults(self, targets: Sequence[Target]) -> dict[str, str | None]:
+        return {target.name: fault_of(target, self.settings.overlays) for target in targets}
+
+    def _show_faults(self, faults: Mapping[str, str | None]) -> None:
+        for name, fault in faults.items():
+            if name in self.board.states:
+                self.board.states[name].fault = fault
+
+    async def _check(self, targets: Sequence[Target]) -> None:
+        for target in targets:
+            await self.runner.check(target)
 
     def find(self, name: str) -> Target | None:
         """The profile of that name, or the one that was given by this very word (a path) when the program was started."""
@@ -82,10 +116,13 @@ class Service:
         except (ProfileError, webconfig.WebConfigError) as error:
             self.failure = str(error)
             self.board.metrics.reloaded.set(0)
+            self._show_faults(self._faults(list(self.targets.values())))
             print(f"probe: reload failed, everything stays as it was:\n{safe_lines(self.failure)}", file=sys.stderr)
             return self.failure
         self.web = web
         self._take(targets)
+        # Those that are not well run at once; of the others, a secret that is gone shows before their next run.
+        self._begin(self._check([target for target in targets.values() if self.board.states[target.name].is_well]))
         print(f"probe: reloaded, {len(targets)} profiles", file=sys.stderr, flush=True)
         return None
 
@@ -95,10 +132,14 @@ class Service:
         self.board.keep_only(list(targets))
         self.board.metrics.reloaded.set(1)
         self.board.metrics.reloaded_at.set_to_current_time()
-        self._schedule.set(targets.values())
+        self._show_faults(dict.fromkeys(targets))
+        self._schedule.set(targets.values(), [name for name, state in self.board.states.items() if not state.is_well])
 
     def _note(self, target: Target, reports: Sequence[Report]) -> None:
-        self.board.note(target, reports)
+        served = self.targets.get(target.name)
+        # What a profile found before it was changed says nothing of what it is now.
+        if served is None or served.profile == target.profile:
+            self.board.note(target, reports)
         if self.settings.store is not None:
             task = asyncio.create_task(self._write(self.settings.store, reports))
             self._writes.add(task)
@@ -108,6 +149,11 @@ class Service:
         remark = await asyncio.get_running_loop().run_in_executor(self._writer, store, reports)
         if remark:
             print(f"probe: {remark}", file=sys.stderr, flush=True)
+
+    def note_queue(self, failure: str | None) -> None:
+        """Whether the queue that runs are taken from can be reached; why not."""
+        self.queue_failure = failure
+        self.board.metrics.show_queue(up=failure is None)
 
     def leftovers(self) -> dict[str, int]:
         """By profile, messages of runs that are over, which are not known to be gone."""
@@ -119,14 +165,19 @@ class Service:
         for name, count in self.leftovers().items():
             metrics.leftovers.labels(name).set(count)
         for name, state in self.board.states.items():
-            if state.last_success is not None:
-                metrics.last_success.labels(name).set(state.last_success)
+            metrics.show(
+                name, last_success=state.last_success, stale=None if state.due is None else state.is_stale,
+                secrets=state.could_begin, valid=state.fault is None,
+            )  # fmt: skip
         reports = [report for state in self.board.states.values() for report in state.latest]
-        return prometheus.write(reports, Context(started="", seconds=0.0)) + metrics.text()
+        return prometheus.text(reports, full=self.settings.full_metrics) + metrics.text()
 
     async def finish(self) -> None:
         """Begin nothing more; end what is under way, its clean-up included."""
+        self.is_ending = True
         self._schedule.stop()
+        for task in self._aside:
+            task.cancel()
         await self.runner.finish()
         await asyncio.gather(*self._writes)
 

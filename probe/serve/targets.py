@@ -45,6 +45,15 @@ def load_targets(wanted: Sequence[str], overlays: Sequence[Overlay] = ()) -> dic
     return found
 
 
+def fault_of(target: Target, overlays: Sequence[Overlay] = ()) -> str | None:
+    """Why the target's file, as it is now, is no profile any more; None where it is one."""
+    try:
+        load(target.given, list(overlays), plugins=plugins())
+    except ProfileError as error:
+        return str(error)
+    return None
+
+
 def _users_own() -> list[str]:
     return [str(path) for _, path, origin, _ in names(os.environ) if origin == "user"]
 

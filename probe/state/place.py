@@ -54,6 +54,18 @@ class Place(Protocol):
         """A logon succeeded. Raises OSError."""
         ...
 
+    def is_unconfirmed(self, whose: str, username: str, mark: str) -> bool:
+        """Whether this secret was good before, and refused once since. Never raises."""
+        ...
+
+    def accepted_at(self, whose: str, username: str) -> float | None:
+        """When a secret was last noted as good (Unix time); None where none was. Never raises."""
+        ...
+
+    def note_accepted(self, whose: str, username: str, mark: str) -> None:
+        """This secret is good. Raises OSError."""
+        ...
+
     def tokens(self) -> Tokens:
         """The cache of device-code sign-ins."""
         ...
@@ -91,6 +103,16 @@ class Files:
 
     def forget_refused(self, whose: str, username: str) -> None:
         refusals.forget(self._directory, whose, username)
+
+    def is_unconfirmed(self, whose: str, username: str, mark: str) -> bool:
+        return refusals.unconfirmed(self._directory, whose, username, mark)
+
+    def accepted_at(self, whose: str, username: str) -> float | None:
+        found = refusals.read_accepted(self._directory, whose, username)
+        return found.at if found else None
+
+    def note_accepted(self, whose: str, username: str, mark: str) -> None:
+        refusals.note_accepted(self._directory, whose, username, mark)
 
     def tokens(self) -> Tokens:
         return Tokens(self._directory)

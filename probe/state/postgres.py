@@ -9,6 +9,7 @@ Every call is short and bounded (connect, statement and network time-outs), sinc
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -21,12 +22,15 @@ from probe.state.directory import state_directory
 from probe.state.history import WITNESSES, oldest_kept, packed
 from probe.state.lease import Held
 from probe.state.outbox import MOST_ENTRIES, Entry
-from probe.state.refusals import Refusal, once_more, still_suspended, without_digest
+from probe.state.refusals import Refusal, is_unconfirmed, once_more, still_suspended, without_digest
 from probe.state.tokens import Tokens
 
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 5
 LOOK_SECONDS = 0.2
+# Before `whose`, in the table of refusals: the secret that was last accepted there. No table of its own, which tables made by an
+# earlier version would lack.
+_ACCEPTED = "accepted "
 # A dead machine's connection, and with it its lease, is gone after about half a minute.
 _SETTINGS: dict[str, Any] = {
     "connect_timeout": CONNECT_SECONDS, "application_name": "submission-probe",
@@ -190,7 +194,8 @@ class Postgres:
         return refusal
 
     def note_refused(self, whose: str, username: str, mark: str) -> None:
-        self._write_refusal(whose, username, once_more(self._refusal(whose, username), mark))
+        good = self._refusal(_ACCEPTED + whose, username)
+        self._write_refusal(whose, username, once_more(self._refusal(whose, username), mark, good.fingerprint if good else None))
 
     def _write_refusal(self, whose: str, username: str, refusal: Refusal) -> None:
         self._execute(
@@ -201,6 +206,22 @@ class Postgres:
 
     def forget_refused(self, whose: str, username: str) -> None:
         self._execute("delete from submission_probe_refusal where whose = %s and username = %s", _account(whose, username))
+
+    def is_unconfirmed(self, whose: str, username: str, mark: str) -> bool:
+        try:
+            return is_unconfirmed(self._refusal(whose, username), mark)
+        except Unreachable:
+            return False
+
+    def accepted_at(self, whose: str, username: str) -> float | None:
+        try:
+            found = self._refusal(_ACCEPTED + whose, username)
+        except Unreachable:
+            return None
+        return found.at if found else None
+
+    def note_accepted(self, whose: str, username: str, mark: str) -> None:
+        self._write_refusal(_ACCEPTED + whose, username, Refusal(mark, 0, time.time()))
 
     def tokens(self) -> Tokens:
         """On this machine: a refresh token is a secret, and whoever reads the database would have it."""

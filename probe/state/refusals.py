@@ -4,6 +4,8 @@ No run tries a refused secret again until it changes or the back-off has passed:
 each further one, 12 hours at most. That is longer than the window in which directories commonly count failed logons (Active
 Directory's default: 10 to 30 minutes; Microsoft, "Reset account lockout counter after"). Somebody who looks on says
 `--try-again`. Where the state was lost, one try is made and noted.
+
+A secret that was good before is tried once more after a minute: a directory that hiccups for seconds says 535 as well.
 """
 
 import contextlib
@@ -17,6 +19,7 @@ from pathlib import Path
 
 from probe.state.files import foreign, own_folder, write_private
 
+CONFIRM_SECONDS = 60.0
 FIRST_SECONDS = 30 * 60.0
 MOST_SECONDS = 12 * 3600.0
 _MOST_OCTETS = 4096
@@ -29,7 +32,10 @@ ANY = ""
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A refused logon: one octet of a hash of the secret (or ANY), how often in a row, when last (seconds since 1970)."""
+    """A refused logon: one octet of a hash of the secret (or ANY), how often in a row, when last (seconds since 1970).
+
+    `times` is 0 for a secret that was good before, until a second logon has confirmed that it is refused.
+    """
 
     fingerprint: str
     times: int
@@ -38,6 +44,8 @@ class Refusal:
     @property
     def until(self) -> float:
         """When it may be tried again, seconds since 1970."""
+        if self.times == 0:
+            return self.at + CONFIRM_SECONDS
         return self.at + min(MOST_SECONDS, FIRST_SECONDS * 2.0 ** min(self.times - 1, 20))
 
 
@@ -87,17 +95,49 @@ def still_suspended(refusal: Refusal | None, mark: str) -> float | None:
     return refusal.until if refusal.at <= time.time() + 60 and time.time() < refusal.until else None
 
 
-def once_more(before: Refusal | None, mark: str) -> Refusal:
-    """The refusal after one more."""
-    times = before.times + 1 if before is not None and before.fingerprint in (mark, ANY) else 1
-    return Refusal(mark, times, time.time())
+def is_unconfirmed(refusal: Refusal | None, mark: str) -> bool:
+    """Whether one more logon with the secret of this mark, which was good before, says if the refusal was meant."""
+    return refusal is not None and refusal.times == 0 and refusal.fingerprint == mark
+
+
+def once_more(before: Refusal | None, mark: str, good: str | None = None) -> Refusal:
+    """The refusal after one more; `good` is the mark of the last secret that was accepted there."""
+    if before is not None and before.fingerprint in (mark, ANY):
+        return Refusal(mark, before.times + 1, time.time())
+    return Refusal(mark, 0 if mark == good else 1, time.time())
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The secret that was last accepted: one octet of its hash, and when that was noted (seconds since 1970)."""
+
+    fingerprint: str
+    at: float
+
+
+def read_accepted(directory: Path, host: str, username: str) -> Accepted | None:
+    """What `note_accepted` wrote; None where there is nothing that can be read."""
+    found = _read(_path(directory, host, username, "accepted"))
+    return Accepted(found.fingerprint, found.at) if found else None
+
+
+def note_accepted(directory: Path, host: str, username: str, mark: str) -> None:
+    """The secret of this mark was accepted. Raises OSError when that cannot be written."""
+    own_folder(directory)
+    _write(_path(directory, host, username, "accepted"), Refusal(mark, 0, time.time()))
+
+
+def unconfirmed(directory: Path, host: str, username: str, mark: str) -> bool:
+    """`is_unconfirmed` of what is stored."""
+    return is_unconfirmed(_read(_path(directory, host, username)), mark)
 
 
 def note_refused(directory: Path, host: str, username: str, mark: str) -> None:
     """Remember one more refusal. Raises OSError when it cannot be written."""
     path = _path(directory, host, username)
     own_folder(directory)
-    _write(path, once_more(_read(path), mark))
+    good = read_accepted(directory, host, username)
+    _write(path, once_more(_read(path), mark, good.fingerprint if good else None))
 
 
 def forget(directory: Path, host: str, username: str) -> None:
@@ -105,10 +145,10 @@ def forget(directory: Path, host: str, username: str) -> None:
     _path(directory, host, username).unlink(missing_ok=True)
 
 
-def _path(directory: Path, host: str, username: str) -> Path:
+def _path(directory: Path, host: str, username: str, kind: str = "refused") -> Path:
     # A name that any file system takes, and that gives a reader of the directory no user's name.
     name = hashlib.sha256(f"{host.lower()}\0{username.lower()}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
-    return directory / f"refused-{name}.json"
+    return directory / f"{kind}-{name}.json"
 
 
 def _write(path: Path, refusal: Refusal) -> None:

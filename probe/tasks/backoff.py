@@ -1,6 +1,8 @@
 """Promise 4 across runs: a refused secret is remembered, and later runs leave it alone until it changes or a while has passed."""
 
+import hmac
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -18,35 +20,79 @@ _LOGONS = ("auth", "login")
 # What could not be stored counts for this process (serve, worker, --repeat), by whose and user; marked by a key of its own.
 _UNSTORED: dict[tuple[str, str], Refusal] = {}
 _PROCESS_KEY = secrets.token_bytes(32)
+# By whose and user, the secret that this process last noted as good; and the marks of secrets. Both hold only what is keyed by
+# _PROCESS_KEY, which leaves the process nowhere.
+_ACCEPTED: dict[tuple[str, str], bytes] = {}
+_MARKS: dict[bytes, str] = {}
+_MOST_MARKS = 1000
+# Runs that are processes of their own (cron) compute no mark for a secret that was noted less than this ago.
+ACCEPTED_SECONDS = 3600.0
 
 
 def with_backoff(plan: Plan, place: Place | None = None) -> Plan:
-    """The plan (credentials in it) with every side suspended whose secret was refused lately."""
-    place = place or files()
-    readers = tuple(replace(reader, side=_suspended(reader.side, place)) for reader in plan.readers)
-    return replace(plan, submission=_suspended(plan.submission, place), readers=readers)
+    """The plan (credentials in it) with every side suspended whose secret was refused lately.
+
+    Of the sides that share a secret which was good before, one tries it again: another failed logon for each would lock accounts.
+    """
+    place, confirming = place or files(), set[tuple[str, str]]()
+    submission = _suspended(plan.submission, place, confirming)
+    readers = tuple(replace(reader, side=_suspended(reader.side, place, confirming)) for reader in plan.readers)
+    return replace(plan, submission=submission, readers=readers)
 
 
-def _suspended(side: Side, place: Place) -> Side:
+def _suspended(side: Side, place: Place, confirming: set[tuple[str, str]]) -> Side:
     if side.credentials is None or not side.credentials.secret:
         return side
-    secret = side.credentials.secret
-    found = (suspended(whose, side.credentials.username, secret, place) for whose in _asked_of(side))
+    user, secret = side.credentials.username, side.credentials.secret
+    found = (suspended(whose, user, secret, place) for whose in _asked_of(side))
     why = next((why for why in found if why), None)
+    if why is None and _unconfirmed(side, place):
+        if (user, secret) in confirming:
+            why = f"logon as {user} not tried: this password or token was refused a while ago; another protocol tries it first"
+        confirming.add((user, secret))
     return replace(side, suspended=why) if why else side
+
+
+def _unconfirmed(side: Side, place: Place) -> list[str]:
+    """By what names this side's secret was good before, and refused once since."""
+    if side.credentials is None or not side.credentials.secret:
+        return []
+    user, secret = side.credentials.username, side.credentials.secret
+    return [
+        whose
+        for whose in _asked_of(side)
+        if place.is_refused(whose, user) and place.is_unconfirmed(whose, user, _mark(secret, place))
+    ]
 
 
 def suspended(whose: str, user: str, secret: str, place: Place | None = None) -> str | None:
     """Why this secret is not to be tried there now; None when it may be."""
-    place = place or files()
-    until = place.suspended_until(whose, user, _mark(secret, place)) if place.is_refused(whose, user) else None
-    if (whose, user) in _UNSTORED:
-        until = until or still_suspended(_UNSTORED[whose, user], fingerprint(_PROCESS_KEY, secret))
+    until = _until(whose, user, secret, place or files())
     if until is None:
         return None
     when = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     text = f"logon as {user} not tried: this password or token was refused before; not again before {when}"
     return f"{text}, unless it changes or --try-again is given"
+
+
+def again_in(plan: Plan, place: Place | None = None) -> float:
+    """Seconds until the first secret that is suspended now may be tried; 0 where none is, so that a run may log on at once."""
+    home = place or files()
+    held = [
+        until
+        for side in plan.sides
+        if side.credentials is not None and side.credentials.secret
+        for whose in _asked_of(side)
+        if (until := _until(whose, side.credentials.username, side.credentials.secret, home)) is not None
+    ]
+    return max(0.0, min(held) - time.time()) if held else 0.0
+
+
+def _until(whose: str, user: str, secret: str, place: Place) -> float | None:
+    until = place.suspended_until(whose, user, _mark(secret, place)) if place.is_refused(whose, user) else None
+    if (whose, user) in _UNSTORED:
+        until = until or still_suspended(_UNSTORED[whose, user], fingerprint(_PROCESS_KEY, secret))
+    return until
 
 
 def note(whose: str, user: str, secret: str, *, refused: bool, place: Place | None = None) -> bool:
@@ -56,6 +102,7 @@ def note(whose: str, user: str, secret: str, *, refused: bool, place: Place | No
         _UNSTORED.pop((whose, user), None)
         with suppress(OSError):
             place.forget_refused(whose, user)
+            _note_accepted(whose, user, secret, place)
         return True
     try:
         place.note_refused(whose, user, _mark(secret, place))
@@ -65,23 +112,49 @@ def note(whose: str, user: str, secret: str, *, refused: bool, place: Place | No
     return True
 
 
+def _note_accepted(whose: str, user: str, secret: str, place: Place) -> None:
+    """Remember a good secret: that of each process' first success in a while, and each that changed. Raises OSError."""
+    seen = hmac.digest(_PROCESS_KEY, secret.encode("utf-8", "surrogateescape"), "sha256")
+    known, noted = _ACCEPTED.get((whose, user)), place.accepted_at(whose, user)
+    if noted is not None and (known == seen or (known is None and abs(time.time() - noted) < ACCEPTED_SECONDS)):
+        return
+    place.note_accepted(whose, user, _mark(secret, place))
+    _ACCEPTED[whose, user] = seen
+
+
 def remember(plan: Plan, stages: tuple[StageRecord, ...], place: Place | None = None) -> tuple[StageRecord, ...]:
     """Note each logon's outcome for later runs; the stages, where a refusal cannot be stored with that fact. Never raises."""
     place = place or files()
-    unstored = {stage.name for side, stage in _tried(plan, stages) if not _noted(side, stage, place)}
+    unstored = {stage.name for side, stage in _tried(plan, stages) if not _noted(plan, side, stage, place)}
     return tuple(_unstored(stage) if stage.name in unstored else stage for stage in stages)
 
 
-def _noted(side: Side, stage: StageRecord, place: Place) -> bool:
+def _noted(plan: Plan, side: Side, stage: StageRecord, place: Place) -> bool:
     assert side.credentials is not None
     user, secret = side.credentials.username, side.credentials.secret
-    if stage.status == "ok":
-        for whose in _asked_of(side):
-            note(whose, user, secret, refused=False, place=place)
+    refused = stage.trouble is not None and stage.trouble.id == "auth.refused"
+    if stage.status != "ok" and not refused:
         return True
-    if stage.trouble is not None and stage.trouble.id == "auth.refused":
+    if _unconfirmed(side, place):
+        _note_others(plan, side, refused=refused, place=place)
+    if refused:
         return note(_refused_by(side, stage), user, secret, refused=True, place=place)
+    for whose in _asked_of(side):
+        note(whose, user, secret, refused=False, place=place)
     return True
+
+
+def _note_others(plan: Plan, side: Side, *, refused: bool, place: Place) -> None:
+    """What one side found out about a secret that was good before holds for those that waited for it."""
+    for other in plan.sides:
+        if other is not side and other.credentials is not None and other.credentials == side.credentials:
+            for whose in _unconfirmed(other, place):
+                user, secret = other.credentials.username, other.credentials.secret
+                if refused:
+                    note(whose, user, secret, refused=True, place=place)
+                else:
+                    with suppress(OSError):
+                        place.forget_refused(whose, user)
 
 
 def _unstored(stage: StageRecord) -> StageRecord:
@@ -117,5 +190,11 @@ def _refused_by(side: Side, stage: StageRecord) -> str:
 
 
 def _mark(secret: str, place: Place) -> str:
+    """The secret's fingerprint, of which a run needs several: each costs 50 ms the first time in a process."""
     key, _ = place.key()
-    return fingerprint(key, secret)
+    seen = hmac.digest(_PROCESS_KEY, key + secret.encode("utf-8", "surrogateescape"), "sha256")
+    if seen not in _MARKS:
+        if len(_MARKS) >= _MOST_MARKS:
+            _MARKS.clear()
+        _MARKS[seen] = fingerprint(key, secret)
+    return _MARKS[seen]

@@ -30,6 +30,7 @@ from probe.tasks import backoff
 from probe.tasks.interrupted import INTERRUPT_SECONDS, cut_short, heeding
 from probe.tasks.plan import Plan, ReaderPlan, further_stage, imap_of, make_plan, plugins, readers
 from probe.tasks.prepare import Session, begin, prepare
+from probe.tasks.pulse import Pulse
 
 
 async def run(
@@ -89,8 +90,9 @@ async def observe(plan: Plan, session: Session) -> Record:
     await session.pace.turn()
     started = datetime.now(UTC)
     journal, job = begin(plan, session)
-    with heeding(job, session.interrupt):
-        bugs = await _legs(plan, job, journal)
+    async with Pulse() as pulse:
+        with heeding(job, session.interrupt):
+            bugs = await _legs(plan, job, journal)
     dane.compare(job, journal, plan.sides)
     await session.pace.turn()
     stages = _reconsidered(journal.stages(plan.stages))
@@ -112,6 +114,7 @@ async def observe(plan: Plan, session: Session) -> Record:
         transcript=journal.lines,
         error=journal.redacted(error) if error else None,
         interrupted=job.interrupted,
+        paused=pulse.paused,
     )
 
 

@@ -1,5 +1,6 @@
 """Each file of deploy/ read by the program it is for."""
 
+import asyncio
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bcrypt
 import kubernetes_validate
 import pytest
 import yaml
@@ -17,6 +19,8 @@ from tests.serve.serving import Serving, values
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
+# Of workers only: tests/fleet.
+QUEUE = "submission_probe_queue_up"
 _METRIC = re.compile(r"\b(?:submission_probe|probe)_[a-z0-9_]+|\bup\b")
 
 
@@ -94,6 +98,21 @@ def test_prometheus_takes_scrape_and_rules() -> None:
     assert "SUCCESS" in told("promtool", "test", "rules", "rules_test.yml", cwd=DEPLOY / "prometheus")
 
 
+def test_each_alert_is_tried_both_ways() -> None:
+    """promtool sees each rule fire, and at another time stay silent."""
+    rules = yaml.safe_load((DEPLOY / "prometheus" / "rules.yml").read_text())
+    names = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+    tests = yaml.safe_load((DEPLOY / "prometheus" / "rules_test.yml").read_text())["tests"]
+    tried = {(one["alertname"], bool(one["exp_alerts"])) for test in tests for one in test["alert_rule_test"]}
+    assert tried == {(name, fires) for name in names for fires in (True, False)}
+
+
+def test_an_unknown_verdict_wakes_nobody() -> None:
+    rules = yaml.safe_load((DEPLOY / "prometheus" / "rules.yml").read_text())
+    pages = [rule["expr"] for group in rules["groups"] for rule in group["rules"] if rule["labels"]["severity"] == "critical"]
+    assert pages and not any("unknown" in expr or "success" in expr or "secrets" in expr for expr in pages)
+
+
 def test_alertmanager_takes_the_route() -> None:
     assert "SUCCESS" in told("amtool", "check-config", DEPLOY / "alertmanager" / "route.yml")
 
@@ -113,7 +132,7 @@ async def test_rules_and_dashboard_use_metrics_that_exist(tmp_path: Path) -> Non
         async with Serving(tmp_path, str(tmp_path / "office.toml"), "--interval", "1s") as serving:
             await serving.until_metric("submission_probe_runs_total", 1, "office", "ok")
             text = (await serving.get("/metrics")).text
-    known = {*values(text), *re.findall(r"^# TYPE (\S+)", text, re.MULTILINE), "up"}
+    known = {*values(text), *re.findall(r"^# TYPE (\S+)", text, re.MULTILINE), "up", QUEUE}
     used = {name for expression in [*expressions, *shown] for name in _METRIC.findall(expression)}
     assert len(used) >= 9 and used <= known, used - known
 
@@ -150,10 +169,35 @@ def test_the_kubernetes_profile_is_one(tmp_path: Path) -> None:
 
 def test_the_dockerfile_is_modest() -> None:
     """No engine is here to build it: its lines are known instructions, and it ends as somebody who is not root."""
-    lines = [line for line in (DEPLOY / "docker" / "Dockerfile").read_text().splitlines() if line and not line.startswith("#")]
+    text = (DEPLOY / "docker" / "Dockerfile").read_text().replace("\\\n", "")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     words = [line.split()[0] for line in lines]
-    assert set(words) <= {"FROM", "RUN", "USER", "ENV", "VOLUME", "EXPOSE", "ENTRYPOINT", "CMD"} and words[0] == "FROM"
+    assert (
+        set(words) <= {"FROM", "RUN", "USER", "ENV", "VOLUME", "EXPOSE", "ENTRYPOINT", "CMD", "HEALTHCHECK"} and words[0] == "FROM"
+    )
     assert words.index("USER") > max(index for index, word in enumerate(words) if word == "RUN") and "USER 0" not in lines
+
+
+async def test_the_container_is_healthy_without_a_password(tmp_path: Path) -> None:
+    """The recipe's own command, against an exporter that has users as the recipe wants them."""
+    text = (DEPLOY / "docker" / "Dockerfile").read_text()
+    found = re.search(r"^HEALTHCHECK [^\n]*\\\n +CMD (\[.*\])$", text, re.MULTILINE)
+    assert found
+    program, *words = json.loads(found[1])
+    assert program == "python" and "127.0.0.1:9587" in words[-1]
+    mark = bcrypt.hashpw(b"scrape-Horse7", bcrypt.gensalt(4)).decode()
+    (tmp_path / "web.yml").write_text(f"basic_auth_users:\n  prometheus: {mark}\n")
+    async with Sandbox() as sandbox:
+        (tmp_path / "office.toml").write_text(sandbox.profile())
+        options = ["--interval", "none", "--web-config", str(tmp_path / "web.yml")]
+        async with Serving(tmp_path, str(tmp_path / "office.toml"), *options) as serving:
+            words[-1] = words[-1].replace("127.0.0.1:9587", serving.url.rpartition("/")[2])
+            assert (await serving.get("/readyz")).text == "submission-probe is up\n"
+            assert [(await serving.get(path)).status_code for path in ("/", "/metrics", "/-/ready")] == [401] * 3
+            healthy = await asyncio.create_subprocess_exec(sys.executable, *words)
+            assert await healthy.wait() == 0
+        gone = await asyncio.create_subprocess_exec(sys.executable, *words, stderr=asyncio.subprocess.DEVNULL)
+        assert await gone.wait() == 1
 
 
 @pytest.mark.parametrize("name", ["docker/Dockerfile", "kubernetes/serve.yaml"])
@@ -180,8 +224,6 @@ def test_ci_files_fit_their_schema(name: str, schema: str) -> None:
 
 @pytest.mark.parametrize(("fault", "code"), [(None, 0), ("mailbox-full", 2)])
 async def test_ansible_runs_the_smoke_test(tmp_path: Path, fault: str | None, code: int) -> None:
-    import asyncio
-
     async with Sandbox(fault=fault) as sandbox:
         (tmp_path / "office.toml").write_text(sandbox.profile())
         program = Path(sys.executable).parent / "probe"

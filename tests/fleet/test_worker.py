@@ -114,6 +114,18 @@ def test_traces_and_refusals_are_kept_alike(place: Place) -> None:
     assert place.is_refused("smtp://h", "U") and not place.is_refused("imap://h", "U")
     place.forget_refused("smtp://h", "U")
     assert not place.is_refused("smtp://h", "U") and place.suspended_until("smtp://h", "U", "mark") is None
+    # One that was good before is confirmed after a minute.
+    assert place.accepted_at("smtp://h", "U") is None
+    place.note_accepted("smtp://h", "U", "mark")
+    assert place.accepted_at("smtp://H", "u") and not place.is_refused("smtp://h", "U")
+    place.note_refused("smtp://h", "U", "other")
+    assert not place.is_unconfirmed("smtp://h", "U", "other")
+    place.note_refused("smtp://h", "U", "mark")
+    minute = place.suspended_until("smtp://h", "U", "mark")
+    assert place.is_unconfirmed("smtp://h", "U", "mark") and minute and minute < first - 1700 + 100
+    place.note_refused("smtp://h", "U", "mark")
+    assert not place.is_unconfirmed("smtp://h", "U", "mark")
+    place.forget_refused("smtp://h", "U")
 
 
 def test_an_old_digest_in_the_database_is_written_over_and_suspends(postgresql: PostgreSQL) -> None:
@@ -267,11 +279,13 @@ async def test_a_worker_outlives_its_database(tmp_path: Path) -> None:
                 await one.until_metric("submission_probe_runs_total", 1, "office", "ok")
                 await asyncio.to_thread(server.stop)
                 await one.until(lambda: "the queue cannot be reached" in one.said)
-                assert "Traceback" not in one.said
-                assert (await one.get("/metrics")).status_code == 200
+                assert "Traceback" not in one.said, one.said
+                assert (await one.metrics())["submission_probe_queue_up"] == {(): 0}
+                assert "the queue cannot be reached" in (await one.get("/")).text
                 await asyncio.to_thread(server.start)
                 before = (await one.metrics())["submission_probe_runs_total"][("office", "ok")]
                 await one.until_metric("submission_probe_runs_total", before + 2, "office", "ok")
+                await one.until_metric("submission_probe_queue_up", 1)
                 assert await one.end() == 0
 
 

@@ -1,10 +1,10 @@
 """A name to addresses, by the system's resolver."""
 
-import asyncio
 import ipaddress
 import socket
 from dataclasses import dataclass
 
+from probe.observe.aside import beside
 from probe.observe.trouble import stop
 
 MOST_ADDRESSES = 16
@@ -47,9 +47,9 @@ async def resolve(host: str, port: int, family: str = "any") -> Resolution:
     if address is not None:
         # No need for the resolver, nor for the thread that it would run in.
         return Resolution((Address(address, port),))
-    loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host, port, family=_FAMILIES[family], type=socket.SOCK_STREAM)
+        # A thread of its own: in the loop's pool a few names whose servers do not answer would delay everybody else's.
+        found = await beside(lambda: socket.getaddrinfo(host, port, _FAMILIES[family], socket.SOCK_STREAM), "resolve")
     except socket.gaierror as error:
         raise _no_addresses(host, family, error) from None
     except (UnicodeError, ValueError) as error:

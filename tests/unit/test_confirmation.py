@@ -1,0 +1,154 @@
+"""A password that was good before and is refused: one confirmation after a minute, by one protocol, and only then the back-off."""
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from probe.facts import LoggedOn
+from probe.profile import load_mapping
+from probe.record import StageRecord, Trouble
+from probe.state import refusals
+from probe.state.place import Files
+from probe.state.refusals import CONFIRM_SECONDS, FIRST_SECONDS
+from probe.tasks import backoff
+from probe.tasks.credentials import with_credentials
+from probe.tasks.plan import Plan, make_plan, plugins
+
+SIDES = ("smtp.auth", "imap.login", "pop3.login")
+
+
+class Clock:
+    """Instead of refusals' clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = time.time()
+        monkeypatch.setattr(refusals.time, "time", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    monkeypatch.setattr(backoff, "_ACCEPTED", {})
+    return Clock(monkeypatch)
+
+
+def ready(secret: str, place: Files) -> Plan:
+    """A plan of three protocols with that password, by the back-off of now."""
+    profile = load_mapping(
+        {
+            "submission": {"host": "mail.contoso.com"},
+            "account": {"username": "probe@contoso.com", "password": {"command": ["echo", secret]}},
+            "readback": {"imap": {}, "pop3": {}},
+        },
+        (),
+        plugins=plugins(),
+    )
+    return backoff.with_backoff(with_credentials(make_plan(profile), profile, place), place)
+
+
+def tried(plan: Plan) -> list[str]:
+    return [side.leg for side in plan.sides if side.suspended is None]
+
+
+def run(plan: Plan, place: Files, **ends: Any) -> None:
+    """A run in which each protocol that may log on is refused, but for those of `ends`."""
+    stages = []
+    for name in SIDES:
+        leg = name.partition(".")[0]
+        if leg in tried(plan):
+            good = ends.get(leg, False)
+            trouble = None if good else Trouble("auth.refused", "refused")
+            stages.append(StageRecord(name, "ok" if good else "failed", trouble=trouble, facts=LoggedOn(attempts=1)))
+    backoff.remember(plan, tuple(stages), place)
+
+
+def good(secret: str, place: Files) -> None:
+    run(ready(secret, place), place, smtp=True, imap=True, pop3=True)
+
+
+def test_seconds_of_535_make_no_half_hour(tmp_path: Path, clock: Clock) -> None:
+    place = Files(tmp_path)
+    good("was-good", place)
+    run(ready("was-good", place), place)
+    assert tried(ready("was-good", place)) == []
+    clock.now += CONFIRM_SECONDS + 1
+    confirmation = ready("was-good", place)
+    assert tried(confirmation) == ["smtp"]
+    assert "another protocol tries it first" in (confirmation.sides[1].suspended or "")
+    run(confirmation, place, smtp=True)
+    assert tried(ready("was-good", place)) == ["smtp", "imap", "pop3"]
+
+
+def test_a_confirmed_refusal_is_left_alone_by_every_protocol(tmp_path: Path, clock: Clock) -> None:
+    place = Files(tmp_path)
+    good("was-good", place)
+    run(ready("was-good", place), place)
+    clock.now += CONFIRM_SECONDS + 1
+    run(ready("was-good", place), place)  # one logon, refused
+    clock.now += FIRST_SECONDS - 60
+    assert tried(ready("was-good", place)) == []
+    clock.now += 61
+    assert tried(ready("was-good", place)) == ["smtp", "imap", "pop3"]
+
+
+def test_a_secret_that_was_never_good_keeps_the_half_hour(tmp_path: Path, clock: Clock) -> None:
+    place = Files(tmp_path)
+    good("was-good", place)
+    for wrong in ("never-good", "another"):  # one may have the octet of the good one
+        run(ready(wrong, place), place)
+    clock.now += CONFIRM_SECONDS + 1
+    marks = {one: refusals.fingerprint(place.key()[0], one) for one in ("was-good", "another")}
+    assert marks["was-good"] == marks["another"] or tried(ready("another", place)) == []
+
+
+def test_one_protocol_that_refuses_is_confirmed_by_itself(tmp_path: Path, clock: Clock) -> None:
+    place = Files(tmp_path)
+    good("was-good", place)
+    run(ready("was-good", place), place, smtp=True, pop3=True)
+    assert tried(ready("was-good", place)) == ["smtp", "pop3"]
+    clock.now += CONFIRM_SECONDS + 1
+    run(ready("was-good", place), place, smtp=True, pop3=True)
+    clock.now += FIRST_SECONDS - 60
+    assert tried(ready("was-good", place)) == ["smtp", "pop3"]
+
+
+def test_what_is_kept_of_a_good_secret_confirms_no_guess(tmp_path: Path, clock: Clock) -> None:
+    place = Files(tmp_path)
+    good("was-good", place)
+    files = sorted(tmp_path.glob("accepted-*"))
+    assert len(files) == 3 and all(path.stat().st_mode & 0o077 == 0 for path in files)
+    kept = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    assert {one["fingerprint"] for one in kept} == {refusals.fingerprint(place.key()[0], "was-good")}
+    assert len(kept[0]["fingerprint"]) == len("scrypt-00")
+
+
+def test_a_good_secret_is_written_once_an_hour_at_most_and_when_it_changed(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, written = Files(tmp_path), list[str]()
+    real = refusals.note_accepted
+    monkeypatch.setattr(refusals, "note_accepted", lambda *given: (written.append(given[1]), real(*given)))
+    good("was-good", place)
+    good("was-good", place)
+    assert len(written) == 3
+    backoff._ACCEPTED.clear()  # another process, a minute later
+    good("was-good", place)
+    assert len(written) == 3
+    clock.now += backoff.ACCEPTED_SECONDS + 1
+    good("was-good", place)
+    good("changed", place)
+    assert len(written) == 9
+
+
+def test_a_state_that_cannot_be_written_changes_no_run(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(refusals, "note_accepted", full)
+    place = Files(tmp_path)
+    good("was-good", place)
+    plan = ready("was-good", place)
+    assert tried(plan) == ["smtp", "imap", "pop3"] and replace(plan) == plan
