@@ -11,6 +11,8 @@ from probe.facts import F, Facts, from_json, to_json
 
 # The reason of a stage that should have come, and for no known reason did not.
 NOT_REACHED = "not reached"
+# The reason of a sweep's or collection's `delete` where nothing was to be deleted that was found.
+TO_STAY = "the messages are to stay"
 
 StageStatus = Literal["ok", "failed", "skipped"]
 # What a record is of: a run of its own, one node of several, one of several runs in a row, or the collection of earlier messages.

@@ -26,6 +26,7 @@ def run(
     readback: option.Readback = None, connect: option.Connect = None, every_address: option.EveryAddress = False,
     set: option.Set = None, ca_file: option.CaFile = None, trust_any_certificate: option.TrustAny = False,
     light: option.Light = False, send_only: option.SendOnly = False, collect: option.Collect = False,
+    give_up_after: option.GiveUpAfter = None,
     blame: option.Blame = None, no_delete: option.NoDelete = False, no_pipelining: option.NoPipelining = False,
     timeout: option.Timeout = None, try_again: option.TryAgain = False,
     repeat: option.Repeat = 1, interval: option.Interval = "1s", wait_until_ok: option.WaitUntilOk = None,
@@ -48,6 +49,7 @@ def run(
         host=host, port=port, security=security, user=user, password_env=password_env, password_file=password_file,
         readback=readback, connect=connect, every_address=every_address, set=set, ca_file=ca_file,
         trust_any_certificate=trust_any_certificate, timeout=timeout, blame=blame,
+        give_up_after=give_up_after,
     )  # fmt: skip
     loaded = load_all(_names(profiles, host), settings)
     how = {"light": light or (collect and not send_only), "delete": not no_delete, "pipelining": not no_pipelining}

@@ -109,7 +109,7 @@ async def _work(profiles: list[str], settings: "Settings", where: tuple[str, int
     from probe.state.postgres import Postgres, Unreachable
 
     place = Postgres(settings.conninfo)
-    if not place.has_tables("submission_probe_run", "submission_probe_mailbox", "procrastinate_jobs"):
+    if not place.has_tables("submission_probe_run", "submission_probe_mailbox", "submission_probe_lost", "procrastinate_jobs"):
         raise typer.BadParameter("the database has not all our tables: run `probe worker --init` once")
     # Results are written from a thread of their own, so over a connection of their own.
     results = Postgres(settings.conninfo)

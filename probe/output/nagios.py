@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from probe.output import Context
 from probe.output._words import by_severity, distinct, least_certificate_days, outcome, plain_label, safe, unexplained
 from probe.report import Finding, Report, Threshold, worst_verdict
+from probe.report.collection import tally
 
 _MOST_OCTETS = 4000
 _MOST_TEXT = 1500
@@ -72,6 +73,7 @@ def _perfdata(reports: Sequence[Report]) -> Iterator[str]:
             drawn = report.ranges.get("delivery", (_number(line.warning), _number(line.critical)))
             yield _metric(f"{prefix}delivery", f"{report.delivery_seconds:.6f}s", *drawn)
         yield _metric(f"{prefix}total", f"{report.seconds:.6f}s", *report.ranges.get("total", ("", "")))
+        yield from _of_collection(prefix, report)
         days = least_certificate_days(report)
         if days is not None:
             line = report.thresholds.get("certificate_days", _NONE)
@@ -83,6 +85,13 @@ def _perfdata(reports: Sequence[Report]) -> Iterator[str]:
         for stage in report.stages:
             if stage.status != "skipped":
                 yield _metric(f"{prefix}{plain_label(stage.name)}", f"{stage.record.seconds:.6f}s")
+
+
+def _of_collection(prefix: str, report: Report) -> Iterator[str]:
+    if found := tally(report):
+        for name in ("sent", "collected", "late", "lost"):
+            yield _metric(f"{prefix}{name}", str(getattr(found, name)))
+        yield _metric(f"{prefix}oldest_outstanding", f"{found.oldest_outstanding:.0f}s")
 
 
 def _metric(label: str, value: str, warning: str = "", critical: str = "", least: str = "0") -> str:

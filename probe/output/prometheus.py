@@ -12,6 +12,7 @@ from probe.facts import Certified, instant
 from probe.output import Context
 from probe.output._words import safe
 from probe.report import Report
+from probe.report.collection import Tally, tally
 
 # node_exporter runs as a user of its own.
 READ_BY_ALL = True
@@ -94,6 +95,10 @@ def _not_after(report: Report) -> Iterator[Sample]:
             yield {"stage": stage.name}, ends
 
 
+def _tallied(number: Callable[[Tally], float]) -> Callable[[Report], Iterator[Sample]]:
+    return _one(lambda report: number(found) if (found := tally(report)) else None)
+
+
 _METRICS = (
     Metric("success", "Whether the run was ok or had warnings only.", _one(lambda r: r.verdict in ("ok", "warning")), min),
     Metric("verdict", "1 for the verdict of the last run, 0 for the others.", _verdict),
@@ -107,5 +112,14 @@ _METRICS = (
     Metric("stage_success", "Whether a stage ended well; absent when it was skipped.", _stage_success, min),
     Metric("finding", "1 for each thing found wrong or worth knowing.", _findings),
     Metric("certificate_not_after_timestamp_seconds", "When the certificate shown in a stage ends, Unix time.", _not_after, min),
+    Metric("collection_sent", "Messages sent earlier that the collection looked for.", _tallied(lambda t: t.sent)),
+    Metric("collection_collected", "Messages sent earlier that the collection found.", _tallied(lambda t: t.collected)),
+    Metric("collection_late", "Messages found by the collection that arrived late.", _tallied(lambda t: t.late)),
+    Metric("collection_lost", "Messages that the collection gave up as lost.", _tallied(lambda t: t.lost)),
+    Metric(
+        "collection_oldest_outstanding_seconds",
+        "Seconds since the oldest message was sent that has not arrived; 0 without any.",
+        _tallied(lambda t: t.oldest_outstanding),
+    ),
     Metric("last_run_timestamp_seconds", "When the last run began, Unix time.", _one(lambda r: instant(r.started)), min),
 )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from probe.facts import F
+from probe.facts import F, Swept
 from probe.record import HIDDEN, LATER, Instant, Line, Name, RunKind, Seconds, StageRecord, Target
 
 Severity = Literal["critical", "warning", "info"]
@@ -88,6 +88,12 @@ class Report:
         """The facts of that stage; with nothing seen when it is absent or was skipped."""
         stage = next((stage for stage in self.stages if stage.name == name), None)
         return stage.record.seen(kind) if stage else kind()
+
+    @property
+    def collected(self) -> Swept:
+        """What a collection of earlier messages found, over all readers; nothing of any other run."""
+        found = (stage.record.seen(Swept) for stage in self.stages)
+        return next((facts for facts in found if facts.sent is not None), Swept())
 
     @property
     def exit_code(self) -> int:

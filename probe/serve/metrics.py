@@ -36,9 +36,11 @@ class Metrics:
         self.stages = metric(
             Histogram, "stage_latency_seconds", "Seconds each stage took.", ["profile", "stage"], buckets=_STAGE_SECONDS
         )
+        self.sent = metric(Counter, "messages_sent", "Messages that the server accepted.")
         self.late = metric(Counter, "messages_late", "Messages found only after their run was over; they were deleted.")
         self.missing = metric(Counter, "messages_missing", "Messages never found, given up after limits.lost_after.")
         self.leftovers = metric(Gauge, "leftovers", "Messages of runs that are over, not known to be gone.")
+        self.oldest = metric(Gauge, "oldest_outstanding_seconds", "Seconds since the oldest of these was sent; 0 without any.")
         self.last_success = metric(Gauge, "last_success_timestamp_seconds", "When a run was last ok or had warnings only.")
         self.reloaded = metric(Gauge, "reload_success", "Whether the last reading of the profiles went well.", [])
         self.reloaded_at = metric(Gauge, "reload_timestamp_seconds", "When the profiles were last read well, Unix time.", [])
@@ -48,12 +50,13 @@ class Metrics:
         """Series that begin at 0, so that the first increase is seen."""
         for verdict in EXIT_CODES:
             self.runs.labels(profile, verdict)
-        for metric in (self.delivery, self.late, self.missing):
+        for metric in (self.delivery, self.sent, self.late, self.missing):
             metric.labels(profile)
 
     def forget(self, profile: str) -> None:
         """The profile is not served any more: a series that stands still for ever would look like health."""
-        for metric in (self.runs, self.delivery, self.stages, self.late, self.missing, self.leftovers, self.last_success):
+        counted = (self.runs, self.delivery, self.stages, self.sent, self.late, self.missing)
+        for metric in (*counted, self.leftovers, self.oldest, self.last_success):
             metric.remove_by_labels({"profile": profile})
 
     def add(self, profile: str, reports: Sequence[Report], verdict: Verdict) -> None:
@@ -62,6 +65,8 @@ class Metrics:
             if report.delivery_seconds is not None:
                 self.delivery.labels(profile).observe(report.delivery_seconds)
             for stage in report.stages:
+                if stage.name == "smtp.submit" and stage.record.status == "ok":
+                    self.sent.labels(profile).inc()
                 if stage.status in ("ok", "warning"):
                     self.stages.labels(profile, stage.name).observe(stage.record.seconds)
 

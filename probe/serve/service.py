@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from probe.output import Context, prometheus
@@ -48,7 +49,9 @@ class Service:
         self.settings = settings
         self.failure: str | None = None
         self.board = Board()
-        self.runner = Runner(self._note, self.board.note_collected, concurrency=settings.concurrency, place=settings.place)
+        self.runner = Runner(
+            self._note, self.board.note_collected, concurrency=settings.concurrency, place=settings.place,
+        )  # fmt: skip
         self._schedule = Schedule(self.runner, self.board, settings.interval)
         self._writes: set[asyncio.Task[None]] = set()
         # One thread: writers do not wait for each other's locks, and the allocator keeps one more arena, not one a thread.
@@ -116,8 +119,10 @@ class Service:
     def metrics(self) -> str:
         """What `/metrics` says: text format 0.0.4."""
         metrics = self.board.metrics
-        for name, count in self.leftovers().items():
-            metrics.leftovers.labels(name).set(count)
+        now = datetime.now(UTC)
+        for name, entries in self.runner.leftovers(self.targets.values()).items():
+            metrics.leftovers.labels(name).set(len(entries))
+            metrics.oldest.labels(name).set(max((entry.age(now) for entry in entries), default=0.0))
         for name, state in self.board.states.items():
             if state.last_success is not None:
                 metrics.last_success.labels(name).set(state.last_success)

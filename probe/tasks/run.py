@@ -95,8 +95,9 @@ async def observe(plan: Plan, session: Session) -> Record:
     await session.pace.turn()
     stages = _reconsidered(journal.stages(plan.stages))
     stages = backoff.remember(plan, stages, session.place)
-    if job.draft is not None and (_is_gone(stages, job) or (bugs and await _removed(plan, job, journal, job.draft.marker))):
-        session.place.remove(job.draft.marker)
+    if job.draft is not None:
+        gone = _is_gone(stages, job) or (bugs and await _removed(plan, job, journal, job.draft.marker))
+        (session.place.remove if gone else session.place.end)(job.draft.marker)
     if bugs and session.raise_bugs:
         raise bugs[0]
     error = "internal error: " + "".join(traceback.format_exception_only(bugs[0])).strip() if bugs else None
