@@ -25,6 +25,8 @@ Instant = Annotated[str, "instant"]
 Name = Annotated[str, "name"]
 # Of a field: runs that an earlier version saved do not have it; it has no key in the JSON of a run.
 LATER, HIDDEN = {"json": "later"}, {"json": "hidden"}
+# Of a field: it has a key only where an option asked for it.
+ASKED = {"json": "asked"}
 
 SUBMISSION_STAGES = (
     "smtp.resolve",

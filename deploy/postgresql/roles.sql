@@ -11,6 +11,7 @@ grant usage on schema public to submission_probe_worker;
 grant select on submission_probe_key to submission_probe_worker;
 grant select, insert, update on submission_probe_mailbox to submission_probe_worker;
 grant select, insert, delete on submission_probe_outbox, submission_probe_lost to submission_probe_worker;
+grant select, insert, update on submission_probe_streak to submission_probe_worker;
 grant select, insert, update, delete on submission_probe_refusal to submission_probe_worker;
 grant select, insert, delete on submission_probe_run to submission_probe_worker;
 

@@ -26,7 +26,7 @@ def run(
     readback: option.Readback = None, connect: option.Connect = None, every_address: option.EveryAddress = False,
     set: option.Set = None, ca_file: option.CaFile = None, trust_any_certificate: option.TrustAny = False,
     light: option.Light = False, send_only: option.SendOnly = False, collect: option.Collect = False,
-    give_up_after: option.GiveUpAfter = None,
+    give_up_after: option.GiveUpAfter = None, notify_after: option.NotifyAfter = 1,
     blame: option.Blame = None, no_delete: option.NoDelete = False, no_pipelining: option.NoPipelining = False,
     timeout: option.Timeout = None, try_again: option.TryAgain = False,
     repeat: option.Repeat = 1, interval: option.Interval = "1s", wait_until_ok: option.WaitUntilOk = None,
@@ -68,6 +68,7 @@ def run(
         output=output, files=files, verbose=verbose, quiet=quiet, ranges=_ranges(output, warning, critical),
         allow_warnings=allow_warnings, against=None if against is None else saved(against),
         expected=wanted(expect_change, expectations), history=history_file(history), otel=otel,
+        notify_after=notify_after,
     )  # fmt: skip
     return carry_out(loaded, plans, runs, results, ping_at=_ping(ping, ping_env, ping_file))
 

@@ -26,6 +26,7 @@ AllowHost = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="A further name by which it is asked (Host), where there are no users; repeatable."),
 ]
+NotifyAfter = Annotated[int, typer.Option(min=1, metavar="N", help="submission_probe_alarm is 1 from the Nth failure in a row on.")]
 AllowAnyone = Annotated[bool, typer.Option("--allow-anyone", help="Listen off loopback though everybody may start runs there.")]
 
 
@@ -44,6 +45,7 @@ def serve(
     allow_anyone: AllowAnyone = False,
     concurrency: option.Concurrency = 10,
     history: option.History = None,
+    notify_after: NotifyAfter = 1,
     set: option.Set = None,
 ) -> int:
     """Run each PROFILE every so often, and show Prometheus and people how it goes. Without PROFILE: all of your own.
@@ -62,7 +64,7 @@ def serve(
     settings = Settings(
         tuple(profiles or ()), tuple(overlays({"set": set})), every, concurrency,
         store=_kept_in(history_file(history)), web_config=web_config,
-        listen=host, allow_host=tuple(allow_host or ()), allow_anyone=allow_anyone,
+        notify_after=notify_after, listen=host, allow_host=tuple(allow_host or ()), allow_anyone=allow_anyone,
     )  # fmt: skip
     return asyncio.run(_serve(settings, host, port))
 

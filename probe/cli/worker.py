@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar
 import typer
 
 from probe.cli import _options as option
-from probe.cli.serve import AllowAnyone, AllowHost
+from probe.cli.serve import AllowAnyone, AllowHost, NotifyAfter
 from probe.profile.bounded import hide_from_commands
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ T = TypeVar("T")
 
 
 class Web(TypedDict):
-    """Who may ask over HTTP: the exporter's settings of the same names."""
+    """Who may ask over HTTP, and what is an alarm: the exporter's settings of the same names."""
 
+    notify_after: int
     web_config: Path | None
     allow_host: tuple[str, ...]
     allow_anyone: bool
@@ -50,6 +51,7 @@ def worker(
     allow_host: AllowHost = None,
     allow_anyone: AllowAnyone = False,
     concurrency: option.Concurrency = 10,
+    notify_after: NotifyAfter = 1,
     keep_days: Annotated[int, typer.Option(min=1, metavar="DAYS", help="How long runs are kept in the database.")] = 30,
     stalled_after: Annotated[str, typer.Option(metavar="DURATION", help="A worker silent for so long is dead.")] = "1m",
 ) -> int:
@@ -76,7 +78,10 @@ def worker(
             conninfo, vantage or machine_name(), positive("--interval", interval), concurrency,
             positive("--stalled-after", stalled_after),
         )  # fmt: skip
-        web: Web = {"web_config": web_config, "allow_host": tuple(allow_host or ()), "allow_anyone": allow_anyone}
+        web: Web = {
+            "web_config": web_config, "allow_host": tuple(allow_host or ()), "allow_anyone": allow_anyone,
+            "notify_after": notify_after,
+        }  # fmt: skip
         crontab(settings.interval, "")  # a wrong interval is reported before the database is asked anything
         return _run_loop(_work(list(profiles or ()), settings, endpoint(listen), web, keep_days))
     except Unreachable as error:
@@ -123,7 +128,14 @@ async def _work(profiles: list[str], settings: "Settings", where: tuple[str, int
 
     service = open_service(
         serving.Settings(
-            profiles, interval=None, concurrency=settings.concurrency, place=place, store=store, listen=where[0], **web
+            profiles,
+            interval=None,
+            concurrency=settings.concurrency,
+            place=place,
+            store=store,
+            listen=where[0],
+            vantage=settings.vantage,
+            **web,
         )
     )
     stopped = asyncio.Event()

@@ -24,6 +24,16 @@ def outcome(report: Report) -> str:
     return f"whole run {seconds(report.seconds)}"
 
 
+def in_a_row(report: Report) -> str:
+    """How many failures in a row there were, and from how many on they are an alarm; empty where nobody counted, or all is well."""
+    if not report.failures_in_a_row or report.verdict == "ok":
+        return ""
+    many = f"{report.failures_in_a_row} failure{'s' if report.failures_in_a_row > 1 else ''} in a row"
+    if report.alarms == report.verdict:
+        return many
+    return f"{many}, {report.verdict} is an alarm at {report.notify_after}"
+
+
 def seconds(value: float) -> str:
     """Hundredths, and thousandths where hundredths would say little."""
     return f"{value:.2f} s" if value >= 0.1 else f"{value:.3f} s"

@@ -8,7 +8,7 @@ character comes from a server. Seconds carry thresholds where the profile has th
 from collections.abc import Iterator, Sequence
 
 from probe.output import Context
-from probe.output._words import by_severity, distinct, least_certificate_days, outcome, plain_label, safe, unexplained
+from probe.output._words import by_severity, distinct, in_a_row, least_certificate_days, outcome, plain_label, safe, unexplained
 from probe.report import Finding, Report, Threshold, worst_verdict
 from probe.report.collection import tally
 
@@ -19,7 +19,7 @@ _NONE = Threshold()
 
 def write(reports: Sequence[Report], context: Context) -> str:
     """`SUBMISSION OK - text | perfdata`, the worst target's state and text first."""
-    state = worst_verdict(report.verdict for report in reports)
+    state = worst_verdict(report.alarms for report in reports)
     if any(report.interrupted for report in reports):
         # 130 is no plugin state: consumers show it as unknown.
         state = "unknown"
@@ -56,7 +56,7 @@ def _worst_first(reports: Sequence[Report]) -> list[Report]:
 def _one(report: Report) -> str:
     findings = [_brief(finding) for finding in by_severity(report.findings) if finding.severity != "info"]
     target = f"{report.target.host}:{report.target.port}"
-    return "; ".join([f"{target} {outcome(report)}", *filter(None, [unexplained(report)]), *findings])
+    return "; ".join([f"{target} {outcome(report)}", *filter(None, [in_a_row(report), unexplained(report)]), *findings])
 
 
 def _brief(finding: Finding) -> str:

@@ -99,9 +99,19 @@ def _tallied(number: Callable[[Tally], float]) -> Callable[[Report], Iterator[Sa
     return _one(lambda report: number(found) if (found := tally(report)) else None)
 
 
+def _alarm(report: Report) -> float | None:
+    return float(report.alarms in ("critical", "unknown")) if report.notify_after else None
+
+
 _METRICS = (
     Metric("success", "Whether the run was ok or had warnings only.", _one(lambda r: r.verdict in ("ok", "warning")), min),
     Metric("verdict", "1 for the verdict of the last run, 0 for the others.", _verdict),
+    Metric(
+        "failures_in_a_row",
+        "Runs in a row that were not well, where they are counted (--notify-after).",
+        _one(lambda r: r.failures_in_a_row if r.notify_after else None),
+    ),
+    Metric("alarm", "Whether so many failures in a row are an alarm (--notify-after).", _one(_alarm)),
     Metric("duration_seconds", "Seconds the whole run took.", _one(lambda r: r.seconds)),
     Metric(
         "delivery_seconds",

@@ -14,6 +14,7 @@ from probe.state import outbox
 from probe.state.place import Place, files
 from probe.tasks.collect import READERS, collect, mine
 from probe.tasks.each_address import observe_each
+from probe.tasks.notify import counted
 from probe.tasks.plan import make_plan
 from probe.tasks.prepare import Session, longest, prepare
 from probe.tasks.run import unproven
@@ -35,12 +36,16 @@ class Runner:
     `note_collected` hears of earlier messages: how many came late (found and deleted now), how many are given up as lost.
     """
 
-    def __init__(self, note: Note, note_collected: NoteCollected, *, concurrency: int, place: Place | None = None) -> None:
+    def __init__(
+        self, note: Note, note_collected: NoteCollected, *, concurrency: int, place: Place | None = None, notify_after: int = 1,
+        vantage: str = "",
+    ) -> None:  # fmt: skip
         self._note, self._note_collected = note, note_collected
         self._turns = asyncio.Semaphore(concurrency)
         self._mailboxes: dict[str, asyncio.Lock] = {}
         self._flights: dict[str, asyncio.Task[tuple[Report, ...]]] = {}
         self._interrupt = asyncio.Event()
+        self._notify_after, self._vantage = notify_after, vantage
         self._place = place or files()
         self._session = Session(self._place, interrupt=self._interrupt)
 
@@ -69,6 +74,9 @@ class Runner:
             reports = tuple(await self._observe(target))
         # What we ended ourselves says nothing of the server; its message keeps its trace, and is accounted for later.
         if not any(report.interrupted for report in reports):
+            # Where they cannot be counted, each failure alarms.
+            counts, _ = counted(reports, lambda _: f"{self._vantage} {target.plan.probed}".strip(), self._notify_after, self._place)
+            reports = tuple(counts)
             self._note(target, reports)
         return reports
 

@@ -40,6 +40,9 @@ class Settings:
     listen: str = "127.0.0.1"
     allow_host: Sequence[str] = ()
     allow_anyone: bool = False
+    # A run alarms at so many failures in a row, seen from this place.
+    notify_after: int = 1
+    vantage: str = ""
 
 
 class Service:
@@ -51,6 +54,7 @@ class Service:
         self.board = Board()
         self.runner = Runner(
             self._note, self.board.note_collected, concurrency=settings.concurrency, place=settings.place,
+            notify_after=settings.notify_after, vantage=settings.vantage,
         )  # fmt: skip
         self._schedule = Schedule(self.runner, self.board, settings.interval)
         self._writes: set[asyncio.Task[None]] = set()

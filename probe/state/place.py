@@ -10,9 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from probe.state import outbox, refusals
+from probe.report import Verdict
+from probe.state import outbox, refusals, streaks
 from probe.state.directory import installation_key, state_directory
 from probe.state.lease import lease
+from probe.state.streaks import Streak
 from probe.state.tokens import Tokens
 
 
@@ -71,6 +73,10 @@ class Place(Protocol):
         """A logon succeeded. Raises OSError."""
         ...
 
+    def count_run(self, probed: str, verdict: Verdict) -> Streak:
+        """One run more of this thing that is probed: how many in a row were not well. Raises OSError."""
+        ...
+
     def tokens(self) -> Tokens:
         """The cache of device-code sign-ins."""
         ...
@@ -121,6 +127,9 @@ class Files:
 
     def forget_refused(self, whose: str, username: str) -> None:
         refusals.forget(self._directory, whose, username)
+
+    def count_run(self, probed: str, verdict: Verdict) -> Streak:
+        return streaks.count(self._directory, probed, verdict)
 
     def tokens(self) -> Tokens:
         return Tokens(self._directory)

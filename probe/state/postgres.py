@@ -16,12 +16,13 @@ from typing import Any
 import psycopg
 
 from probe.redact import Redactor
-from probe.report import Report
+from probe.report import Report, Verdict
 from probe.state.directory import state_directory
 from probe.state.history import WITNESSES, oldest_kept, packed
 from probe.state.lease import Held
 from probe.state.outbox import KEEP_LOST, MOST_ENTRIES, Entry, from_text, stamp, to_text
 from probe.state.refusals import Refusal, once_more, still_suspended, without_digest
+from probe.state.streaks import Streak
 from probe.state.tokens import Tokens
 
 CONNECT_SECONDS = 5
@@ -44,6 +45,8 @@ create table if not exists submission_probe_key (one boolean primary key default
 create table if not exists submission_probe_outbox (
     marker text primary key, profile text not null, sent text not null, recipient text not null, host text not null);
 alter table submission_probe_outbox add column if not exists entry text not null default '';
+create table if not exists submission_probe_streak (
+    probed text primary key, not_ok integer not null, failed integer not null);
 create table if not exists submission_probe_lost (marker text primary key, sent text not null, entry text not null);
 create table if not exists submission_probe_refusal (
     whose text, username text, fingerprint text not null, times integer not null, at double precision not null,
@@ -227,6 +230,16 @@ class Postgres:
 
     def forget_refused(self, whose: str, username: str) -> None:
         self._execute("delete from submission_probe_refusal where whose = %s and username = %s", _account(whose, username))
+
+    def count_run(self, probed: str, verdict: Verdict) -> Streak:
+        rows = self._execute("select not_ok, failed from submission_probe_streak where probed = %s", [probed])
+        streak = Streak(*(rows[0] if rows else ())).followed_by(verdict)
+        self._execute(
+            "insert into submission_probe_streak values (%s, %s, %s)"
+            " on conflict (probed) do update set not_ok = excluded.not_ok, failed = excluded.failed",
+            [probed, streak.not_ok, streak.failed],
+        )
+        return streak
 
     def tokens(self) -> Tokens:
         """On this machine: a refresh token is a secret, and whoever reads the database would have it."""

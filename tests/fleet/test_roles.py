@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -14,7 +16,7 @@ from psycopg import errors
 from probe.message import new_marker
 from probe.sandbox import Sandbox
 from probe.state.lease import Held
-from probe.state.outbox import Entry
+from probe.state.outbox import Entry, stamp
 from probe.state.postgres import Postgres, make_schema
 from tests.fleet.test_worker import Worker, worker
 from tests.serve.serving import ROOT
@@ -63,6 +65,11 @@ def test_what_its_place_does_the_role_may(postgresql: PostgreSQL) -> None:
     place.put(entry)
     place.remove(entry.marker)
     assert entry not in place.entries()
+    entry = replace(entry, sent=stamp(datetime.now(UTC)))
+    place.give_up(entry)
+    assert entry in place.lost()
+    place.remove(entry.marker)
+    assert entry not in place.lost() and place.count_run("p", "critical").failed == 1 and place.count_run("p", "ok").failed == 0
     place.note_refused("smtp://h", "U", "mark")
     place.note_refused("smtp://h", "U", "mark")
     assert place.suspended_until("smtp://h", "U", "mark")

@@ -26,6 +26,7 @@ from probe.tasks import prepare, sweep
 from probe.tasks.collect import collect
 from probe.tasks.plan import make_plan
 from probe.tasks.run import load_profile, observe
+from tests.scenarios.test_sweep import Desk
 
 
 class Round:
@@ -358,3 +359,23 @@ async def test_an_entry_of_an_older_version_is_collected(here: Round) -> None:
     here.place.put(Entry(entry.marker, entry.profile, entry.sent, entry.recipient, entry.host, entry.sender))
     here.later = 120
     assert (await here.collect()).collected.sent == 1 and not here.lying() and not here.place.entries()
+
+
+# -- from cron -------------------------------------------------------------------------------------------------------
+
+
+async def test_cron_hears_of_the_second_failure_in_a_row(tmp_path: Path, here: Round) -> None:
+    """A closed port, then a server, then a closed port again: silent, and exit 0, until the second failure in a row."""
+    desk = Desk(tmp_path, here.sandbox)
+
+    async def tick(*options: str) -> tuple[int, str]:
+        return await desk.run(
+            "run", str(desk.profile), "-q", "--notify-after", "2", "--history", "none", "--readback", "none", *options
+        )
+
+    closed = ("--connect", "127.0.0.1:1")
+    assert await tick(*closed) == (0, "")
+    assert await tick() == (0, "")
+    assert await tick(*closed) == (0, "")
+    code, printed = await tick(*closed)
+    assert code == 2 and "CRITICAL" in printed and "2 failures in a row" in printed
