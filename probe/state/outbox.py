@@ -132,13 +132,22 @@ def end(state: Path, marker: str) -> None:
 
 
 def give_up(state: Path, entry: Entry) -> None:
-    """Keep the entry among those that are lost, and forget the oldest of those. Raises OSError."""
+    """Keep the entry among those that are lost, and forget those that are much older. Raises OSError."""
     place = lost_folder(state)
     own_folder(place)
     write_private(place / f"{entry.marker}.json", to_text(entry) + "\n")
     patiently(lambda: (folder(state) / f"{entry.marker}.json").unlink(missing_ok=True))
-    for old in older(lost(state), datetime.now(UTC), KEEP_LOST):
-        remove(state, old.marker)
+    for old in lost(state):
+        if old.sent < forgotten_before(entry):
+            remove(state, old.marker)
+
+
+def forgotten_before(entry: Entry) -> str:
+    """What was sent before this is forgotten when the entry is given up: by their own dates, whatever a clock that jumps says."""
+    try:
+        return stamp(datetime.fromisoformat(entry.sent) - KEEP_LOST)
+    except (ValueError, OverflowError):
+        return ""
 
 
 def remove(state: Path, marker: str) -> None:

@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -20,7 +21,7 @@ from probe.report import Report, Verdict
 from probe.state.directory import state_directory
 from probe.state.history import WITNESSES, oldest_kept, packed
 from probe.state.lease import Held
-from probe.state.outbox import KEEP_LOST, MOST_ENTRIES, Entry, from_text, stamp, to_text
+from probe.state.outbox import MOST_ENTRIES, Entry, forgotten_before, from_text, to_text
 from probe.state.refusals import Refusal, once_more, still_suspended, without_digest
 from probe.state.streaks import Streak
 from probe.state.tokens import Tokens
@@ -186,7 +187,7 @@ class Postgres:
         insert = "insert into submission_probe_lost (marker, sent, entry) values (%s, %s, %s) on conflict do nothing"
         self._execute(insert, [entry.marker, entry.sent, to_text(entry)])
         self._execute("delete from submission_probe_outbox where marker = %s", [entry.marker])
-        self._execute("delete from submission_probe_lost where sent < %s", [stamp(datetime.now(UTC) - KEEP_LOST)])
+        self._execute("delete from submission_probe_lost where sent < %s", [forgotten_before(entry)])
 
     def lost(self) -> list[Entry]:
         try:
