@@ -11,6 +11,8 @@ from probe.facts import F, Facts, from_json, to_json
 
 # The reason of a stage that should have come, and for no known reason did not.
 NOT_REACHED = "not reached"
+# The reason of a sweep's or collection's `delete` where nothing was to be deleted that was found.
+TO_STAY = "the messages are to stay"
 
 StageStatus = Literal["ok", "failed", "skipped"]
 # What a record is of: a run of its own, one node of several, one of several runs in a row, or the collection of earlier messages.
@@ -23,6 +25,8 @@ Instant = Annotated[str, "instant"]
 Name = Annotated[str, "name"]
 # Of a field: runs that an earlier version saved do not have it; it has no key in the JSON of a run.
 LATER, HIDDEN = {"json": "later"}, {"json": "hidden"}
+# Of a field: it has a key only where an option asked for it.
+ASKED = {"json": "asked"}
 
 SUBMISSION_STAGES = (
     "smtp.resolve",

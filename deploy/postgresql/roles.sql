@@ -10,7 +10,8 @@ grant usage on schema public to submission_probe_worker;
 -- The key proves our messages: whoever may write it could have the probe delete other mail.
 grant select on submission_probe_key to submission_probe_worker;
 grant select, insert, update on submission_probe_mailbox to submission_probe_worker;
-grant select, insert, delete on submission_probe_outbox to submission_probe_worker;
+grant select, insert, delete on submission_probe_outbox, submission_probe_lost to submission_probe_worker;
+grant select, insert, update on submission_probe_streak to submission_probe_worker;
 grant select, insert, update, delete on submission_probe_refusal to submission_probe_worker;
 grant select, insert, delete on submission_probe_run to submission_probe_worker;
 

@@ -41,6 +41,8 @@ class Results:
     # The file to store the runs in; None: nowhere.
     history: Path | None = None
     otel: bool = False
+    # An alarm at this many failures in a row.
+    notify_after: int = 1
 
 
 def carry_out(
@@ -55,7 +57,7 @@ def carry_out(
     except KeyboardInterrupt:
         hold_signals()
         ran = _never_begun(plans, profiles)
-    reports = _within(ran.reports, results.ranges)
+    reports = _counted(_within(ran.reports, results.ranges), plans, results.notify_after)
     seconds = (datetime.now(UTC) - started).total_seconds()
     compared = _compared(reports, started, seconds, results)
     _deliver(reports, ran.before, started, seconds, compared, results)
@@ -118,6 +120,24 @@ def _within(reports: list["Report"], ranges: "Mapping[str, Limits]") -> list["Re
     return [judge_ranges(report, ranges) for report in reports]
 
 
+def _counted(reports: list["Report"], plans: Sequence["Plan"], notify_after: int) -> list["Report"]:
+    """The reports with how many failures in a row there were, and whether that is an alarm yet."""
+    if notify_after < 2:
+        return reports
+    from probe.state.place import files
+    from probe.tasks.notify import counted
+
+    known = {(plan.profile, plan.target.host, plan.target.port): plan.probed for plan in plans}
+
+    def probed(report: "Report") -> str:
+        return known.get((report.profile, report.target.host, report.target.port), report.profile)
+
+    reports, remark = counted(reports, probed, notify_after, files())
+    if remark:
+        print(f"probe: --notify-after: {remark}", file=sys.stderr)
+    return reports
+
+
 def _compared(reports: Sequence["Report"], started: datetime, seconds: float, results: Results) -> "Comparison | None":
     if results.against is None:
         return None
@@ -172,5 +192,5 @@ def _exit_code(reports: Sequence["Report"], compared: "Comparison | None", *, al
     code = exit_code(reports, allow_warnings=allow_warnings)
     if compared is None:
         return code
-    worst = EXIT_CODES[worst_verdict([compared.verdict, *(report.verdict for report in reports)])]
+    worst = EXIT_CODES[worst_verdict([compared.verdict, *(report.alarms for report in reports)])]
     return 0 if worst == EXIT_CODES["warning"] and allow_warnings else worst

@@ -51,7 +51,13 @@ Light = Annotated[bool, typer.Option("--light", help="Log on everywhere, send no
 NoDelete = Annotated[bool, typer.Option("--no-delete", help="Leave the message in the mailbox.")]
 NoPipelining = Annotated[bool, typer.Option("--no-pipelining", help="One command at a time (SMTP, POP3).")]
 SendOnly = Annotated[bool, typer.Option("--send-only", help="Send now; a later --collect looks for the message.")]
-Collect = Annotated[bool, typer.Option("--collect", help="Look for what earlier --send-only runs sent (IMAP4).")]
+Collect = Annotated[bool, typer.Option("--collect", help="Look for what earlier --send-only runs sent.")]
+GiveUpAfter = Annotated[
+    str | None, typer.Option(metavar="DURATION", help="--collect: when a message is lost (limits.lost_after); default 2d.")
+]
+NotifyAfter = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Alarm only at the Nth failure in a row: until then exit 0, and silent with -q.")
+]
 Blame = Annotated[str | None, typer.Option(metavar="send|read|all", help="Whose failure is critical; the other's is unknown.")]
 Jitter = Annotated[str, typer.Option(metavar="DURATION", help="Wait a random time first, at most so long.")]
 Ping = Annotated[str | None, typer.Option(metavar="URL", help="Ping a dead-man's switch: URL/start, then URL or URL/fail.")]

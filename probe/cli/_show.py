@@ -93,7 +93,7 @@ def _brief(reports: Sequence["Report"], comparison: "Comparison | None", most: i
 
     lines: list[str] = []
     for report in reports:
-        if report.verdict != "ok":
+        if report.alarms != "ok":
             lines.append(headline(report))
             for finding in report.findings:
                 if finding.severity != "info":

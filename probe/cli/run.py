@@ -28,6 +28,7 @@ def run(
     readback: option.Readback = None, connect: option.Connect = None, every_address: option.EveryAddress = False,
     set: option.Set = None, ca_file: option.CaFile = None, trust_any_certificate: option.TrustAny = False,
     light: option.Light = False, send_only: option.SendOnly = False, collect: option.Collect = False,
+    give_up_after: option.GiveUpAfter = None, notify_after: option.NotifyAfter = 1,
     blame: option.Blame = None, no_delete: option.NoDelete = False, no_pipelining: option.NoPipelining = False,
     timeout: option.Timeout = None, try_again: option.TryAgain = False,
     repeat: option.Repeat = 1, interval: option.Interval = "1s", wait_until_ok: option.WaitUntilOk = None,
@@ -50,6 +51,7 @@ def run(
         host=host, port=port, security=security, user=user, password_env=password_env, password_file=password_file,
         readback=readback, connect=connect, every_address=every_address, set=set, ca_file=ca_file,
         trust_any_certificate=trust_any_certificate, timeout=timeout, blame=blame,
+        give_up_after=give_up_after,
     )  # fmt: skip
     names = _names(profiles, host)
     with said_in([] if dry_run else files, names, settings):
@@ -71,6 +73,7 @@ def run(
         output=output, files=files, verbose=verbose, quiet=quiet, ranges=_ranges(output, warning, critical),
         allow_warnings=allow_warnings, against=None if against is None else saved(against),
         expected=wanted(expect_change, expectations), history=history_file(history, keeps=keeps), otel=otel,
+        notify_after=notify_after,
     )  # fmt: skip
     with said_in(files, names, settings):
         return carry_out(loaded, plans, runs, results, ping_at=_ping(ping, ping_env, ping_file))

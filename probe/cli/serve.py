@@ -27,6 +27,7 @@ AllowHost = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="A further name by which it is asked (Host), where there are no users; repeatable."),
 ]
+NotifyAfter = Annotated[int, typer.Option(min=1, metavar="N", help="submission_probe_alarm is 1 from the Nth failure in a row on.")]
 AllowAnyone = Annotated[bool, typer.Option("--allow-anyone", help="Listen off loopback though everybody may start runs there.")]
 
 
@@ -51,6 +52,7 @@ def serve(
     concurrency: option.Concurrency = 10,
     metrics: MetricsSet = "usual",
     history: option.History = None,
+    notify_after: NotifyAfter = 1,
     set: option.Set = None,
 ) -> int:
     """Run each PROFILE every so often, and show Prometheus and people how it goes. Without PROFILE: all of your own.
@@ -69,7 +71,8 @@ def serve(
     settings = Settings(
         tuple(profiles or ()), tuple(overlays({"set": set})), every, concurrency,
         store=_kept_in(history_file(history, keeps=can_keep())), web_config=web_config,
-        listen=host, allow_host=tuple(allow_host or ()), allow_anyone=allow_anyone, full_metrics=is_full(metrics),
+        notify_after=notify_after, listen=host, allow_host=tuple(allow_host or ()), allow_anyone=allow_anyone,
+        full_metrics=is_full(metrics),
     )  # fmt: skip
     return asyncio.run(_serve(settings, host, port))
 

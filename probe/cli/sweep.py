@@ -64,6 +64,7 @@ def _json(swept: "task.Swept") -> str:
             "deleted": swept.leftovers.deleted,
             "kept": swept.leftovers.kept,
             "too_young": swept.leftovers.too_young,
+            "left": swept.leftovers.left,
             "foreign": swept.leftovers.foreign,
             "stumbled": swept.leftovers.stumbled,
             "missing": [asdict(entry) for entry in swept.missing],
@@ -81,6 +82,8 @@ def _text(swept: "task.Swept", dry_run: bool) -> str:
         return f"{headline(swept.report)}\n  {safe(failed or '')}"
     found, verb = swept.leftovers, "would delete" if dry_run else "could not delete"
     lines = [f"deleted {len(found.deleted)}, too young {len(found.too_young)}, not ours {found.foreign}"]
+    if found.left:
+        lines.append(f"  left {len(found.left)}: the run that sent them may be under way")
     if found.stumbled:
         lines.append(f"  could not read {found.stumbled}: an error of the probe's own; please report it, the others were looked at")
     lines += [f"  {verb} {marker}" for marker in found.kept]

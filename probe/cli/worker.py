@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar
 import typer
 
 from probe.cli import _options as option
-from probe.cli.serve import AllowAnyone, AllowHost, MetricsSet
+from probe.cli.serve import AllowAnyone, AllowHost, MetricsSet, NotifyAfter
 from probe.profile.bounded import hide_from_commands
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ T = TypeVar("T")
 
 
 class Web(TypedDict):
-    """What is answered over HTTP, and to whom: the exporter's settings of the same names."""
+    """What is answered over HTTP, and to whom; what is an alarm: the exporter's settings of the same names."""
 
+    notify_after: int
     web_config: Path | None
     allow_host: tuple[str, ...]
     allow_anyone: bool
@@ -52,6 +53,7 @@ def worker(
     allow_anyone: AllowAnyone = False,
     concurrency: option.Concurrency = 10,
     metrics: MetricsSet = "usual",
+    notify_after: NotifyAfter = 1,
     keep_days: Annotated[int, typer.Option(min=1, metavar="DAYS", help="How long runs are kept in the database.")] = 30,
     stalled_after: Annotated[str, typer.Option(metavar="DURATION", help="A worker silent for so long is dead.")] = "1m",
 ) -> int:
@@ -83,6 +85,7 @@ def worker(
             "allow_host": tuple(allow_host or ()),
             "allow_anyone": allow_anyone,
             "full_metrics": is_full(metrics),
+            "notify_after": notify_after,
         }
         crontab(settings.interval, "")  # a wrong interval is reported before the database is asked anything
         return _run_loop(_work(list(profiles or ()), settings, endpoint(listen), web, keep_days))
@@ -116,7 +119,7 @@ async def _work(profiles: list[str], settings: "Settings", where: tuple[str, int
     from probe.state.postgres import Postgres, Unreachable
 
     place = Postgres(settings.conninfo)
-    if not place.has_tables("submission_probe_run", "submission_probe_mailbox", "procrastinate_jobs"):
+    if not place.has_tables("submission_probe_run", "submission_probe_mailbox", "submission_probe_lost", "procrastinate_jobs"):
         raise typer.BadParameter("the database has not all our tables: run `probe worker --init` once")
     # Results are written from a thread of their own, so over a connection of their own.
     results = Postgres(settings.conninfo)
@@ -137,6 +140,7 @@ async def _work(profiles: list[str], settings: "Settings", where: tuple[str, int
             store=store,
             listen=where[0],
             collects=False,
+            vantage=settings.vantage,
             **web,
         )
     )

@@ -9,7 +9,19 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from probe.facts.parts import Answered, Attempt, CommandReply, Difference, HopSeen, Link, Lookup, Nodes, Quota, TlsaAnswer
+from probe.facts.parts import (
+    Answered,
+    Attempt,
+    Collected,
+    CommandReply,
+    Difference,
+    HopSeen,
+    Link,
+    Lookup,
+    Nodes,
+    Quota,
+    TlsaAnswer,
+)
 
 
 def one(what: str) -> Any:
@@ -210,16 +222,23 @@ class Found(Facts):
 
 @dataclass(frozen=True, slots=True)
 class Swept(Facts):
-    """`imap.find` of `sweep` and `--collect`: markers of this installation's messages by what became of them."""
+    """`imap.find`, `pop3.find` of `sweep` and `--collect`: markers of this installation's messages by what became of them."""
 
     deleted: Sequence[str] = some("found and deleted")
     kept: Sequence[str] = some("found, and still there")
     too_young: Sequence[str] = some("found, and younger than was asked for")
+    left: Sequence[str] = some("found, and left to the run that may be under way, or to the profile that sent them")
     foreign: int | None = one("how many messages carry a marker and are not proven to be ours")
     stumbled: int | None = one("how many messages could not be read for an error of our own")
     delays: Mapping[str, float] = named("by marker, seconds on the way by the servers' stamps")
+    folders: Sequence[str] = some("`--collect`: mailboxes looked into, in this order")
+    messages: Sequence[Collected] = some("`--collect`: each message that was awaited and found")
+    returned: Mapping[str, str] = named("`--collect`: by marker, why a report says that it will not be delivered")
+    sent: int | None = one("`--collect`: how many messages were awaited")
     waiting: Sequence[str] = some("sent, not found yet")
+    ages: Mapping[str, float] = named("by marker, seconds since a message was sent that is not found yet")
     lost: Sequence[str] = some("sent, not found within `limits.lost_after`")
+    recovered: Sequence[str] = some("found after they had been given up as lost")
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,23 @@ class HopSeen(TypedDict):
     seconds: float | None
 
 
+class Collected(TypedDict):
+    """A message of an earlier run, as a later one found it: `seconds` on the way by the servers' stamps, null where they say
+    nothing; `copies`: how many of it lay in that reader's folders; the rest as the verify stage has it."""
+
+    marker: str
+    folder: str
+    copies: int
+    seconds: float | None
+    proven_by: str | None
+    text: str
+    enclosed: bool
+    subject: str
+    message_id_changed: bool
+    sender_rewritten: str | None
+    hops: list[HopSeen]
+
+
 class Link(TypedDict, total=False):
     """One certificate as it was sent. One that cannot be read has `error`, and only its names and thumbprints beside it."""
 

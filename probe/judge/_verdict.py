@@ -7,11 +7,11 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from probe.facts import Certified
+from probe.facts import Certified, Swept
 from probe.judge import findings, kinds
 from probe.judge._finding import finding
 from probe.judge._ranges import Limits, severity
-from probe.judge._seen import first_seen
+from probe.judge._seen import first_seen, slowest
 from probe.profile import Profile
 from probe.record import NOT_REACHED, Record, StageRecord
 from probe.report import Finding, Report, Stage, Status, Threshold, Verdict, worst_severity, worst_verdict
@@ -28,7 +28,7 @@ def judge(record: Record, profile: Profile) -> Report:
     found = findings(record, profile) if record.paused is None else _void(record, profile, record.paused)
     stages = _stages(record.stages, found)
     # How long a delivery took is not known where nobody looked for a while.
-    first = first_seen(record.stages) if record.paused is None else None
+    first = (first_seen(record.stages) or _collected(record.stages)) if record.paused is None else None
     return Report(
         id=record.id,
         profile=record.profile,
@@ -88,7 +88,12 @@ def _alerts(report: Report, records: tuple[StageRecord, ...], wanted: Mapping[st
 
 
 def _delivery(report: Report, records: tuple[StageRecord, ...]) -> tuple[float, str] | None:
-    return first_seen(records)
+    return first_seen(records) or slowest(records)
+
+
+def _collected(records: tuple[StageRecord, ...]) -> tuple[float, str] | None:
+    """The slowest of the messages that a collection found."""
+    return slowest(tuple(replace(record, facts=replace(record.seen(Swept), ages={})) for record in records))
 
 
 def _total(report: Report, records: tuple[StageRecord, ...]) -> tuple[float, str] | None:

@@ -75,7 +75,7 @@ FINDINGS = {
         (_SWEEP, "Read back over POP3, which deletes one message exactly"),
     ),
 }
-_finding = partial(finding, FINDINGS)
+delivery_finding = partial(finding, FINDINGS)
 
 _CRITICAL = ("delivery.missing", "delivery.bounced", "delivery.fate-unknown", "message.forged")
 
@@ -85,9 +85,10 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     yield from from_troubles(record, {"cleanup.failed": _cleanup(record)}, "warning")
     for stage in record.stages:
         if stage.name.endswith(".find") and stage.status == "ok":
-            yield from _collected(stage, profile) if isinstance(stage.facts, Swept) else _found(stage, record, profile)
+            # Of earlier messages: collection.py.
+            yield from () if isinstance(stage.facts, Swept) else _found(stage, record, profile)
         if stage.name.endswith(".verify") and stage.status == "ok":
-            yield from _unharmed(stage)
+            yield from unharmed(stage.name, stage.seen(Verified))
 
 
 def _cleanup(record: Record) -> Kind:
@@ -99,32 +100,21 @@ def _cleanup(record: Record) -> Kind:
     return replace(kind, remedy=("Delete it by hand", *kind.remedy[1:]))
 
 
-def _collected(stage: StageRecord, profile: Profile) -> Iterator[Finding]:
-    """What `--collect` found of what an earlier run sent: each late message, and each that is lost."""
-    limits, seen = profile.limits, stage.seen(Swept)
-    late = [seconds for seconds in seen.delays.values() if seconds > limits.delivery_warning]
-    if late:
-        severity: Severity = "critical" if max(late) > limits.delivery_critical else "warning"
-        text = f"{len(late)} message(s) arrived late, the slowest after {max(late):.0f} s (limit {limits.delivery_warning:g} s)"
-        yield _finding("delivery.late", severity, stage.name, text)
-    for lost in seen.lost:
-        text = f"a message did not arrive within {limits.lost_after:g} s: {lost}"
-        yield _finding("delivery.missing", "critical", stage.name, text)
-    if seen.kept:
-        text = f"{len(seen.kept)} message(s) of ours could not be deleted"
-        yield _finding("cleanup.failed", "warning", stage.name, text)
-
-
 def _found(stage: StageRecord, record: Record, profile: Profile) -> Iterator[Finding]:
     seen = stage.seen(Found)
     first = seen.folders[0] if seen.folders else seen.folder
-    if seen.folder != first:
-        yield _finding("delivery.other-folder", "warning", stage.name, f"the message was found in {seen.folder}, not in {first}")
-    if seen.copies is not None and seen.copies > 1:
-        yield _finding("delivery.duplicate", "warning", stage.name, f"the message arrived {seen.copies} times")
+    yield from misplaced(stage.name, seen.folder, first, seen.copies)
     earliest = first_seen(record.stages)
     if earliest is not None and seen.seconds == earliest[0]:
         yield from _late(stage, earliest[0], profile)
+
+
+def misplaced(stage: str, folder: str | None, first: str | None, copies: int | None) -> Iterator[Finding]:
+    """A message that lies elsewhere than in the first folder, or more than once."""
+    if folder != first:
+        yield delivery_finding("delivery.other-folder", "warning", stage, f"the message was found in {folder}, not in {first}")
+    if copies is not None and copies > 1:
+        yield delivery_finding("delivery.duplicate", "warning", stage, f"the message arrived {copies} times")
 
 
 def _late(stage: StageRecord, seconds: float, profile: Profile) -> Iterator[Finding]:
@@ -132,7 +122,7 @@ def _late(stage: StageRecord, seconds: float, profile: Profile) -> Iterator[Find
     for severity, limit in (("critical", limits.delivery_critical), ("warning", limits.delivery_warning)):
         if seconds > limit:
             text = f"the message arrived {seconds:.1f} s after the final reply (limit {limit:g} s)"
-            yield _finding("delivery.late", "critical" if severity == "critical" else "warning", stage.name, text)
+            yield delivery_finding("delivery.late", "critical" if severity == "critical" else "warning", stage.name, text)
             return
 
 
@@ -145,18 +135,18 @@ _OF_TEXT: dict[str, tuple[Severity, str]] = {
 }
 
 
-def _unharmed(stage: StageRecord) -> Iterator[Finding]:
-    seen = stage.seen(Verified)
+def unharmed(stage: str, seen: Verified) -> Iterator[Finding]:
+    """What the way did to a message."""
     if said := _OF_TEXT.get(seen.text or ""):
-        yield _finding("message.altered", said[0], stage.name, said[1])
+        yield delivery_finding("message.altered", said[0], stage, said[1])
     if seen.enclosed:
-        yield _finding("message.altered", "warning", stage.name, "a filter enclosed the message in one of its own")
+        yield delivery_finding("message.altered", "warning", stage, "a filter enclosed the message in one of its own")
     if seen.proven_by == "text":
-        yield _finding("message.altered", "info", stage.name, "the probe's own header fields were removed")
+        yield delivery_finding("message.altered", "info", stage, "the probe's own header fields were removed")
     if seen.subject in ("tagged", "replaced"):
-        yield _finding("message.altered", "warning", stage.name, f"the Subject was {seen.subject}")
+        yield delivery_finding("message.altered", "warning", stage, f"the Subject was {seen.subject}")
     if seen.sender_rewritten:
         text = "the sender was rewritten on the way"
-        yield _finding("message.sender-rewritten", "info", stage.name, text, seen.sender_rewritten)
+        yield delivery_finding("message.sender-rewritten", "info", stage, text, seen.sender_rewritten)
     if seen.message_id_changed:
-        yield _finding("message.altered", "info", stage.name, "the Message-ID was replaced")
+        yield delivery_finding("message.altered", "info", stage, "the Message-ID was replaced")

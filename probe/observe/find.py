@@ -156,9 +156,14 @@ def _missing(journal: Journal, seen: Sequence[Candidate], seconds: float, why: s
     return stop("delivery.missing", f"{text}; {why}" if why else text)
 
 
+def reason(journal: Journal, bounce: Bounce) -> str:
+    """Why the message did not come, in the report's words."""
+    return journal.brief(" ".join(filter(None, (bounce.status, bounce.diagnostic))), _REASON) or "no reason given"
+
+
 def returned(journal: Journal, bounce: Bounce) -> Exception:
     """The message did not come: a report says why."""
-    said = journal.brief(" ".join(filter(None, (bounce.status, bounce.diagnostic))), _REASON) or "no reason given"
+    said = reason(journal, bounce)
     by = f" by {journal.brief(bounce.reporting, _NAME)}" if bounce.reporting else ""
     return stop("delivery.bounced", f"the message was accepted, then returned{by}: {said}", said)
 

@@ -5,17 +5,33 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from probe.facts import Certified
 from probe.report import Finding, Report, Severity
+from probe.report.collection import tally
 
 _ORDER: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
 
 
 def outcome(report: Report) -> str:
     """What became of the run, in a few words; no server text in it."""
+    if found := tally(report):
+        outstanding = found.sent - found.collected - found.lost
+        late = f" ({found.late} late)" if found.late else ""
+        lost = f", {found.lost} lost" if found.lost else ""
+        return f"of {found.sent} sent earlier {found.collected} arrived{late}, {max(0, outstanding)} outstanding{lost}"
     if report.failed_stage:
         return f"{report.failed_stage} failed after {seconds(report.seconds)}"
     if report.delivery_seconds is not None:
         return f"delivered in {seconds(report.delivery_seconds)}, whole run {seconds(report.seconds)}"
     return f"whole run {seconds(report.seconds)}"
+
+
+def in_a_row(report: Report) -> str:
+    """How many failures in a row there were, and from how many on they are an alarm; empty where nobody counted, or all is well."""
+    if not report.failures_in_a_row or report.verdict == "ok":
+        return ""
+    many = f"{report.failures_in_a_row} failure{'s' if report.failures_in_a_row > 1 else ''} in a row"
+    if report.alarms == report.verdict:
+        return many
+    return f"{many}, {report.verdict} is an alarm at {report.notify_after}"
 
 
 def seconds(value: float) -> str:

@@ -8,8 +8,9 @@ character comes from a server. Seconds carry thresholds where the profile has th
 from collections.abc import Iterator, Sequence
 
 from probe.output import Context
-from probe.output._words import by_severity, distinct, least_certificate_days, outcome, plain_label, safe, unexplained
+from probe.output._words import by_severity, distinct, in_a_row, least_certificate_days, outcome, plain_label, safe, unexplained
 from probe.report import Finding, Report, Threshold, worst_verdict
+from probe.report.collection import tally
 
 _MOST_OCTETS = 4000
 _MOST_TEXT = 1500
@@ -18,7 +19,7 @@ _NONE = Threshold()
 
 def write(reports: Sequence[Report], context: Context) -> str:
     """`SUBMISSION OK - text | perfdata`, the worst target's state and text first."""
-    state = worst_verdict(report.verdict for report in reports)
+    state = worst_verdict(report.alarms for report in reports)
     if any(report.interrupted for report in reports):
         # 130 is no plugin state: consumers show it as unknown.
         state = "unknown"
@@ -55,7 +56,7 @@ def _worst_first(reports: Sequence[Report]) -> list[Report]:
 def _one(report: Report) -> str:
     findings = [_brief(finding) for finding in by_severity(report.findings) if finding.severity != "info"]
     target = f"{report.target.host}:{report.target.port}"
-    return "; ".join([f"{target} {outcome(report)}", *filter(None, [unexplained(report)]), *findings])
+    return "; ".join([f"{target} {outcome(report)}", *filter(None, [in_a_row(report), unexplained(report)]), *findings])
 
 
 def _brief(finding: Finding) -> str:
@@ -72,6 +73,7 @@ def _perfdata(reports: Sequence[Report]) -> Iterator[str]:
             drawn = report.ranges.get("delivery", (_number(line.warning), _number(line.critical)))
             yield _metric(f"{prefix}delivery", f"{report.delivery_seconds:.6f}s", *drawn)
         yield _metric(f"{prefix}total", f"{report.seconds:.6f}s", *report.ranges.get("total", ("", "")))
+        yield from _of_collection(prefix, report)
         days = least_certificate_days(report)
         if days is not None:
             line = report.thresholds.get("certificate_days", _NONE)
@@ -83,6 +85,13 @@ def _perfdata(reports: Sequence[Report]) -> Iterator[str]:
         for stage in report.stages:
             if stage.status != "skipped":
                 yield _metric(f"{prefix}{plain_label(stage.name)}", f"{stage.record.seconds:.6f}s")
+
+
+def _of_collection(prefix: str, report: Report) -> Iterator[str]:
+    if found := tally(report):
+        for name in ("sent", "collected", "late", "lost"):
+            yield _metric(f"{prefix}{name}", str(getattr(found, name)))
+        yield _metric(f"{prefix}oldest_outstanding", f"{found.oldest_outstanding:.0f}s")
 
 
 def _metric(label: str, value: str, warning: str = "", critical: str = "", least: str = "0") -> str:

@@ -12,6 +12,7 @@ from probe.facts import Certified, instant
 from probe.output import Context
 from probe.output._words import safe
 from probe.report import Report
+from probe.report.collection import Tally, tally
 
 # node_exporter runs as a user of its own.
 READ_BY_ALL = True
@@ -108,9 +109,23 @@ def _not_after(report: Report) -> Iterator[Sample]:
             yield {"stage": stage.name}, ends
 
 
+def _tallied(number: Callable[[Tally], float]) -> Callable[[Report], Iterator[Sample]]:
+    return _one(lambda report: number(found) if (found := tally(report)) else None)
+
+
+def _alarm(report: Report) -> float | None:
+    return float(report.alarms in ("critical", "unknown")) if report.notify_after else None
+
+
 _METRICS = (
     Metric("success", "Whether the run was ok or had warnings only.", _one(lambda r: r.verdict in ("ok", "warning")), min),
     Metric("verdict", "1 for the verdict of the last run, 0 for the others.", _verdict),
+    Metric(
+        "failures_in_a_row",
+        "Runs in a row that were not well, where they are counted (--notify-after).",
+        _one(lambda r: r.failures_in_a_row if r.notify_after else None),
+    ),
+    Metric("alarm", "Whether so many failures in a row are an alarm (--notify-after).", _one(_alarm)),
     Metric("duration_seconds", "Seconds the whole run took.", _one(lambda r: r.seconds)),
     Metric(
         "delivery_seconds",
@@ -121,6 +136,15 @@ _METRICS = (
     Metric("stage_success", "Whether a stage ended well; absent when it was skipped.", _stage_success, min, usual=False),
     Metric("finding", "1 for each thing found wrong or worth knowing.", _findings),
     Metric("certificate_not_after_timestamp_seconds", "When the certificate shown in a stage ends, Unix time.", _not_after, min),
+    Metric("collection_sent", "Messages sent earlier that the collection looked for.", _tallied(lambda t: t.sent)),
+    Metric("collection_collected", "Messages sent earlier that the collection found.", _tallied(lambda t: t.collected)),
+    Metric("collection_late", "Messages found by the collection that arrived late.", _tallied(lambda t: t.late)),
+    Metric("collection_lost", "Messages that the collection gave up as lost.", _tallied(lambda t: t.lost)),
+    Metric(
+        "collection_oldest_outstanding_seconds",
+        "Seconds since the oldest message was sent that has not arrived; 0 without any.",
+        _tallied(lambda t: t.oldest_outstanding),
+    ),
     Metric("last_run_timestamp_seconds", "When the last run began, Unix time.", _one(lambda r: instant(r.started)), min),
 )
 _USUAL = [replace(metric, samples=_wrong) if metric.samples is _findings else metric for metric in _METRICS]

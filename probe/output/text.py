@@ -9,7 +9,7 @@ from typing import Any
 from probe.certificate.identifier import assignment
 from probe.facts import Certified, Connected, Ehlo, Found, Greeted, LoggedOn, Resolved, Secured, Submitted, Verified
 from probe.output import Context
-from probe.output._words import also_known_as, outcome, safe, unexplained
+from probe.output._words import also_known_as, in_a_row, outcome, safe, unexplained
 from probe.report import Finding, Report, Stage, Verdict
 from probe.report.comparison import Comparison
 from probe.report.statistics import repeated, statistics
@@ -116,7 +116,8 @@ def headline(report: Report, color: bool = False) -> str:
     verdict = _paint(_word(report), report.verdict, color)
     at = f" at {report.target.address}" if _is_one_of_several(report) else ""
     target = f"{report.target.host}:{report.target.port}{also_known_as(report.target.host)}{at} ({report.target.security})"
-    return f"{verdict}  {safe(report.profile)}  {safe(target)}  {outcome(report)}"
+    counted = f"  ({in_a_row(report)})" if in_a_row(report) else ""
+    return f"{verdict}  {safe(report.profile)}  {safe(target)}  {outcome(report)}{counted}"
 
 
 def _is_one_of_several(report: Report) -> bool:

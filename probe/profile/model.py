@@ -243,8 +243,8 @@ class Limits(Table):
     per_connection: Annotated[Seconds, up_to(120)] = _lasting("20s")
     delivery_warning: Seconds = _lasting("10s")
     delivery_critical: Seconds = _lasting("60s")
-    lost_after: Seconds = _lasting("4h")
-    """--collect: a message that is still not there after so long is lost."""
+    lost_after: Seconds = _lasting("2d")
+    """--collect: a message that is still not there after so long is given up as lost; until then it is critical each time."""
 
     @model_validator(mode="after")
     def _order(self) -> Self:

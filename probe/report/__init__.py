@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from probe.facts import F
-from probe.record import HIDDEN, LATER, Instant, Line, Name, RunKind, Seconds, StageRecord, Target
+from probe.facts import F, Swept
+from probe.record import ASKED, HIDDEN, LATER, Instant, Line, Name, RunKind, Seconds, StageRecord, Target
 
 Severity = Literal["critical", "warning", "info"]
 Verdict = Literal["ok", "warning", "critical", "unknown"]
@@ -83,6 +83,11 @@ class Report:
     # By metric, the ranges (warning, critical) of a monitoring plugin's -w and -c, as they were given.
     ranges: Mapping[str, tuple[str, str]] = field(default_factory=dict, metadata=HIDDEN)
     kind: RunKind = field(default="run", metadata=LATER)
+    # Of `--notify-after`, where it is asked for: how many runs in a row were not well, this one included; from how many on there is
+    # an alarm; and with which verdict this run alarms. None: with its own.
+    failures_in_a_row: int = field(default=0, metadata=ASKED)
+    notify_after: int = field(default=0, metadata=ASKED)
+    alarm: Verdict | None = field(default=None, metadata=ASKED)
 
     def seen(self, name: str, kind: type[F]) -> F:
         """The facts of that stage; with nothing seen when it is absent or was skipped."""
@@ -90,9 +95,20 @@ class Report:
         return stage.record.seen(kind) if stage else kind()
 
     @property
+    def collected(self) -> Swept:
+        """What a collection of earlier messages found, over all readers; nothing of any other run."""
+        found = (stage.record.seen(Swept) for stage in self.stages)
+        return next((facts for facts in found if facts.sent is not None), Swept())
+
+    @property
+    def alarms(self) -> Verdict:
+        """The verdict that counts for whoever is to be alarmed."""
+        return self.alarm or self.verdict
+
+    @property
     def exit_code(self) -> int:
         """0 ok, 1 warning, 2 critical, 3 unknown, 130 interrupted."""
-        return EXIT_INTERRUPTED if self.interrupted else EXIT_CODES[self.verdict]
+        return EXIT_INTERRUPTED if self.interrupted else EXIT_CODES[self.alarms]
 
 
 def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
@@ -109,5 +125,5 @@ def exit_code(reports: Iterable[Report], *, allow_warnings: bool = False) -> int
     reports = tuple(reports)
     if any(report.interrupted for report in reports):
         return EXIT_INTERRUPTED
-    code = EXIT_CODES[worst_verdict(report.verdict for report in reports)]
+    code = EXIT_CODES[worst_verdict(report.alarms for report in reports)]
     return 0 if code == EXIT_CODES["warning"] and allow_warnings else code

@@ -1,11 +1,11 @@
 """Reports as plain JSON-able data (contract section 5): each field of the dataclasses is a key, named nowhere else."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from typing import Any
 
 from probe.facts import to_json as facts_to_json
-from probe.record import HIDDEN
+from probe.record import ASKED, HIDDEN
 from probe.report import Report, Stage, Threshold, exit_code, worst_verdict
 from probe.report.comparison import Comparison, comparison_to_json
 from probe.report.statistics import repeated, statistics
@@ -59,9 +59,13 @@ def _plain(value: Any) -> Any:
         # As the profile has it: not rounded.
         return {"warning": value.warning, "critical": value.critical}
     if is_dataclass(value):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value) if item.metadata != HIDDEN}
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value) if _has_key(value, item)}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return round(value, 6) if isinstance(value, float) else value
+
+
+def _has_key(value: Any, item: Field[Any]) -> bool:
+    return item.metadata != HIDDEN and not (item.metadata == ASKED and getattr(value, item.name) == item.default)

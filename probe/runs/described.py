@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from probe.facts import KINDS, Facts, Published, Swept, Tried
-from probe.record import HIDDEN, LATER, StageRecord
+from probe.record import ASKED, HIDDEN, LATER, StageRecord
 from probe.report import Report, Stage, Status
 
 # Thirty years, and instants that such a time can be added to: more is no run, and no calendar or float holds it.
@@ -69,7 +69,7 @@ def _object(kind: Any) -> dict[str, Any]:
     """Of a dataclass: every field but those that stay out of the JSON."""
     hints = get_type_hints(kind, include_extras=True)
     shown = [item for item in fields(kind) if item.metadata != HIDDEN]
-    required = [item.name for item in shown if item.metadata != LATER]
+    required = [item.name for item in shown if item.metadata not in (LATER, ASKED)]
     return {"type": "object", "required": required, "properties": {item.name: _of(hints[item.name]) for item in shown}}
 
 
@@ -105,7 +105,9 @@ def _of(hint: Any) -> dict[str, Any]:
 
 
 def _union(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """One schema that lists all types: at most one of them has anything inside."""
+    """One schema that lists all types: at most one of them has anything inside; words stand beside null only."""
+    if any("enum" in part for part in parts):
+        return {"enum": [word for part in parts for word in part.get("enum", [None])]}
     merged: dict[str, Any] = {}
     for part in parts:
         merged |= part

@@ -43,9 +43,11 @@ class Metrics:
         )  # fmt: skip
         kind, buckets = (Histogram, {"buckets": _STAGE_SECONDS}) if full else (Summary, {})
         self.stages = metric(kind, "stage_latency_seconds", "Seconds each stage took.", ["profile", "stage"], **buckets)
+        self.sent = metric(Counter, "messages_sent", "Messages that the server accepted.")
         self.late = metric(Counter, "messages_late", "Messages found only after their run was over; they were deleted.")
         self.missing = metric(Counter, "messages_missing", "Messages never found, given up after limits.lost_after.")
         self.leftovers = metric(Gauge, "leftovers", "Messages of runs that are over, not known to be gone.")
+        self.oldest = metric(Gauge, "oldest_outstanding_seconds", "Seconds since the oldest of these was sent; 0 without any.")
         self.last_success = metric(Gauge, "last_success_timestamp_seconds", "When a run was last ok or had warnings only.")
         self.stale = metric(Gauge, "stale", "Whether the runs have stopped: none ended when the schedule says; absent without one.")
         self.valid = metric(Gauge, "profile_valid", "Whether the profile's file could be served as it is now.")
@@ -61,14 +63,14 @@ class Metrics:
         """Series that begin at 0, so that the first increase is seen."""
         for verdict in EXIT_CODES:
             self.runs.labels(profile, verdict)
-        for metric in (self.delivery, self.late, self.missing):
+        for metric in (self.delivery, self.sent, self.late, self.missing):
             metric.labels(profile)
 
     def forget(self, profile: str) -> None:
         """The profile is not served any more: a series that stands still for ever would look like health."""
         of_profiles = (
-            self.runs, self.delivery, self.stages, self.late, self.missing, self.leftovers, self.last_success, self.stale,
-            self.valid, self.secrets,
+            self.runs, self.delivery, self.stages, self.sent, self.late, self.missing, self.leftovers, self.oldest,
+            self.last_success, self.stale, self.valid, self.secrets,
         )  # fmt: skip
         for metric in of_profiles:
             metric.remove_by_labels({"profile": profile})
@@ -91,6 +93,8 @@ class Metrics:
         for report in reports:
             if report.delivery_seconds is not None:
                 self.delivery.labels(profile).observe(report.delivery_seconds)
+            if any(stage.name == "smtp.submit" and stage.record.status == "ok" for stage in report.stages):
+                self.sent.labels(profile).inc()
             # A run that proves nothing took no time that says something.
             for stage in report.stages if report.verdict != "unknown" else ():
                 if stage.status in ("ok", "warning"):

@@ -1,6 +1,7 @@
 """Runs on demand: one at a time for a mailbox, shared by all who ask for the same profile, bounded by the time of who asks."""
 
 import asyncio
+import contextlib
 import math
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,18 +9,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from probe.facts import Swept
 from probe.profile import ProfileError
 from probe.report import Report
+from probe.report.collection import tally
 from probe.serve.targets import Target
 from probe.state import outbox
 from probe.state.place import Place, files
 from probe.tasks.backoff import again_in
-from probe.tasks.collect import collect
+from probe.tasks.collect import READERS, collect, mine
 from probe.tasks.credentials import asks_somebody
 from probe.tasks.each_address import observe_each
+from probe.tasks.notify import counted
 from probe.tasks.plan import make_plan
-from probe.tasks.prepare import Session, prepare
+from probe.tasks.prepare import Session, longest, prepare
 from probe.tasks.run import unproven
 
 # Less than this is no time for a run: whoever asks for it hears so, and no message leaves.
@@ -50,7 +52,10 @@ class Runner:
     `note_collected` hears of earlier messages: how many came late (found and deleted now), how many are given up as lost.
     """
 
-    def __init__(self, note: Note, note_collected: NoteCollected, *, concurrency: int, place: Place | None = None) -> None:
+    def __init__(
+        self, note: Note, note_collected: NoteCollected, *, concurrency: int, place: Place | None = None, notify_after: int = 1,
+        vantage: str = "",
+    ) -> None:  # fmt: skip
         self._note, self._note_collected = note, note_collected
         self._turns = asyncio.Semaphore(concurrency)
         # At most half of the turns: however many targets are dead, the living have the others.
@@ -61,6 +66,7 @@ class Runner:
         self._flights: dict[str, _Flight] = {}
         self._under_way: set[asyncio.Future[tuple[Report, ...]]] = set()
         self._interrupt = asyncio.Event()
+        self._notify_after, self._vantage = notify_after, vantage
         self._place = place or files()
         self._session = Session(self._place, interrupt=self._interrupt)
 
@@ -104,6 +110,9 @@ class Runner:
         self._time(target, reports)
         # What we ended ourselves says nothing of the server; its message keeps its trace, and is accounted for later.
         if not any(report.interrupted for report in reports):
+            # Where they cannot be counted, each failure alarms.
+            counts, _ = counted(reports, lambda _: f"{self._vantage} {target.plan.probed}".strip(), self._notify_after, self._place)
+            reports = tuple(counts)
             self._note(target, reports)
         return reports
 
@@ -155,11 +164,12 @@ class Runner:
 
     async def collect(self, target: Target) -> None:
         """Account for messages of earlier runs that were cut off or came too late: found and deleted, or lost after a while."""
-        waiting = self.leftovers([target])[target.name]
+        # Not at once after the run that looked for it in vain: that would be a logon more, and find as little.
+        waiting = outbox.older(self.leftovers([target])[target.name], datetime.now(UTC), longest(target.plan))
         if not waiting:
             return
-        if not any(reader.side.leg == "imap" for reader in target.plan.readers):
-            # POP3 alone cannot search; the message may lie there for ever, and is counted once.
+        if not any(reader.side.leg in READERS for reader in target.plan.readers):
+            # With nobody to look for it, the message is counted once.
             self._note_collected(target, 0, self._give_up(target, waiting))
             return
         async with self._held(target):
@@ -167,35 +177,24 @@ class Runner:
                 plan = await prepare(make_plan(target.profile, light=True), target.profile, self._session.place)
             except ProfileError:
                 return  # the run itself says so
-            seen = _swept(await collect(plan, target.profile, older_than=_age(target), place=self._place))
-        self._note_collected(target, len(seen.deleted), len(seen.lost))
+            seen = tally(await collect(plan, target.profile, place=self._place))
+        if seen is not None:
+            self._note_collected(target, seen.collected, seen.lost)
 
     def leftovers(self, targets: Iterable[Target]) -> dict[str, list[outbox.Entry]]:
         """By profile: messages whose run is over, and which are not known to be gone."""
         known = self._place.entries()
-        now = datetime.now(UTC)
-        return {
-            target.name: outbox.older([entry for entry in known if entry.profile == target.name], now, _age(target))
-            for target in targets
-        }
+        return {target.name: mine(target.plan, known, datetime.now(UTC)) for target in targets}
 
     def _give_up(self, target: Target, waiting: Sequence[outbox.Entry]) -> int:
         """Forget the messages that are older than `limits.lost_after`; how many those were."""
         lost = outbox.older(waiting, datetime.now(UTC), timedelta(seconds=target.profile.limits.lost_after))
         for entry in lost:
-            self._place.remove(entry.marker)
+            with contextlib.suppress(OSError):
+                self._place.give_up(entry)
         return len(lost)
 
     async def finish(self) -> None:
         """End the runs early, their clean-up included, and wait for them."""
         self._interrupt.set()
         await asyncio.gather(*self._under_way, return_exceptions=True)
-
-
-def _swept(report: Report) -> Swept:
-    return report.seen("imap.find", Swept)
-
-
-def _age(target: Target) -> timedelta:
-    """Whatever is older than a whole run belongs to no run that is under way, in this process or another."""
-    return timedelta(seconds=target.plan.timeout + 5)

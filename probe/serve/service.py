@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from probe.output import prometheus
@@ -45,6 +46,9 @@ class Settings:
     allow_anyone: bool = False
     collects: bool = True
     full_metrics: bool = False
+    # A run alarms at so many failures in a row, seen from this place.
+    notify_after: int = 1
+    vantage: str = ""
 
 
 class Service:
@@ -56,7 +60,10 @@ class Service:
         self.board = Board(full=settings.full_metrics)
         self.is_ending = False
         self.queue_failure: str | None = None
-        self.runner = Runner(self._note, self.board.note_collected, concurrency=settings.concurrency, place=settings.place)
+        self.runner = Runner(
+            self._note, self.board.note_collected, concurrency=settings.concurrency, place=settings.place,
+            notify_after=settings.notify_after, vantage=settings.vantage,
+        )  # fmt: skip
         self._schedule = Schedule(self.runner, self.board, settings.interval, collects=settings.collects)
         self._writes: set[asyncio.Task[None]] = set()
         self._aside: set[asyncio.Task[None]] = set()
@@ -162,8 +169,10 @@ class Service:
     def metrics(self) -> str:
         """What `/metrics` says: text format 0.0.4."""
         metrics = self.board.metrics
-        for name, count in self.leftovers().items():
-            metrics.leftovers.labels(name).set(count)
+        now = datetime.now(UTC)
+        for name, entries in self.runner.leftovers(self.targets.values()).items():
+            metrics.leftovers.labels(name).set(len(entries))
+            metrics.oldest.labels(name).set(max((entry.age(now) for entry in entries), default=0.0))
         for name, state in self.board.states.items():
             metrics.show(
                 name, last_success=state.last_success, stale=None if state.due is None else state.is_stale,

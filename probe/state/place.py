@@ -6,12 +6,15 @@ messages on their way, and which passwords were refused. state/postgres.py is th
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from probe.state import outbox, refusals
+from probe.report import Verdict
+from probe.state import outbox, refusals, streaks
 from probe.state.directory import installation_key, state_directory
 from probe.state.lease import lease
+from probe.state.streaks import Streak
 from probe.state.tokens import Tokens
 
 
@@ -36,6 +39,22 @@ class Place(Protocol):
 
     def entries(self) -> list[outbox.Entry]:
         """Messages on their way, oldest first."""
+        ...
+
+    def end(self, marker: str) -> None:
+        """The run is over, its message not known to be gone: others may look for it. Never raises."""
+        ...
+
+    def is_under_way(self, marker: str, now: datetime) -> bool:
+        """Whether the run that sends this message may still look for it; True where that cannot be known. Never raises."""
+        ...
+
+    def give_up(self, entry: outbox.Entry) -> None:
+        """The message is lost: it is on its way no more, and known for a while. Raises OSError."""
+        ...
+
+    def lost(self) -> list[outbox.Entry]:
+        """Messages that were given up, oldest first."""
         ...
 
     def is_refused(self, whose: str, username: str) -> bool:
@@ -66,6 +85,10 @@ class Place(Protocol):
         """This secret is good. Raises OSError."""
         ...
 
+    def count_run(self, probed: str, verdict: Verdict) -> Streak:
+        """One run more of this thing that is probed: how many in a row were not well. Raises OSError."""
+        ...
+
     def tokens(self) -> Tokens:
         """The cache of device-code sign-ins."""
         ...
@@ -92,6 +115,19 @@ class Files:
     def entries(self) -> list[outbox.Entry]:
         return outbox.entries(self._directory)
 
+    def end(self, marker: str) -> None:
+        outbox.end(self._directory, marker)
+
+    def is_under_way(self, marker: str, now: datetime) -> bool:
+        entry = outbox.entry_of(self._directory, marker)
+        return entry is not None and entry.is_under_way(now)
+
+    def give_up(self, entry: outbox.Entry) -> None:
+        outbox.give_up(self._directory, entry)
+
+    def lost(self) -> list[outbox.Entry]:
+        return outbox.lost(self._directory)
+
     def is_refused(self, whose: str, username: str) -> bool:
         return refusals.is_noted(self._directory, whose, username)
 
@@ -113,6 +149,9 @@ class Files:
 
     def note_accepted(self, whose: str, username: str, mark: str) -> None:
         refusals.note_accepted(self._directory, whose, username, mark)
+
+    def count_run(self, probed: str, verdict: Verdict) -> Streak:
+        return streaks.count(self._directory, probed, verdict)
 
     def tokens(self) -> Tokens:
         return Tokens(self._directory)

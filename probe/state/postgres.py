@@ -12,17 +12,19 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import psycopg
 
 from probe.redact import Redactor
-from probe.report import Report
+from probe.report import Report, Verdict
 from probe.state.directory import state_directory
 from probe.state.history import WITNESSES, oldest_kept, packed
 from probe.state.lease import Held
-from probe.state.outbox import MOST_ENTRIES, Entry
+from probe.state.outbox import MOST_ENTRIES, Entry, forgotten_before, from_text, to_text
 from probe.state.refusals import Refusal, is_unconfirmed, once_more, still_suspended, without_digest
+from probe.state.streaks import Streak
 from probe.state.tokens import Tokens
 
 CONNECT_SECONDS = 5
@@ -47,6 +49,10 @@ SCHEMA = """
 create table if not exists submission_probe_key (one boolean primary key default true check (one), key bytea not null);
 create table if not exists submission_probe_outbox (
     marker text primary key, profile text not null, sent text not null, recipient text not null, host text not null);
+alter table submission_probe_outbox add column if not exists entry text not null default '';
+create table if not exists submission_probe_streak (
+    probed text primary key, not_ok integer not null, failed integer not null);
+create table if not exists submission_probe_lost (marker text primary key, sent text not null, entry text not null);
 create table if not exists submission_probe_refusal (
     whose text, username text, fingerprint text not null, times integer not null, at double precision not null,
     primary key (whose, username));
@@ -150,25 +156,49 @@ class Postgres:
 
     def put(self, entry: Entry) -> None:
         self._execute(
-            "insert into submission_probe_outbox (marker, profile, sent, recipient, host) values (%s, %s, %s, %s, %s)"
+            "insert into submission_probe_outbox (marker, profile, sent, recipient, host, entry) values (%s, %s, %s, %s, %s, %s)"
             " on conflict do nothing",
-            [entry.marker, entry.profile, entry.sent, entry.recipient, entry.host],
+            [entry.marker, entry.profile, entry.sent, entry.recipient, entry.host, to_text(entry)],
         )
 
     def remove(self, marker: str) -> None:
         try:
             self._execute("delete from submission_probe_outbox where marker = %s", [marker])
+            self._execute("delete from submission_probe_lost where marker = %s", [marker])
         except Unreachable:
             return  # an entry too many is found to be gone by the next sweep
 
     def entries(self) -> list[Entry]:
         try:
-            found = self._execute(
-                "select marker, profile, sent, recipient, host from submission_probe_outbox order by sent limit %s", [MOST_ENTRIES]
-            )
+            return self._entries("order by sent limit %s", [MOST_ENTRIES])
         except Unreachable:
             return []
-        return [Entry(*row) for row in found]
+
+    def _entries(self, which: str, values: Sequence[object]) -> list[Entry]:
+        rows = self._execute(f"select entry, marker, profile, sent, recipient, host from submission_probe_outbox {which}", values)  # noqa: S608
+        return [from_text(entry) or Entry(*row) for entry, *row in rows]
+
+    def end(self, marker: str) -> None:
+        """A worker may not change an entry (deploy/postgresql/roles.sql): it says itself until when the run would have lasted."""
+
+    def is_under_way(self, marker: str, now: datetime) -> bool:
+        try:
+            return any(entry.is_under_way(now) for entry in self._entries("where marker = %s", [marker]))
+        except Unreachable:
+            return True
+
+    def give_up(self, entry: Entry) -> None:
+        insert = "insert into submission_probe_lost (marker, sent, entry) values (%s, %s, %s) on conflict do nothing"
+        self._execute(insert, [entry.marker, entry.sent, to_text(entry)])
+        self._execute("delete from submission_probe_outbox where marker = %s", [entry.marker])
+        self._execute("delete from submission_probe_lost where sent < %s", [forgotten_before(entry)])
+
+    def lost(self) -> list[Entry]:
+        try:
+            rows = self._execute("select entry from submission_probe_lost order by sent limit %s", [MOST_ENTRIES])
+        except Unreachable:
+            return []
+        return [entry for (text,) in rows if (entry := from_text(text))]
 
     def is_refused(self, whose: str, username: str) -> bool:
         try:
@@ -222,6 +252,16 @@ class Postgres:
 
     def note_accepted(self, whose: str, username: str, mark: str) -> None:
         self._write_refusal(_ACCEPTED + whose, username, Refusal(mark, 0, time.time()))
+
+    def count_run(self, probed: str, verdict: Verdict) -> Streak:
+        rows = self._execute("select not_ok, failed from submission_probe_streak where probed = %s", [probed])
+        streak = Streak(*(rows[0] if rows else ())).followed_by(verdict)
+        self._execute(
+            "insert into submission_probe_streak values (%s, %s, %s)"
+            " on conflict (probed) do update set not_ok = excluded.not_ok, failed = excluded.failed",
+            [probed, streak.not_ok, streak.failed],
+        )
+        return streak
 
     def tokens(self) -> Tokens:
         """On this machine: a refresh token is a secret, and whoever reads the database would have it."""

@@ -59,6 +59,8 @@ class Plan:
     sender: str | None
     recipient: str | None
     timeout: float
+    # Host, port, user and recipient: what earlier runs of it sent is known by them, whatever the profile is called.
+    probed: str = ""
     every_address: str = "off"
     # Sent and left for a later `--collect`: remembered, though nobody reads it back now.
     send_only: bool = False
@@ -95,6 +97,7 @@ def make_plan(
         sender=None if light else profile.sender,
         recipient=None if light else profile.recipient,
         timeout=profile.limits.timeout or MOST_SECONDS,
+        probed=f"{submission.host}:{submission.port} {profile.account.username or ''} {profile.recipient}".lower(),
         every_address=submission.every_address,
         send_only=send_only,
         stages=_stages(profile, bound),

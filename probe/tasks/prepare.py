@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from probe.message import Draft, Sent, compose, new_marker
 from probe.observe.aside import beside
@@ -25,6 +25,8 @@ from probe.tasks.credentials import asks_somebody, is_slow, with_credentials
 from probe.tasks.plan import Plan
 
 _Pair = tuple[Plan, Profile]
+# After its time-out a run closes its connections and forgets what is gone.
+_ENDING_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,11 @@ def _answers(
     return [asked[index] if index in asked else fetched[index].result() for index in range(len(pairs))]
 
 
+def longest(plan: Plan) -> timedelta:
+    """What was sent so long ago belongs to no run that is under way, in this process or another."""
+    return timedelta(seconds=plan.timeout + _ENDING_SECONDS)
+
+
 def begin(plan: Plan, session: Session) -> tuple[Journal, Job]:
     """A journal and a job for a run of this plan (prepared). Made inside a running event loop."""
     journal = Journal(asyncio.get_running_loop().time, Redactor(_secrets_of(plan)), session.watch)
@@ -113,7 +120,8 @@ def begin_apart(plan: Plan, session: Session) -> tuple[Journal, Job]:
     """The same for a piece of work outside a run (a sweep, a collection, an audit check), that knows what was sent."""
     journal, job = begin(plan, session)
     job.prove_key = session.place.key()[0]
-    job.known = {one.marker: Sent(one.marker, one.sender, one.recipient, one.sent) for one in session.place.entries()}
+    known = [*session.place.lost(), *session.place.entries()]
+    job.known = {one.marker: Sent(one.marker, one.sender, one.recipient, one.sent) for one in known}
     return journal, job
 
 
@@ -173,7 +181,12 @@ async def _held(place: Place, profile: str, mailbox: str, until: float) -> Async
 
 
 def _remember(plan: Plan, draft: Draft, journal: Journal, place: Place) -> None:
-    entry = outbox.Entry(draft.marker, plan.profile, draft.sent, draft.recipient, plan.target.host, draft.sender)
+    # What is sent and left is for whoever collects it, at once.
+    until = "" if plan.send_only else outbox.stamp(_utc_now() + longest(plan))
+    entry = outbox.Entry(
+        draft.marker, plan.profile, draft.sent, draft.recipient, plan.target.host, draft.sender, plan.probed, until,
+        outbox.this_process(),
+    )  # fmt: skip
     try:
         place.put(entry)
     except OSError as error:

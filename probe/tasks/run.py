@@ -97,8 +97,9 @@ async def observe(plan: Plan, session: Session) -> Record:
     await session.pace.turn()
     stages = _reconsidered(journal.stages(plan.stages))
     stages = backoff.remember(plan, stages, session.place)
-    if job.draft is not None and (_is_gone(stages, job) or (bugs and await _removed(plan, job, journal, job.draft.marker))):
-        session.place.remove(job.draft.marker)
+    if job.draft is not None:
+        gone = _is_gone(stages, job) or (bugs and await _removed(plan, job, journal, job.draft.marker))
+        (session.place.remove if gone else session.place.end)(job.draft.marker)
     if job.interrupted_at is not None:
         stages = cut_short(stages, job.interrupted_at - journal.begin)
     if bugs and session.raise_bugs:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from probe.judge._verdict import judge
-from probe.observe.leftovers import Leftovers
+from probe.message import Sent
+from probe.observe.leftovers import Claim, Hunt, Leftovers, is_older
 from probe.observe.leftovers import sweep as sweep_mailbox
 from probe.observe.maildrop_leftovers import sweep as sweep_maildrop
 from probe.profile import Problem, Profile, ProfileError
@@ -13,6 +14,7 @@ from probe.record import Record
 from probe.report import Report
 from probe.state import outbox
 from probe.state.place import Place, files
+from probe.tasks.collect import mine, stages_of
 from probe.tasks.plan import make_plan
 from probe.tasks.prepare import Session, begin_apart, prepare
 
@@ -39,20 +41,27 @@ async def sweep(profile: Profile, *, older_than: timedelta, dry_run: bool, place
         raise ProfileError(Problem(None, None, "readback", "no mailbox to sweep: neither [readback.imap] nor [readback.pop3]"))
     journal, job = begin_apart(plan, Session(place))
     started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    found, names = Leftovers(), ()
+    names: tuple[str, ...] = ()
+    found = Leftovers()
+
+    def claim(sent: Sent) -> Claim:
+        # Asked anew for each message: a run may have begun since, and its trace is there before its message leaves.
+        if place.is_under_way(sent.marker, job.utc_now()):
+            return "left"
+        return "ours" if is_older(sent, job.utc_now(), older_than) else "young"
+
     if imap := sides.get("imap"):
-        found = await sweep_mailbox(job, journal, imap.side, imap.settings, older_than=older_than, dry_run=dry_run)
-        names += imap.module.STAGES[:5]
+        found = await sweep_mailbox(Hunt(job, journal, claim), imap.side, imap.settings, dry_run=dry_run)
+        names += stages_of(imap)
     if (pop3 := sides.get("pop3")) and (not imap or (found.kept and not dry_run)):
-        found = _together(found, await sweep_maildrop(job, journal, pop3.side, older_than=older_than, dry_run=dry_run))
-        names += pop3.module.STAGES[:5]
+        found = _together(found, await sweep_maildrop(Hunt(job, journal, claim), pop3.side, dry_run=dry_run))
+        names += stages_of(pop3)
     stages = journal.stages(names)
     record = Record(secrets.token_hex(8), plan.profile, plan.target, started, journal.now, stages, journal.lines)
     report = judge(record, profile)
-    # Younger ones may belong to a run that is still under way.
-    mine = [entry for entry in outbox.older(place.entries(), job.utc_now(), older_than) if entry.profile == plan.profile]
-    accounted = report.verdict != "critical" and not found.in_part
-    missing = tuple(entry for entry in mine if entry.marker not in found.seen) if accounted else ()
+    sent = outbox.older(mine(plan, place.entries(), job.utc_now()), job.utc_now(), older_than)
+    accounted = report.failed_stage is None and not found.in_part
+    missing = tuple(entry for entry in sent if entry.marker not in found.seen) if accounted else ()
     for marker in () if dry_run else (*found.deleted, *(entry.marker for entry in missing)):
         # A message that is missing is said once; it may still arrive, and is then found by its header.
         place.remove(marker)
@@ -66,8 +75,10 @@ def _together(first: Leftovers, then: Leftovers) -> Leftovers:
         deleted=[*first.deleted, *(marker for marker in then.deleted if marker not in first.deleted)],
         kept=[marker for marker in (first.kept or then.kept) if marker not in then.deleted],
         too_young=list(dict.fromkeys((*first.too_young, *then.too_young))),
+        left=list(dict.fromkeys((*first.left, *then.left))),
         foreign=max(first.foreign, then.foreign),
         stumbled=max(first.stumbled, then.stumbled),
         in_part=first.in_part or then.in_part,
-        delays={**then.delays, **first.delays},
+        messages={**then.messages, **first.messages},
+        returned={**then.returned, **first.returned},
     )

@@ -63,6 +63,10 @@ def test_what_its_place_does_the_role_may(postgresql: PostgreSQL) -> None:
     place.put(entry)
     place.remove(entry.marker)
     assert entry not in place.entries()
+    place.give_up(entry)
+    assert entry in place.lost()
+    place.remove(entry.marker)
+    assert entry not in place.lost() and place.count_run("p", "critical").failed == 1 and place.count_run("p", "ok").failed == 0
     place.note_refused("smtp://h", "U", "mark")
     place.note_refused("smtp://h", "U", "mark")
     assert place.suspended_until("smtp://h", "U", "mark")

@@ -7,18 +7,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from probe.message import new_marker
+from probe.report import Verdict
 from probe.sandbox import Sandbox
 from probe.serve.queue import WrongInterval, crontab
 from probe.state.lease import Held
-from probe.state.outbox import Entry
+from probe.state.outbox import Entry, stamp
 from probe.state.place import Files, Place
 from probe.state.postgres import Postgres, make_schema
+from probe.state.streaks import Streak
 from tests.serve.serving import ROOT, Serving, values
 from tests.servers.postgresql import PostgreSQL
 
@@ -126,6 +130,38 @@ def test_traces_and_refusals_are_kept_alike(place: Place) -> None:
     place.note_refused("smtp://h", "U", "mark")
     assert not place.is_unconfirmed("smtp://h", "U", "mark")
     place.forget_refused("smtp://h", "U")
+
+
+def test_what_is_on_its_way_lost_and_failing_is_kept_alike(place: Place) -> None:
+    now = datetime.now(UTC)
+    entry = Entry(
+        new_marker(b"1" * 16), "office", stamp(now), "u@example.test", "mail.example.test", "s@example.test", "p", stamp(now)
+    )
+    place.put(entry)
+    assert place.entries() == [entry] and place.is_under_way(entry.marker, now - timedelta(1))
+    assert not place.is_under_way(entry.marker, now) and not place.is_under_way(new_marker(bytes(16)), now - timedelta(1))
+    place.give_up(entry)
+    assert place.entries() == [] and place.lost() == [entry]
+    place.remove(entry.marker)
+    assert place.lost() == []
+    verdicts: list[Verdict] = ["critical", "warning", "unknown", "ok"]
+    assert [place.count_run("p", verdict) for verdict in verdicts] == [Streak(1, 1), Streak(2, 0), Streak(3, 1), Streak(0, 0)]
+
+
+def test_an_outbox_of_an_older_version_is_read(postgresql: PostgreSQL) -> None:
+    """Its table is made complete by --init; its entries have no more than they had."""
+    with psycopg.connect(postgresql.conninfo, autocommit=True) as connection:
+        connection.execute("create database older")
+    conninfo = postgresql.conninfo.replace("dbname=postgres", "dbname=older")
+    values = [new_marker(bytes(16)), "office", "2026-01-01T00:00:00Z", "u@example.test", "h"]
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute(
+            "create table submission_probe_outbox (marker text primary key, profile text not null, sent text not null,"
+            " recipient text not null, host text not null)"
+        )
+        connection.execute("insert into submission_probe_outbox values (%s, %s, %s, %s, %s)", values)
+    make_schema(conninfo)
+    assert Postgres(conninfo).entries() == [Entry(*values)]
 
 
 def test_an_old_digest_in_the_database_is_written_over_and_suspends(postgresql: PostgreSQL) -> None:

@@ -48,16 +48,31 @@ def test_late_mail_is_counted_and_lost_mail_is_critical(tmp_path: Path, mail_ser
     run(bench, profile, "--send-only")
     code, (waiting,) = run(bench, profile, "--collect")
     assert code == 0 and len(stage(waiting, "imap.find")["facts"]["waiting"]) == 1
-    code, (lost,) = run(bench, profile, "--collect", "--set", "limits.lost_after=0")
+    code, (lost,) = run(bench, profile, "--collect", "--give-up-after", "0")
     assert code == 2 and [finding["id"] for finding in lost["findings"]] == ["delivery.missing"]
     code, (quiet,) = run(bench, profile, "--collect")
     assert code == 0 and stage(quiet, "imap.find")["facts"]["waiting"] == []
 
 
-def test_collecting_needs_imap4(tmp_path: Path, mail: Any) -> None:
+def test_collecting_needs_a_reader(tmp_path: Path, mail: Any) -> None:
     bench = Bench(tmp_path, mail, user="nopop")
-    done = probe(bench, "run", str(bench.profile(readback__imap=None)), "--collect")
-    assert done.returncode == 3 and "--collect reads the mailbox over IMAP4" in done.stderr and done.stderr.count("\n") == 1
+    done = probe(bench, "run", str(bench.profile(readback__imap=None, readback__pop3=None)), "--collect")
+    assert done.returncode == 3 and "--collect reads the mailbox over IMAP4 or POP3" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_both_readers_collect(tmp_path: Path, mail: Any) -> None:
+    bench = Bench(tmp_path, mail, user="collectboth")
+    profile = bench.profile()
+    code, (sent,) = run(bench, profile, "--send-only")
+    marker = stage(sent, "smtp.submit")["facts"]["marker"]
+    mail.wait_log(r"lmtp\(collectboth@example.test\).*saved mail to INBOX")
+    code, (collected,) = run(bench, profile, "--collect")
+    assert code == 0, collected["findings"]
+    for reader in ("imap", "pop3"):
+        (message,) = stage(collected, f"{reader}.find")["facts"]["messages"]
+        assert message["marker"] == marker and message["text"] == "intact" and message["hops"]
+    assert collected["delivery_seconds"] is not None and bench.mail.messages("collectboth") == []
 
 
 @pytest.mark.parametrize(("blame", "code"), [("send", 3), ("read", 2), ("all", 2)])

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import bcrypt
@@ -12,6 +13,7 @@ import pytest
 
 from probe.report import Report
 from probe.sandbox import Sandbox
+from probe.serve import runner
 from probe.serve.service import Service, Settings
 from probe.serve.targets import Target
 from probe.state.directory import state_directory
@@ -182,6 +184,41 @@ async def test_the_end_finishes_what_is_under_way(tmp_path: Path) -> None:
             await serving.until(lambda: messages(sandbox) == 0 and not list(outbox.glob("*.json")))
             told = await serving.metrics()
             assert told["submission_probe_messages_missing_total"] == {("office",): 0}
+
+
+async def test_the_second_failure_in_a_row_is_an_alarm_and_outstanding_mail_has_an_age(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Sandbox(fault="never-delivers") as sandbox:
+        monkeypatch.setenv("PROBE_SANDBOX_PASSWORD", sandbox.password)
+        path = profile(tmp_path, sandbox, more='[limits]\ntimeout = "3s"\n')
+        service = Service(Settings((path,), interval=None, notify_after=2))
+        for number, alarm in ((1, 0), (2, 1)):
+            await service.runner.run(service.targets["office"])
+            told = values(service.metrics())
+            assert told["submission_probe_failures_in_a_row"] == {("office",): number}
+            assert told["submission_probe_alarm"] == {("office",): alarm} and told["submission_probe_success"] == {("office",): 0}
+        assert told["submission_probe_messages_sent_total"] == {("office",): 2}
+        assert told["submission_probe_leftovers"] == {("office",): 2}
+        assert told["submission_probe_oldest_outstanding_seconds"][("office",)] >= 2
+        await service.finish()
+
+
+async def test_over_pop3_alone_what_came_late_is_deleted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Sandbox(fault="late") as sandbox:
+        monkeypatch.setenv("PROBE_SANDBOX_PASSWORD", sandbox.password)
+        text = sandbox.profile()
+        path = tmp_path / "office.toml"
+        imap = text.index("[readback.imap]")
+        path.write_text(text[:imap] + text[text.index("[readback.pop3]") :] + '[limits]\ntimeout = "2s"\n')
+        service = Service(Settings((str(path),), interval=None))
+        await service.runner.run(service.targets["office"])
+        await asyncio.gather(*sandbox._world.tasks)
+        assert messages(sandbox) == 1
+        monkeypatch.setattr(runner, "longest", lambda plan: timedelta(0))
+        await service.runner.collect(service.targets["office"])
+        assert messages(sandbox) == 0 and values(service.metrics())["submission_probe_messages_late_total"] == {("office",): 1}
+        await service.finish()
 
 
 async def test_a_run_that_we_ended_ourselves_proves_nothing(tmp_path: Path) -> None:
