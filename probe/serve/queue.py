@@ -26,7 +26,7 @@ _FIELDS = (("seconds", 1, 60), ("minutes", 60, 3600), ("hours", 3600, 86400))
 _TASK = "submission_probe.run"
 AGAIN_SECONDS = 5.0
 # How long one statement waits for a connection while the database is away: a worker that is ended then waits so long.
-_POOL_SECONDS = 10.0
+_POOL_SECONDS = 4.0
 
 
 class WrongInterval(ValueError):

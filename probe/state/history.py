@@ -21,8 +21,6 @@ from probe.report.statistics import PastRun
 from probe.state.files import foreign
 
 KEEP_DAYS = 90
-# So many runs have to agree on the date before older ones are forgotten.
-WITNESSES = 100
 _BUSY_SECONDS = 5.0
 _TABLE = """
 create table if not exists run (
@@ -75,20 +73,13 @@ def _add(file: Path, reports: Sequence[Report], keep_days: int) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _opened(file) as database, database:
         database.executemany("insert or replace into run values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, reports))
-        found = database.execute("select started from run order by started desc limit 1 offset ?", (WITNESSES,)).fetchone()
         # RFC 3339 in UTC sorts as text.
-        if found and (oldest := oldest_kept(str(found[0]), keep_days)):
+        oldest = (datetime.now(UTC) - timedelta(days=keep_days)).strftime("%Y-%m-%dT%H:%M:%S")
+        (old,) = database.execute("select count(*) from run where started < ?", (oldest,)).fetchone()
+        # A clock that jumps ahead makes all the others old: they go only when as many runs agree with it.
+        witness = "select 1 from run where started >= ? limit 1 offset ?"
+        if old and database.execute(witness, (oldest, old - 1)).fetchone():
             database.execute("delete from run where started < ?", (oldest,))
-
-
-def oldest_kept(witness: str, keep_days: int) -> str | None:
-    """From when runs are kept, RFC 3339 UTC; None where that cannot be said. `witness` is when the run WITNESSES before the newest
-    began: a clock that jumps ahead, for some runs, does not make all the others old."""
-    try:
-        known = datetime.fromisoformat(witness.replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return (min(known, datetime.now(UTC)) - timedelta(days=keep_days)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -20,7 +20,7 @@ import psycopg
 from probe.redact import Redactor
 from probe.report import Report, Verdict
 from probe.state.directory import state_directory
-from probe.state.history import WITNESSES, oldest_kept, packed
+from probe.state.history import packed
 from probe.state.lease import Held
 from probe.state.outbox import MOST_ENTRIES, Entry, forgotten_before, from_text, to_text
 from probe.state.refusals import Refusal, is_unconfirmed, once_more, still_suspended, without_digest
@@ -277,8 +277,11 @@ class Postgres:
                     report.delivery_seconds, packed(report),
                 ],
             )  # fmt: skip
-        found = self._execute("select started from submission_probe_run order by started desc limit 1 offset %s", [WITNESSES])
-        if found and (oldest := oldest_kept(found[0][0].isoformat(), keep_days)):
+        oldest = datetime.now(UTC) - timedelta(days=keep_days)
+        ((old,),) = self._execute("select count(*) from submission_probe_run where started < %s", [oldest])
+        # As in history.py: a clock that jumps ahead does not make all the others old.
+        witness = "select 1 from submission_probe_run where started >= %s limit 1 offset %s"
+        if old and self._execute(witness, [oldest, old - 1]):
             self._execute("delete from submission_probe_run where started < %s", [oldest])
 
 

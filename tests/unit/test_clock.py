@@ -1,6 +1,6 @@
 """This machine's clock beside the mail server's, and what a clock that jumps may not do."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -55,16 +55,25 @@ def _report(started: datetime) -> Report:
     )  # fmt: skip
 
 
-def test_a_clock_that_jumps_loses_no_history(tmp_path: Path) -> None:
+def test_a_clock_that_jumps_loses_no_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, now = tmp_path / "history.sqlite", datetime.now(UTC)
-    history.add(file, [_report(now - timedelta(days=120) + timedelta(hours=index)) for index in range(10)])
-    history.add(file, [_report(now - timedelta(minutes=index)) for index in range(20)])
-    history.add(file, [_report(now + timedelta(days=365, minutes=index)) for index in range(20)])
+    history.add(file, [_report(now - timedelta(days=index)) for index in range(30)])
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Later":
+            return cls.fromtimestamp(now.timestamp() + 365 * 86400, tz)
+
+    monkeypatch.setattr(history, "datetime", Later)
+    for index in range(20):
+        history.add(file, [_report(now + timedelta(days=365, minutes=index))])
     assert len(history.rows(file, last=1000)) == 50
 
 
-def test_old_runs_are_forgotten_once_enough_newer_ones_agree_on_the_date(tmp_path: Path) -> None:
+def test_old_runs_are_forgotten_once_as_many_newer_ones_agree_on_the_date(tmp_path: Path) -> None:
     file, now = tmp_path / "history.sqlite", datetime.now(UTC)
-    history.add(file, [_report(now - timedelta(days=400))])
-    history.add(file, [_report(now - timedelta(minutes=index)) for index in range(history.WITNESSES + 1)])
-    assert len(history.rows(file, last=1000)) == history.WITNESSES + 1
+    history.add(file, [_report(now - timedelta(days=400 + index)) for index in range(3)])
+    history.add(file, [_report(now - timedelta(minutes=index)) for index in range(2)])
+    assert len(history.rows(file, last=1000)) == 5
+    history.add(file, [_report(now - timedelta(minutes=2))])
+    assert len(history.rows(file, last=1000)) == 3
