@@ -52,7 +52,7 @@ def _top(
 
 def entry(arguments: list[str]) -> int:
     """Run one command line and return its exit status."""
-    LAST.owe((lambda: BEFORE) if _output(arguments) == "nagios" else None)
+    LAST.owe((lambda: (BEFORE, None)) if _output(arguments) == "nagios" else None)
     raise_on_signals()
     for name in _wanted(arguments):
         import_module(f"{__name__}.{name}").register(app)

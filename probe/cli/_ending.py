@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from probe.observe.journal import Watch
     from probe.record import StageRecord, Target
 
+# What is said, and how long the run had been under way, in seconds; None: not at all.
+Words = tuple[str, float | None]
 BEFORE = "the run was interrupted before it began"
 # Ctrl-C; what schedulers and systemd send; Ctrl-Break, which exists on Windows only.
 STOPPING = tuple(number for name in ("SIGINT", "SIGTERM", "SIGBREAK") if (number := getattr(signal, name, None)) is not None)
@@ -23,14 +25,14 @@ class LastWord:
     """What stdout is owed when this process is asked to end: said at most once."""
 
     def __init__(self) -> None:
-        self._words: Callable[[], str] | None = None
+        self._words: Callable[[], Words] | None = None
         self.said = False
 
-    def owe(self, words: Callable[[], str] | None) -> None:
+    def owe(self, words: "Callable[[], Words] | None") -> None:
         """From now on these words; None: nothing."""
         self._words, self.said = words, False
 
-    def instead(self, words: Callable[[], str]) -> None:
+    def instead(self, words: "Callable[[], Words]") -> None:
         """These words in place of those before, where any are owed."""
         if self._words is not None:
             self._words = words
@@ -51,7 +53,7 @@ class LastWord:
         from probe.output.nagios import complaint
 
         self.said = True
-        data(complaint(self._words()))
+        data(complaint(*self._words()))
 
 
 LAST = LastWord()
@@ -78,10 +80,13 @@ class UnderWay:
 
         return heard
 
-    def words(self) -> str:
-        text = f"the run was interrupted after {self._clock() - self._begun:.1f} s"
+    def words(self) -> Words:
+        seconds = self._clock() - self._begun
+        text = f"the run was interrupted after {seconds:.1f} s"
         waiting = [f"{', '.join(stages)} of {target}" for target, stages in self._stages.items() if stages]
-        return f"{text}, during {'; '.join(waiting)}" if waiting else text
+        # With many targets, which of them have ended is not known here.
+        where = f"during {'; '.join(waiting)}" if waiting else f"between two stages of {' or '.join(self._stages)}"
+        return f"{text}, {where}", seconds
 
 
 def raise_on_signals() -> None:

@@ -27,9 +27,10 @@ def write(reports: Sequence[Report], context: Context) -> str:
     return _with_perfdata(line, list(_perfdata(reports))) + "\n"
 
 
-def complaint(text: str) -> str:
-    """The line for a mistake in the call or the profile, and for an error of ours."""
-    return f"SUBMISSION UNKNOWN - {plain('; '.join(text.splitlines()), _MOST_TEXT)}\n"
+def complaint(text: str, seconds: float | None = None) -> str:
+    """The line for a mistake in the call or the profile, an error of ours, or a run that was ended after so many seconds."""
+    line = f"SUBMISSION UNKNOWN - {plain('; '.join(text.splitlines()), _MOST_TEXT)}"
+    return _with_perfdata(line, [] if seconds is None else [_metric("total", f"{seconds:.6f}s")]) + "\n"
 
 
 def plain(text: str, most: int) -> str:

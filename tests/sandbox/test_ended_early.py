@@ -55,7 +55,7 @@ async def test_nagios_has_its_line_while_the_clean_up_goes_on(tmp_path: Path, si
         process.kill()
         rest, _ = await process.communicate()
     assert line.startswith("SUBMISSION UNKNOWN - the run was interrupted after ") and line.endswith("\n") and rest == b""
-    assert f"of {sandbox.fqdn}:{sandbox.addresses['submission'].port}" in line and "|" not in line
+    assert f"of {sandbox.fqdn}:{sandbox.addresses['submission'].port}" in line and " | total=" in line
     # What was not deleted any more is known to the next run.
     assert len(Files(tmp_path / "state").entries()) == 1
 
