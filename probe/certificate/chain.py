@@ -4,6 +4,7 @@ cryptography's x509 is imported where it is used, since `probe --version` and `i
 """
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -25,11 +26,8 @@ def read_chain(chain: tuple[bytes, ...]) -> tuple[dict[str, object], ...]:
 
     Remembered by the octets, since a server shows the same chain each time it is probed: do not change what is returned.
     """
-    import warnings
-
-    # Of what it will refuse one day (a serial number of 0); it is judged here.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    # cryptography warns of what it will refuse one day (a serial number of 0); it is judged here.
+    with warnings.catch_warnings(action="ignore"):
         return _read(chain)
 
 
@@ -47,17 +45,30 @@ def _read(chain: tuple[bytes, ...]) -> tuple[dict[str, object], ...]:
 
 
 def named_alike(chain: tuple[bytes, ...], roots: Sequence[bytes]) -> list[str]:
-    """SHA-256 of the roots that have the name of an issuer which this chain lacks, or of a root that it has."""
+    """SHA-256 of the roots that have the name of an issuer which this chain lacks, or of a root that it has.
+
+    Of the roots only names are read: a system's store has some 140.
+    """
     entries = read_chain(chain)
-    wanted = {entry["issuer"] for entry in entries if entry.get("self_signed") or not entry.get("issuers")}
+    wanted = {entry["issuer"] for entry in entries if entry.get("self_signed") or not entry.get("issuers")} - {""}
     known = {entry["sha256"] for entry in entries}
-    found = [entry for root in roots for entry in read_chain((root,)) if entry["subject"] and entry["subject"] in wanted]
-    return [str(entry["sha256"]) for entry in found if entry["sha256"] not in known]
+    with warnings.catch_warnings(action="ignore"):
+        return [found for root in roots if _subject(root) in wanted and (found := sha256(root)) not in known]
+
+
+def _subject(der: bytes) -> str | None:
+    """The name that a certificate is for; None where it cannot be read."""
+    from cryptography import x509
+
+    try:
+        return dotnet_name(x509.load_der_x509_certificate(der).subject)
+    except Exception:
+        return None  # ValueError and others, as in _read
 
 
 def _entry(der: bytes, loaded: Sequence["x509.Certificate | Exception"], index: int) -> dict[str, Any]:
     certificate = loaded[index]
-    unread = {"subject": "", "issuer": "", "sha1": _sha1(der), "sha256": _sha256(der)}
+    unread = {"subject": "", "issuer": "", "sha1": _sha1(der), "sha256": sha256(der)}
     if isinstance(certificate, Exception):
         return {**unread, "error": str(certificate)}
     following = loaded[index + 1] if index + 1 < len(loaded) else None
@@ -91,7 +102,7 @@ def _identity(certificate: "x509.Certificate", der: bytes) -> dict[str, Any]:
         "not_before": rfc3339(certificate.not_valid_before_utc),
         "not_after": rfc3339(certificate.not_valid_after_utc),
         "sha1": _sha1(der),
-        "sha256": _sha256(der),
+        "sha256": sha256(der),
     }
 
 
@@ -99,7 +110,8 @@ def _sha1(der: bytes) -> str:
     return hashlib.sha1(der, usedforsecurity=False).hexdigest().upper()
 
 
-def _sha256(der: bytes) -> str:
+def sha256(der: bytes) -> str:
+    """A certificate's SHA-256, in upper-case hex digits as every thumbprint here."""
     return hashlib.sha256(der).hexdigest().upper()
 
 

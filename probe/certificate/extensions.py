@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from probe.certificate.der import content, element, elements, fields_of
+
 if TYPE_CHECKING:
     from cryptography import x509
 
@@ -39,64 +41,27 @@ def _with(der: bytes, extensions: list[bytes]) -> "x509.Certificate":
     """The same certificate with these extensions; its signature no longer holds, and nobody asks it to."""
     from cryptography import x509
 
-    body, *rest = _elements(_content(der))
-    fields = [field for field in _elements(_content(body)) if field[0] != _EXTENSIONS]
+    _, *rest = elements(content(der))
+    fields = [field for field in fields_of(der) if field[0] != _EXTENSIONS]
     if extensions:
-        fields.append(_element(_EXTENSIONS, _element(_SEQUENCE, b"".join(extensions))))
-    return x509.load_der_x509_certificate(_element(_SEQUENCE, _element(_SEQUENCE, b"".join(fields)) + b"".join(rest)))
+        fields.append(element(_EXTENSIONS, element(_SEQUENCE, b"".join(extensions))))
+    return x509.load_der_x509_certificate(element(_SEQUENCE, element(_SEQUENCE, b"".join(fields)) + b"".join(rest)))
 
 
 def _extensions(der: bytes) -> Iterator[bytes]:
-    body = next(_elements(_content(der)))
-    for field in _elements(_content(body)):
+    for field in fields_of(der):
         if field[0] == _EXTENSIONS:
-            yield from _elements(_content(_content(field)))
+            yield from elements(content(content(field)))
 
 
 def _oid(extension: bytes) -> str:
     """The dotted form of the OID that an extension begins with (X.690 section 8.19)."""
-    first = next(_elements(_content(extension)))
+    first = next(elements(content(extension)))
     numbers, value = [], 0
-    for octet in _content(first):
+    for octet in content(first):
         value = value << 7 | octet & 0x7F
         if not octet & 0x80:
             numbers.append(value)
             value = 0
     top = min(numbers[0] // 40, 2) if first[0] == _OID and numbers else 0
     return ".".join(map(str, [top, numbers[0] - 40 * top, *numbers[1:]])) if numbers else ""
-
-
-# -- DER, as much of it as this takes (X.690 section 8.1) ---------------------------------------------------------
-
-
-def _elements(octets: bytes) -> Iterator[bytes]:
-    """Each element whole, one after the other. Raises ValueError where the octets end too soon."""
-    while octets:
-        start, length = _header(octets)
-        if start + length > len(octets):
-            raise ValueError("the DER ends too soon")
-        yield octets[: start + length]
-        octets = octets[start + length :]
-
-
-def _content(element: bytes) -> bytes:
-    start, length = _header(element)
-    return element[start : start + length]
-
-
-def _header(octets: bytes) -> tuple[int, int]:
-    """(where the content begins, how long it is)."""
-    if len(octets) < 2:
-        raise ValueError("the DER ends too soon")
-    if octets[1] < 0x80:
-        return 2, octets[1]
-    count = octets[1] & 0x7F
-    return 2 + count, int.from_bytes(octets[2 : 2 + count], "big")
-
-
-def _element(tag: int, content: bytes) -> bytes:
-    length = len(content)
-    if length < 0x80:
-        return bytes([tag, length]) + content
-    octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
-    return bytes([tag, 0x80 | len(octets)]) + octets + content

@@ -3,8 +3,10 @@
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from probe.certificate.chain import read_chain
+from probe.certificate.der import fields_of
 from probe.certificate.host_name import name_matches
 
 PKIX_TA, PKIX_EE, DANE_TA, DANE_EE = range(4)
@@ -91,22 +93,10 @@ def public_key(der: bytes) -> bytes | None:
 
     Not by a library, which would write the key anew: other octets than were sent have another digest.
     """
+    # The version, which has a tag of its own and may be missing; then serial, signature, issuer, validity, subject.
     try:
-        at = _contents(der, _contents(der, 0)[0])[0]
-        # The version, which has a tag of its own and may be missing; then serial, signature, issuer, validity, subject.
-        for _ in range(6 if der[at] == 0xA0 else 5):
-            at = _contents(der, at)[1]
-        return der[at : _contents(der, at)[1]]
-    except (IndexError, ValueError):
+        fields = fields_of(der)
+        first = next(fields)
+        return next(islice(fields, 5 if first[0] == 0xA0 else 4, None))
+    except (StopIteration, ValueError):
         return None
-
-
-def _contents(der: bytes, at: int) -> tuple[int, int]:
-    """Where the contents of the DER element at `at` begin, and where they end. Raises IndexError or ValueError."""
-    start, length = at + 2, der[at + 1]
-    if length & 0x80:
-        start += length & 0x7F
-        length = int.from_bytes(der[at + 2 : start], "big")
-    if start + length > len(der):
-        raise ValueError("the element is longer than the octets")
-    return start, start + length

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 
-from probe.facts import Certified
+from probe.facts import Certified, instant
 from probe.facts.parts import Link
 from probe.judge._finding import finding
 from probe.profile import Profile
@@ -66,9 +65,10 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
 
 
 def _is_renewal(one: Link, other: Link) -> bool:
-    if one["subject"] != other["subject"] or "not_before" not in one or "not_before" not in other:
+    begins = instant(one.get("not_before")), instant(other.get("not_before"))
+    if one["subject"] != other["subject"] or begins[0] is None or begins[1] is None:
         return False
-    return abs((_instant(one["not_before"]) - _instant(other["not_before"])).total_seconds()) > 86400
+    return abs(begins[0] - begins[1]) > 86400
 
 
 def _not_reloaded(*shown: tuple[str, Certified]) -> Finding:
@@ -76,7 +76,3 @@ def _not_reloaded(*shown: tuple[str, Certified]) -> Finding:
     (old, before), (new, after) = sorted(shown, key=lambda item: item[1].not_before or "")
     text = f"{old} still shows the certificate from {before.not_before}; {new} shows its renewal from {after.not_before}"
     return _finding("certificate.not-reloaded", "warning", f"{old}.certificate", text, f"{before.thumbprint}; {after.thumbprint}")
-
-
-def _instant(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -92,7 +92,7 @@ def _of_host(answers: Mapping[str, Lookup], profile: Profile, *, expected: bool 
     if len({tuple(addresses) for name, addresses in given.items() if name not in wanted}) > 1:
         evidence = "; ".join(f"{name}: {' '.join(addresses)}" for name, addresses in given.items())
         severity: Severity = "info" if profile.dns.split else "warning"
-        yield _finding("dns.resolvers-differ", severity, _STAGE, FINDINGS["dns.resolvers-differ"].summary, evidence)
+        yield _finding("dns.resolvers-differ", severity, _STAGE, evidence=evidence)
 
 
 def _trouble(name: str, answer: Lookup) -> Iterator[Finding]:

@@ -79,14 +79,13 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
         seen = stage.seen(Secured)
         if seen.version and seen.cipher and (found := _weakness(seen.version, seen.cipher, seen.minimum_version)):
             severity, what = found
-            yield _finding(
-                "tls.weak", severity, stage.name, f"{what}: {seen.version} {seen.cipher}", f"{seen.version} {seen.cipher}"
-            )
+            agreed = f"{seen.version} {seen.cipher}"
+            yield _finding("tls.weak", severity, stage.name, f"{what}: {agreed}", agreed)
 
 
+_RETIRED = ("SSLv3", "TLSv1", "TLSv1.1")
 # OpenSSL's names of what is broken, of what gives no forward secrecy (the key exchange is the certificate's RSA key), and of what
 # RFC 9325 section 4 advises against. The size of a finite-field group cannot be known here: Python does not show it.
-_RETIRED = ("SSLv3", "TLSv1", "TLSv1.1")
 _BROKEN = re.compile(r"RC4|DES|NULL|EXP|MD5|anon|ADH|AECDH")
 _FORWARD = re.compile(r"(ECDHE|DHE)-|TLS_")
 _MODERN = re.compile(r"GCM|CHACHA20|CCM|TLS_")

@@ -1,12 +1,11 @@
 """The facts of a `*.certificate` stage: what was sent, what OpenSSL said of it, and our own reading."""
 
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from probe.certificate.chain import named_alike, read_chain, rfc3339
+from probe.certificate.chain import named_alike, read_chain, rfc3339, sha256
 from probe.certificate.host_name import name_matches, why_not
 from probe.certificate.identifier import identifier
 from probe.facts import Certified
@@ -52,7 +51,7 @@ def certified(
         checked_at=rfc3339(now),
         chain=cast("list[Link]", list(entries)),
         roots_named_alike=named_alike(tuple(chain), roots) if openssl_code else [],
-        verified_path=[hashlib.sha256(der).hexdigest().upper() for der in verified_path],
+        verified_path=[sha256(der) for der in verified_path],
         chain_der=[base64.b64encode(der).decode() for der in chain],
     )
 

@@ -151,7 +151,7 @@ async def _search(job: Job, session: Session, folder: Folder, selected: Answer) 
         found = await _headers(job, session, folder, f"UID FETCH {','.join(map(str, uids))} {_HEADER}")
         if found:
             return found
-    exists = max((item.number or 0 for item in selected.of("EXISTS")), default=0)
+    exists = imap.exists(selected) or 0
     if not exists:
         return []
     return await _headers(job, session, folder, f"FETCH {max(1, exists - NEWEST + 1)}:{exists} {_HEADER}")

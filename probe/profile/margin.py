@@ -49,13 +49,11 @@ def margin(value: object) -> Margin:
     if not isinstance(value, str):
         raise wanted(MARGIN, value)
     parts = [_part(part.strip(), value) for part in value.split(" or ")]
-    both = Margin(*(next((getattr(part, name) for part in parts if getattr(part, name) is not None), None) for name in _FIELDS))
-    if len(parts) > 2 or (len(parts) == 2 and None in (both.seconds, both.share)):
+    lasting = [part.seconds for part in parts if part.seconds is not None]
+    shares = [part.share for part in parts if part.share is not None]
+    if len(lasting) > 1 or len(shares) > 1:
         raise wanted(MARGIN, value)
-    return both
-
-
-_FIELDS = ("seconds", "share")
+    return Margin(lasting[0] if lasting else None, shares[0] if shares else None)
 
 
 def _part(text: str, whole: str) -> Margin:

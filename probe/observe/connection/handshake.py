@@ -1,7 +1,9 @@
 """What a TLS handshake showed: version, cipher, the certificates as they were sent, and OpenSSL's verdict."""
 
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from probe.observe.connection.resolve import literal
 from probe.observe.connection.trust import Trust, store
@@ -63,11 +65,14 @@ def seen_in(tls: ssl.SSLObject, server_name: str, trust: Trust, error: ssl.SSLCe
 def _chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
     """The certificates as sent, DER. Public only from CPython 3.13 on; before, and after a failed verification, by
     the C object underneath, which keeps them."""
-    # Encoding 2 is _ssl.ENCODING_DER.
-    certificates = tls._sslobj.get_unverified_chain() or ()  # type: ignore[attr-defined]
-    return tuple(certificate.public_bytes(2) for certificate in certificates)
+    return _der(tls._sslobj.get_unverified_chain())  # type: ignore[attr-defined]
 
 
 def _verified_path(tls: ssl.SSLObject) -> tuple[bytes, ...]:
     """Public only from CPython 3.13 on, as `get_unverified_chain`."""
-    return tuple(certificate.public_bytes(2) for certificate in tls._sslobj.get_verified_chain() or ())  # type: ignore[attr-defined]
+    return _der(tls._sslobj.get_verified_chain())  # type: ignore[attr-defined]
+
+
+def _der(certificates: Sequence[Any] | None) -> tuple[bytes, ...]:
+    # Encoding 2 is _ssl.ENCODING_DER.
+    return tuple(certificate.public_bytes(2) for certificate in certificates or ())

@@ -284,7 +284,6 @@ _QUOTA = re.compile(r'(?:"(?:[^"\\]|\\.)*"|\S*)\s*\(([^()]*)\)')
 
 def room(selected: Answer, asked: Answer) -> Room:
     """What SELECT and GETQUOTAROOT showed. Of several roots the fullest counts for each resource."""
-    messages = max((item.number or 0 for item in selected.of("EXISTS")), default=None)
     quota: dict[str, Quota] = {}
     for item in asked.of("QUOTA"):
         found = _QUOTA.match(item.text)
@@ -295,7 +294,12 @@ def room(selected: Answer, asked: Answer) -> Room:
                 before = quota.get(name.upper())
                 if before is None or one["used"] * before["limit"] > before["used"] * one["limit"]:
                     quota[name.upper()] = one
-    return Room(messages, quota)
+    return Room(exists(selected), quota)
+
+
+def exists(selected: Answer) -> int | None:
+    """How many messages a SELECT showed (RFC 3501 section 7.3.1): the last of several, which can only be more."""
+    return max((item.number or 0 for item in selected.of("EXISTS")), default=None)
 
 
 def _is_number(text: str) -> bool:
