@@ -118,9 +118,9 @@ def history_file(given: str | None, *, keeps: bool = True) -> Path | None:
         return Path(given or "")
     if given == "none" or not keeps:
         return None
-    from probe.state.directory import state_directory
+    from probe.state.directory import HISTORY, state_directory
 
-    return state_directory() / "history.sqlite"
+    return state_directory() / HISTORY
 
 
 def _names(profiles: Sequence[str] | None, host: str | None) -> list[str]:

@@ -13,6 +13,8 @@ from probe.state.files import own_folder, write_private
 _TRIAL = 300
 # Where a user without a home directory keeps state: nothing can ever lie there, so that all of it "cannot be kept".
 NOWHERE = Path(os.devnull) / "submission-probe"
+# Where past runs are kept in the state directory, unless an option says otherwise.
+HISTORY = "history.sqlite"
 KEY_OCTETS = 32  # HMAC-SHA-256's own size: fewer weaken it, more add nothing (RFC 2104 section 3)
 
 

@@ -21,6 +21,8 @@ from probe.report.statistics import PastRun
 from probe.state.files import foreign
 
 KEEP_DAYS = 90
+# Runs of one profile that may have begun in the second in which a message was made, and just before.
+_MOST_ALIKE = 20
 _BUSY_SECONDS = 5.0
 _TABLE = """
 create table if not exists run (
@@ -166,6 +168,31 @@ def reports(file: Path, profile: str | None = None, *, last: int = 100) -> Itera
             yield json.loads(zlib.decompress(packed))
         except (zlib.error, ValueError) as error:
             raise Unusable(f"{file}: a run in it cannot be read: {error}") from None
+
+
+def run_of(file: Path, profile: str, marker: str, sent: str) -> tuple[str, str | None] | None:
+    """The id of the run that sent the message of this marker at `sent` (RFC 3339 UTC, whole seconds), and how it ended: `read`,
+    `missing`, or None where the message was to stay. None where no such run is kept. Never raises."""
+    question = "select report from run where profile = ? and started <= ? order by started desc limit ?"
+    try:
+        # In whole seconds: behind "12:00:00" come "12:00:00.5Z" and "12:00:00Z".
+        for (kept,) in _asked(file, question, [profile, sent, _MOST_ALIKE]):
+            report = json.loads(zlib.decompress(kept))
+            if found := _ended(report, marker):
+                return str(report["id"]), found[0]
+    except (Unusable, zlib.error, ValueError, LookupError, TypeError):
+        return None
+    return None
+
+
+def _ended(report: dict[str, Any], marker: str) -> tuple[str | None] | None:
+    stages = {stage["name"]: stage for stage in report["stages"]}
+    if stages.get("smtp.submit", {}).get("facts", {}).get("marker") != marker:
+        return None
+    seen = [leg for leg in ("imap", "pop3") if stages.get(f"{leg}.verify", {}).get("status") in ("ok", "warning")]
+    if not seen:
+        return ("missing",)
+    return ("read" if any(stages.get(f"{leg}.delete", {}).get("status") != "skipped" for leg in seen) else None,)
 
 
 def _asked(file: Path, question: str, values: Sequence[Any]) -> list[Any]:

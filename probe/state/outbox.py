@@ -4,6 +4,7 @@ A run that is killed leaves its file; `probe sweep` then looks for the message, 
 up as lost is kept apart for a while: it may still come, and is then known as what it is.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -29,7 +30,8 @@ class Entry:
 
     `probed`: what the run probes, by which its profile knows it again (two profiles may have one name). `until`, RFC 3339 UTC:
     until then the run that sends it may be under way, and nobody else touches the message; empty where it is left for others at
-    once. `process`: which process that run is in, by which its machine knows whether it has ended.
+    once. `process`: which process that run is in, by which its machine knows whether it has ended. `run`: that run's id. `left`:
+    not empty where it was sent and left for a collection. `seen`: when its run, which had read it, was about to delete it.
     """
 
     marker: str
@@ -41,6 +43,14 @@ class Entry:
     probed: str = ""
     until: str = ""
     process: str = ""
+    run: str = ""
+    left: str = ""
+    seen: str = ""
+
+    @property
+    def is_for_collection(self) -> bool:
+        """Whether a collection waits for it, whenever it comes; older versions do not say."""
+        return bool(self.left) or not self.run
 
     def is_of(self, probed: str, profile: str, host: str) -> bool:
         """Whether a run of this profile sent it. Entries of older versions say no more than the profile's name and the host."""
@@ -129,6 +139,14 @@ def end(state: Path, marker: str) -> None:
             put(state, replace(entry, until=""))
         except OSError:
             return
+
+
+def mark_seen(state: Path, marker: str, now: datetime) -> None:
+    """Its run has read the message, and is about to delete it: should that be its end, the message is not missing. Never raises."""
+    entry = entry_of(state, marker)
+    if entry is not None and not entry.seen:
+        with contextlib.suppress(OSError):
+            put(state, replace(entry, seen=stamp(now)))
 
 
 def give_up(state: Path, entry: Entry) -> None:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from probe.report import Verdict
 from probe.state import outbox, refusals, streaks
-from probe.state.directory import installation_key, state_directory
+from probe.state.directory import HISTORY, installation_key, state_directory
 from probe.state.lease import lease
 from probe.state.streaks import Streak
 from probe.state.tokens import Tokens
@@ -43,6 +43,15 @@ class Place(Protocol):
 
     def end(self, marker: str) -> None:
         """The run is over, its message not known to be gone: others may look for it. Never raises."""
+        ...
+
+    def mark_seen(self, marker: str, now: datetime) -> None:
+        """The run has read its message, and is about to delete it. Never raises."""
+        ...
+
+    def past_run(self, profile: str, marker: str, sent: str) -> tuple[str, str | None] | None:
+        """Of the profile's run that sent this message at that instant, as far as runs are kept here: its id, and how it ended
+        (`read`, `missing`; None: it was to stay). Never raises."""
         ...
 
     def is_under_way(self, marker: str, now: datetime) -> bool:
@@ -117,6 +126,14 @@ class Files:
 
     def end(self, marker: str) -> None:
         outbox.end(self._directory, marker)
+
+    def mark_seen(self, marker: str, now: datetime) -> None:
+        outbox.mark_seen(self._directory, marker, now)
+
+    def past_run(self, profile: str, marker: str, sent: str) -> tuple[str, str | None] | None:
+        from probe.state import history  # sqlite3: only where a message of an earlier run was found
+
+        return history.run_of(self._directory / HISTORY, profile, marker, sent)
 
     def is_under_way(self, marker: str, now: datetime) -> bool:
         entry = outbox.entry_of(self._directory, marker)

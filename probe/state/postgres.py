@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,7 +23,7 @@ from probe.report import Report, Verdict
 from probe.state.directory import state_directory
 from probe.state.history import packed
 from probe.state.lease import Held
-from probe.state.outbox import MOST_ENTRIES, Entry, forgotten_before, from_text, to_text
+from probe.state.outbox import MOST_ENTRIES, Entry, forgotten_before, from_text, stamp, to_text
 from probe.state.refusals import Refusal, is_unconfirmed, once_more, still_suspended, without_digest
 from probe.state.streaks import Streak
 from probe.state.tokens import Tokens
@@ -180,6 +181,21 @@ class Postgres:
 
     def end(self, marker: str) -> None:
         """A worker may not change an entry (deploy/postgresql/roles.sql): it says itself until when the run would have lasted."""
+
+    def mark_seen(self, marker: str, now: datetime) -> None:
+        """The row is written anew: a worker may not change it."""
+        try:
+            entry = next(iter(self._entries("where marker = %s", [marker])), None)
+            if entry is not None and not entry.seen:
+                with self._connected().transaction():
+                    self._execute("delete from submission_probe_outbox where marker = %s", [marker])
+                    self.put(replace(entry, seen=stamp(now)))
+        except (Unreachable, psycopg.Error):
+            return
+
+    def past_run(self, profile: str, marker: str, sent: str) -> tuple[str, str | None] | None:
+        """Not looked for: the outbox says how runs ended that missed their message."""
+        return None
 
     def is_under_way(self, marker: str, now: datetime) -> bool:
         try:

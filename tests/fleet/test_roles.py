@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -61,8 +63,10 @@ def test_what_its_place_does_the_role_may(postgresql: PostgreSQL) -> None:
     entry = Entry(new_marker(bytes(16)), "office", "2026-01-01T00:00:00Z", "u@example.test", "mail.example.test")
     assert place.key()[1] is None
     place.put(entry)
+    place.mark_seen(entry.marker, datetime(2026, 1, 1, tzinfo=UTC))
+    assert replace(entry, seen="2026-01-01T00:00:00Z") in place.entries() and entry not in place.entries()
     place.remove(entry.marker)
-    assert entry not in place.entries()
+    assert entry.marker not in [one.marker for one in place.entries()]
     place.give_up(entry)
     assert entry in place.lost()
     place.remove(entry.marker)
