@@ -16,6 +16,7 @@ from probe.facts.parts import (
     CommandReply,
     Difference,
     HopSeen,
+    Leftover,
     Link,
     Lookup,
     Nodes,
@@ -204,6 +205,7 @@ class Submitted(Facts):
     enhanced: str | None = one("its enhanced status code (RFC 3463)")
     queue_id: str | None = one("the queue id in it, as Postfix, Exim and others give it")
     hostname: str | None = one("the server's name in it (Exchange)")
+    remembered: bool | None = one("false where no trace of the message could be kept for later runs; else null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,8 @@ class Found(Facts):
     seconds: float | None = one("seconds from the final reply until it was first seen")
     copies: int | None = one("how many copies of it arrived")
     logons: int | None = one("POP3 sessions it took: each shows the maildrop of its own begin")
+    ours: int | None = one("how many earlier messages of this installation lay among those that were looked at; null: none were")
+    leftovers: Sequence[Leftover] = some("those of this profile, older than its time-out: deleted, or tried to be")
 
 
 @dataclass(frozen=True, slots=True)

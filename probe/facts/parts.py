@@ -138,6 +138,20 @@ class Collected(TypedDict):
     hops: list[HopSeen]
 
 
+class Leftover(TypedDict):
+    """A message of an earlier run, as a later run found it: `sent` RFC 3339 UTC, as the proof signs it; `seconds` on the way by the
+    servers' stamps, null where they say nothing; `run` the id of the run that sent it and `ended` how that had ended (`missing`: it
+    was looked for in vain; `read`: it was read, so that this is a second copy, or could not be deleted), null where not known."""
+
+    marker: str
+    folder: str | None
+    sent: str
+    seconds: float | None
+    run: str | None
+    ended: str | None
+    deleted: bool
+
+
 class Link(TypedDict, total=False):
     """One certificate as it was sent. One that cannot be read has `error`, and only its names and thumbprints beside it."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from probe.facts.parts import TlsaAnswer
 from probe.message import Draft, Sent
@@ -15,6 +15,8 @@ from probe.observe.gate import Policy
 from probe.sasl import Credentials
 
 T = TypeVar("T")
+# What is to become of a message of ours: deleted; left, since it is young; left, since another run or profile waits for it.
+Claim = Literal["ours", "young", "left"]
 
 
 class Milestone(Generic[T]):
@@ -119,6 +121,14 @@ class Job:
     reserve: float = 2.0
     # Called just before the message leaves, so that a killed run leaves a trace of it.
     before_message: Callable[[], None] = lambda: None
+    # Whether that trace could not be left.
+    untraced: bool = False
+    # By which the run is known later.
+    id: str = ""
+    # Called just before the message is deleted: should the run be killed then, it is known to have come.
+    before_deletion: Callable[[], None] = lambda: None
+    # What the run does with an earlier message that is proven to be ours.
+    claim: Callable[[Sent], Claim] = lambda sent: "left"
     # Holds a POP3 maildrop against other runs of this machine; given the mailbox's name and the instant to wait until.
     hold: Callable[[str, float], AbstractAsyncContextManager[None]] = lambda mailbox, until: contextlib.nullcontext()
     pace: Pace = field(default_factory=Pace)

@@ -6,16 +6,16 @@ Where SEARCH is refused or finds nothing, the newest headers are looked through.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Literal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
 
 from probe.facts import Deleted, Swept
-from probe.facts.parts import Collected, HopSeen
-from probe.message import MARKER_HEADER, MARKER_PATTERN, MARKER_PREFIX, Letter, Proof, Sent, carries_marker, prove, read, recognise
+from probe.message import MARKER_HEADER, MARKER_PREFIX, carries_marker
 from probe.observe import find
-from probe.observe.fetching import fetch_whole, hits, merged, uid_and_octets, wanted
+from probe.observe.by_uid import MOST_AT_ONCE, Doomed, expunge_all, in_pieces, judge_some
+from probe.observe.fetching import hits, merged, wanted
+from probe.observe.hunt import MOST_OCTETS, Hunt, Leftovers, instant
 from probe.observe.job import Job, Side
 from probe.observe.journal import Journal
 from probe.observe.legs.imap import Settings, open_session
@@ -25,96 +25,13 @@ from probe.observe.trouble import Stopped, stop
 from probe.profile import Reader
 from probe.record import TO_STAY
 
-MOST_AT_ONCE = 20
 # Another installation that shares the mailbox may have left as many as it likes.
 MOST_IN_ALL = 5_000
-MOST_OCTETS = 64 * 1024 * 1024
 MOST_KNOWN = 100
 # SEARCH TEXT reads whole messages: of those that are still awaited only.
 MOST_IN_TEXT = 20
-MOST_QUOTED = 10
 MOST_NEWEST = 200
 LOOK_SECONDS = 0.5
-
-# What is to become of a message of ours: deleted; left, since it is young; left, since another run or profile waits for it.
-Claim = Literal["ours", "young", "left"]
-
-
-@dataclass(slots=True)
-class Leftovers:
-    """What a sweep saw: markers of ours by what became of them, and how many messages were not ours."""
-
-    deleted: list[str] = field(default_factory=list)
-    kept: list[str] = field(default_factory=list)
-    too_young: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
-    foreign: int = 0
-    octets: int = 0
-    # Messages over which our own code stumbled: whoever wrote them, ours behind them are still looked for.
-    stumbled: int = 0
-    # When set, every other message is left alone.
-    only: str | None = None
-    # The folders that were looked into.
-    folders: list[str] = field(default_factory=list)
-    # By marker, what became of it on its way. Only of what the outbox expects: an old message that somebody sends again is no
-    # delivery.
-    messages: dict[str, Collected] = field(default_factory=dict)
-    # By marker, why a report says that the message will not come.
-    returned: dict[str, str] = field(default_factory=dict)
-    # Where there were more messages than were looked at: what was not seen may be there.
-    in_part: bool = False
-
-    @property
-    def seen(self) -> set[str]:
-        """Every marker of ours that was found."""
-        return {*self.deleted, *self.kept, *self.too_young, *self.left, *self.messages}
-
-    @property
-    def delays(self) -> dict[str, float]:
-        """By marker, seconds from the Date we gave the message to its last Received header: its true delay, however late we look;
-        0 where the servers' clocks say nothing, or are behind ours."""
-        return {marker: message["seconds"] or 0.0 for marker, message in self.messages.items()}
-
-    def facts(self) -> Swept:
-        """What a stage records of it."""
-        return Swept(
-            deleted=self.deleted,
-            kept=self.kept,
-            too_young=self.too_young,
-            left=self.left,
-            foreign=self.foreign,
-            stumbled=self.stumbled,
-            delays=self.delays,
-            folders=self.folders,
-            messages=list(self.messages.values()),
-            returned=self.returned,
-        )
-
-    def note(self, folder: str, sent: Sent, proof: Proof) -> None:
-        """A message that was awaited is there; a second one is a copy."""
-        if (first := self.messages.get(sent.marker)) is not None:
-            first["copies"] += 1
-            return
-        self.messages[sent.marker] = Collected(
-            marker=sent.marker, folder=folder, copies=1, seconds=_delay(sent, proof), proven_by=proof.proven_by, text=proof.text,
-            enclosed=proof.enclosed, subject=proof.subject, message_id_changed=proof.message_id_changed,
-            sender_rewritten=proof.sender_rewritten,
-            hops=[HopSeen(by=hop.by, at=hop.at, seconds=hop.seconds) for hop in proof.hops],
-        )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Hunt:
-    """A sweep under way: on whose behalf, what is claimed of a message that is proven to be ours, and what was found."""
-
-    job: Job
-    journal: Journal
-    claim: Callable[[Sent], Claim]
-    found: Leftovers = field(default_factory=Leftovers)
-
-
-# By folder, its UIDVALIDITY, and the marker of each UID that was proven in this session and is to be deleted.
-_Doomed = dict[str, tuple[str | None, dict[int, str]]]
 
 
 async def sweep(
@@ -124,7 +41,7 @@ async def sweep(
     then is returned. `between`: what is to happen once all was seen, and before anything is deleted."""
     with contextlib.suppress(Stopped):
         async with _opened(hunt.job, hunt.journal, side, settings) as session:
-            doomed: _Doomed = {}
+            doomed: Doomed = {}
             try:
                 async with hunt.journal.stage("imap.find", "look for leftovers over IMAP4", Swept()):
                     for folder in session.folders:
@@ -145,7 +62,7 @@ async def remove(job: Job, journal: Journal, side: Side, settings: Reader, marke
     found = hunt.found
     with contextlib.suppress(Stopped):
         async with _opened(job, journal, side, settings) as session:
-            doomed: _Doomed = {}
+            doomed: Doomed = {}
             while not any(claimed for _, claimed in doomed.values()) and job.deadline.seconds_left:
                 for folder in session.folders:
                     await _look_into(hunt, session, folder.name, doomed)
@@ -170,18 +87,18 @@ async def _opened(job: Job, journal: Journal, side: Side, settings: Reader) -> A
 # -- look ------------------------------------------------------------------------------------------------------------
 
 
-async def _look_into(hunt: Hunt, session: Session, folder: str, doomed: _Doomed) -> None:
+async def _look_into(hunt: Hunt, session: Session, folder: str, doomed: Doomed) -> None:
     selected = await session.talk.command(f"SELECT {imap.mailbox(folder)}")
     if not selected.ok:
         return
     session.selected = folder
     hunt.found.folders.append(folder)
     _, claimed = doomed.setdefault(folder, (selected.coded("UIDVALIDITY"), {}))
-    for uids in _in_pieces(await _search(hunt, session, folder, selected), MOST_AT_ONCE):
+    for uids in in_pieces(await _search(hunt, session, folder, selected), MOST_AT_ONCE):
         if hunt.found.octets > MOST_OCTETS:
             raise stop("imap.search-refused", f"{folder}: more than 64 MiB of mail that carries markers; swept in part")
         hunt.job.renew(session.talk.connection)
-        await _judge_some(hunt, session, folder, uids, claimed)
+        await judge_some(hunt, session, folder, uids, claimed)
 
 
 async def _search(hunt: Hunt, session: Session, folder: str, selected: imap.Answer) -> list[int]:
@@ -210,7 +127,7 @@ async def _in_text(hunt: Hunt, session: Session, markers: list[str]) -> list[int
     SINCE spares the server its older mail. RFC 3501 section 6.4.4: a day, by the date the message came in; hence a day more."""
     if not markers:
         return []
-    instants = [made for marker in markers if (sent := hunt.job.known.get(marker)) and (made := _instant(sent.sent))]
+    instants = [made for marker in markers if (sent := hunt.job.known.get(marker)) and (made := instant(sent.sent))]
     first = min([hunt.job.utc_now(), *instants]) - timedelta(days=1)
     since = f"{first.day}-{_MONTHS[first.month - 1]}-{first.year}"
     answers = await session.talk.flight([f"UID SEARCH SINCE {since} TEXT {marker}" for marker in markers])
@@ -233,70 +150,10 @@ async def _newest(session: Session, selected: imap.Answer) -> list[int] | None:
     return sorted(merged(answer.of("FETCH")), reverse=True) if answer.ok else None
 
 
-def _in_pieces(uids: list[int], most: int) -> Iterator[list[int]]:
-    return (uids[start : start + most] for start in range(0, len(uids), most))
-
-
-async def _judge_some(hunt: Hunt, session: Session, folder: str, uids: list[int], claimed: dict[int, str]) -> None:
-    """Fetch, and prove each as it arrives; what is claimed is deleted later, by exactly its UID in this session."""
-    waiting = set(uids)
-
-    def judged(item: imap.Untagged) -> bool:
-        uid, octets = uid_and_octets(item)
-        if uid in waiting and octets is not None:
-            waiting.remove(uid)
-            if marker := due(hunt, octets, folder):
-                claimed[uid] = marker
-        return False
-
-    await fetch_whole(session.talk, uids, judged)
-
-
-def due(hunt: Hunt, octets: bytes, folder: str | None) -> str | None:
-    """The marker of a message that is to be deleted; any other is counted. `folder`: None where it says nothing of the delivery."""
-    found = hunt.found
-    found.octets += len(octets)
-    ours = _recognised(hunt, octets)
-    if ours is None or found.only not in (None, ours[0].marker):
-        found.foreign += 1
-        return None
-    sent, proof = ours
-    claim = hunt.claim(sent)
-    if claim != "ours":
-        into = found.too_young if claim == "young" else found.left
-        into += [marker for marker in (sent.marker,) if marker not in into]
-        return None
-    if sent.marker in hunt.job.known and folder is not None:
-        found.note(folder, sent, proof)
-    return sent.marker
-
-
-def _recognised(hunt: Hunt, octets: bytes) -> tuple[Sent, Proof] | None:
-    job = hunt.job
-    try:
-        letter = read(octets)
-        ours = recognise(letter, key=job.prove_key, known=job.known)
-        if ours is None:
-            _note_report(hunt, letter, octets)
-        return ours
-    except Exception:
-        hunt.found.stumbled += 1
-        return None
-
-
-def _note_report(hunt: Hunt, letter: Letter, octets: bytes) -> None:
-    """A mail system may report that a message which is awaited will not come."""
-    named = dict.fromkeys(MARKER_PATTERN.findall(octets.decode("latin-1")))
-    for marker in [marker for marker in named if marker in hunt.job.known][:MOST_QUOTED]:
-        report = prove(letter, key=hunt.job.prove_key, expected=hunt.job.known[marker]).bounce
-        if report is not None and report.is_final:
-            hunt.found.returned.setdefault(marker, find.reason(hunt.journal, report))
-
-
 # -- delete ----------------------------------------------------------------------------------------------------------
 
 
-async def _clear(hunt: Hunt, session: Session, doomed: _Doomed, *, dry_run: bool) -> None:
+async def _clear(hunt: Hunt, session: Session, doomed: Doomed, *, dry_run: bool) -> None:
     """Delete exactly the UIDs that were proven in this session. Raises Stopped."""
     claimed = [marker for _, each in doomed.values() for marker in each.values()]
     can = bool({"UIDPLUS", "IMAP4REV2"} & set(session.capabilities))
@@ -304,7 +161,7 @@ async def _clear(hunt: Hunt, session: Session, doomed: _Doomed, *, dry_run: bool
         hunt.job.renew(session.talk.connection)
         async with hunt.journal.stage("imap.delete", "delete leftovers over IMAP4", Deleted()):
             with find.cleaning_up(hunt.job):
-                await _expunge_all(hunt, session, doomed)
+                await expunge_all(hunt, session, doomed)
                 await _empty_trash(hunt, session)
     else:
         hunt.journal.skip("imap.delete", _why_not(dry_run=dry_run, can=can) if claimed else "there is nothing of ours to delete")
@@ -319,49 +176,8 @@ def _why_not(*, dry_run: bool, can: bool) -> str:
 async def _empty_trash(hunt: Hunt, session: Session) -> None:
     """What is expunged may lie in the server's own folder for it, as what earlier runs expunged may."""
     if session.trash is not None:
-        moved: _Doomed = {}
+        moved: Doomed = {}
         apart = replace(hunt, found=Leftovers())
         await _look_into(apart, session, session.trash, moved)
-        await _expunge_all(apart, session, moved)
+        await expunge_all(apart, session, moved)
         hunt.found.deleted += [marker for marker in apart.found.deleted if marker not in hunt.found.deleted]
-
-
-async def _expunge_all(hunt: Hunt, session: Session, doomed: _Doomed) -> None:
-    found = hunt.found
-    for folder, (validity, claimed) in doomed.items():
-        if claimed and not await _is_selected(session, folder, validity):
-            found.kept += [marker for marker in claimed.values() if marker not in found.kept]
-            continue
-        for uids in _in_pieces(list(claimed), MOST_KNOWN):
-            listed = ",".join(map(str, uids))
-            answers = await session.talk.flight([f"UID STORE {listed} +FLAGS.SILENT (\\Deleted)", f"UID EXPUNGE {listed}"])
-            into = found.deleted if all(answer.ok for answer in answers) else found.kept
-            into += [marker for marker in dict.fromkeys(claimed[uid] for uid in uids) if marker not in into]
-
-
-async def _is_selected(session: Session, folder: str, validity: str | None) -> bool:
-    """SELECT the folder where another is; False where its UIDs may mean other messages than those that were proven."""
-    if session.selected == folder:
-        return True
-    selected = await session.talk.command(f"SELECT {imap.mailbox(folder)}")
-    session.selected = folder if selected.ok else None
-    return selected.ok and selected.coded("UIDVALIDITY") == validity
-
-
-def _delay(sent: Sent, proof: Proof) -> float | None:
-    """How long the message was on its way, by the servers' clocks; 0 where they are behind ours."""
-    made, last = _instant(sent.sent), _instant(proof.hops[-1].at) if proof.hops else None
-    return round(max(0.0, (last - made).total_seconds()), 3) if made and last else None
-
-
-def is_older(sent: Sent, now: datetime, age: timedelta) -> bool:
-    """By the instant that the proof signs; a message without one is not old."""
-    made = _instant(sent.sent)
-    return made is not None and now - made >= age
-
-
-def _instant(text: str | None) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
-    except ValueError:
-        return None

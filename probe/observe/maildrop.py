@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from probe.message import MESSAGE_OCTETS, may_quote
+from probe.message import MARKER_PREFIX, MESSAGE_OCTETS, may_quote
 from probe.observe import find
 from probe.observe.connection import Connection
 from probe.observe.find import Candidate
+from probe.observe.hunt import Hunt
 from probe.observe.job import Job, Side
 from probe.observe.journal import Journal
 from probe.observe.protocol import pop3
@@ -39,6 +40,12 @@ class Session:
     greeting: str = ""
     logons: int = 0
     top_refused: bool = False
+    # Numbers of messages that the last look saw and that carry a marker of another run.
+    others: list[int] = field(default_factory=list)
+    hunt: Hunt = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.hunt = Hunt(self.job, self.journal, self.job.claim)
 
     @property
     def has_top(self) -> bool:
@@ -66,6 +73,7 @@ async def look(session: Session, ends: Sequence[int] = AT_EACH_END) -> list[Cand
     """Look at both ends of the maildrop, further in while nothing is found. Raises Stopped."""
     messages = await count(session)
     looked: set[int] = set()
+    session.others.clear()
     for each in ends:
         numbers = [number for number in both_ends(messages, each) if number not in looked]
         looked.update(numbers)
@@ -136,6 +144,8 @@ def _judge(session: Session, number: int, answer: Response, seen: list[tuple[int
             seen.append((number, raw, answer.at))
     elif answer.ok and reports < MOST_REPORTS and may_quote(raw):
         seen.append((number, b"", answer.at))
+    elif MARKER_PREFIX.encode() in raw:
+        session.others.append(number)
 
 
 def raw_of(answer: Response) -> bytes:

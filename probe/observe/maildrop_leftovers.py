@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from probe.facts import Deleted
 from probe.message import MARKER_PATTERN, MARKER_PREFIX, carries_marker, may_quote
 from probe.observe import find
+from probe.observe.by_uid import MOST_AT_ONCE
+from probe.observe.hunt import MOST_OCTETS, Hunt, Leftovers, due
 from probe.observe.job import Side
-from probe.observe.leftovers import MOST_AT_ONCE, MOST_OCTETS, Hunt, Leftovers, due
 from probe.observe.legs.pop3 import open_session
 from probe.observe.maildrop import MOST_REPORTS, Session, both_ends, count, raw_of
 from probe.observe.protocol.pop3 import Response

@@ -8,7 +8,7 @@ Labels are the profile, the stage, the finding's id and its severity: their numb
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from probe.facts import Certified, instant
+from probe.facts import Certified, Found, LoggedOn, instant
 from probe.output import Context
 from probe.output._words import safe
 from probe.report import Report
@@ -117,6 +117,16 @@ def _alarm(report: Report) -> float | None:
     return float(report.alarms in ("critical", "unknown")) if report.notify_after else None
 
 
+def _messages(report: Report) -> float | None:
+    return next((seen for stage in report.stages if (seen := stage.record.seen(LoggedOn).messages) is not None), None)
+
+
+def _of_finds(report: Report, count: Callable[[Found], int | None]) -> float | None:
+    """The sum over the mailboxes that were looked into; None without any."""
+    counts = [number for stage in report.stages if (number := count(stage.record.seen(Found))) is not None]
+    return sum(counts) if counts else None
+
+
 _METRICS = (
     Metric("success", "Whether the run was ok or had warnings only.", _one(lambda r: r.verdict in ("ok", "warning")), min),
     Metric("verdict", "1 for the verdict of the last run, 0 for the others.", _verdict),
@@ -136,6 +146,19 @@ _METRICS = (
     Metric("stage_success", "Whether a stage ended well; absent when it was skipped.", _stage_success, min, usual=False),
     Metric("finding", "1 for each thing found wrong or worth knowing.", _findings),
     Metric("certificate_not_after_timestamp_seconds", "When the certificate shown in a stage ends, Unix time.", _not_after, min),
+    Metric("mailbox_messages", "Messages in the probe's mailbox before the run's own (IMAP4).", _one(_messages), usual=False),
+    Metric(
+        "mailbox_messages_ours",
+        "Earlier messages of this installation among the last ones there.",
+        _one(lambda r: _of_finds(r, lambda found: found.ours)),
+        usual=False,
+    ),
+    Metric(
+        "leftovers_deleted",
+        "Messages of earlier runs that the run deleted.",
+        _one(lambda r: _of_finds(r, lambda found: None if found.ours is None else sum(one["deleted"] for one in found.leftovers))),
+        usual=False,
+    ),
     Metric("collection_sent", "Messages sent earlier that the collection looked for.", _tallied(lambda t: t.sent)),
     Metric("collection_collected", "Messages sent earlier that the collection found.", _tallied(lambda t: t.collected)),
     Metric("collection_late", "Messages found by the collection that arrived late.", _tallied(lambda t: t.late)),

@@ -152,7 +152,8 @@ def _verify(facts: Verified) -> str:
 
 
 def _find(facts: Found) -> str:
-    return f"in {facts.folder} {facts.seconds or 0:.3f} s after the final reply"
+    ours = f"; {facts.ours} earlier message(s) of ours lay there" if facts.ours else ""
+    return f"in {facts.folder} {facts.seconds or 0:.3f} s after the final reply{ours}"
 
 
 _DETAILS: Mapping[type, Callable[[Any], str]] = {

@@ -6,15 +6,15 @@ A message that is not there yet is waited for by the next run, until `limits.los
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from probe.facts import Swept
 from probe.judge._verdict import judge
-from probe.message import Sent
+from probe.observe.hunt import Hunt, Leftovers
 from probe.observe.journal import Journal
-from probe.observe.leftovers import Claim, Hunt, Leftovers, is_older, sweep
+from probe.observe.leftovers import sweep
 from probe.observe.maildrop_leftovers import sweep as sweep_maildrop
 from probe.profile import Problem, Profile, ProfileError
 from probe.record import Record, StageRecord
@@ -23,7 +23,8 @@ from probe.state import outbox
 from probe.state.place import Place, files
 from probe.tasks.interrupted import cut_short, heeding
 from probe.tasks.plan import Plan, ReaderPlan
-from probe.tasks.prepare import Session, begin_apart, longest
+from probe.tasks.prepare import Session, begin_apart
+from probe.tasks.whose import claims, mine
 
 READERS = ("imap", "pop3")
 
@@ -37,7 +38,8 @@ async def collect(plan: Plan, profile: Profile, *, place: Place | None = None, i
     place = place or files()
     journal, job = begin_apart(plan, Session(place))
     started = job.utc_now()
-    awaited = mine(plan, place.entries(), started)
+    own = mine(plan, place.entries(), started)
+    awaited = [entry for entry in own if not entry.seen]
     given_up = {entry.marker for entry in place.lost()}
     hunts = {leg: Hunt(job, journal, claims(plan, place, job.utc_now)) for leg in readers}
     with heeding(job, interrupt):
@@ -47,6 +49,7 @@ async def collect(plan: Plan, profile: Profile, *, place: Place | None = None, i
     stages = found.accounted(stages, started, profile.limits.lost_after)
     if any(_is_read(stage) for stage in stages):
         found.settle(place, started, profile.limits.lost_after)
+        found.forget(place, [entry.marker for entry in own if entry.seen])
     if job.interrupted_at is not None:
         stages = cut_short(stages, job.interrupted_at - journal.begin)
     text = started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -57,31 +60,9 @@ async def collect(plan: Plan, profile: Profile, *, place: Place | None = None, i
     return judge(record, profile)
 
 
-def mine(plan: Plan, entries: Iterable[outbox.Entry], now: datetime) -> list[outbox.Entry]:
-    """What was sent by this profile, by runs that are over."""
-    own = [entry for entry in entries if entry.is_of(plan.probed, plan.profile, plan.target.host)]
-    # Entries of older versions do not say until when their run may be under way.
-    return [entry for entry in own if not entry.is_under_way(now) and (entry.probed or outbox.older([entry], now, longest(plan)))]
-
-
 def stages_of(reader: ReaderPlan) -> tuple[str, ...]:
     """A sweep verifies what it finds as it finds it."""
     return tuple(name for name in reader.module.STAGES if not name.endswith(".verify"))
-
-
-def claims(plan: Plan, place: Place, utc_now: Callable[[], datetime]) -> Callable[[Sent], Claim]:
-    """What a collection of this plan does with a message that is proven to be ours."""
-    known = {entry.marker: entry for entry in (*place.lost(), *place.entries())}
-
-    def claim(sent: Sent) -> Claim:
-        if place.is_under_way(sent.marker, utc_now()):
-            return "left"
-        if (entry := known.get(sent.marker)) is not None:
-            return "ours" if entry.is_of(plan.probed, plan.profile, plan.target.host) else "left"
-        # No run waits for it any more; but one that began since the outbox was read may.
-        return "ours" if is_older(sent, utc_now(), longest(plan)) else "young"
-
-    return claim
 
 
 async def _look(journal: Journal, hunts: dict[str, Hunt], readers: dict[str, ReaderPlan], *, dry_run: bool) -> None:
@@ -149,6 +130,13 @@ class _Found:
             place.remove(marker)
         for entry in outbox.older(self.waiting, now, timedelta(seconds=lost_after)):
             place.give_up(entry)
+
+    def forget(self, place: Place, read: Iterable[str]) -> None:
+        """What its run had read, and does not lie there: it was deleted, and the run was killed before it could say so."""
+        if not any(found.in_part for found in self.by_leg.values()):
+            for marker in read:
+                if marker not in self.seen:
+                    place.remove(marker)
 
 
 def _is_read(stage: StageRecord) -> bool:

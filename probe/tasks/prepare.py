@@ -6,9 +6,9 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from probe.message import Draft, Sent, compose, new_marker
+from probe.message import Sent, compose, new_marker
 from probe.observe.aside import beside
 from probe.observe.connection import Deadline, Pace
 from probe.observe.connection.ourselves import machine_name
@@ -23,10 +23,9 @@ from probe.state.place import Place, files
 from probe.tasks.backoff import with_backoff
 from probe.tasks.credentials import asks_somebody, is_slow, with_credentials
 from probe.tasks.plan import Plan
+from probe.tasks.whose import claims_in_passing, longest
 
 _Pair = tuple[Plan, Profile]
-# After its time-out a run closes its connections and forgets what is gone.
-_ENDING_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +104,6 @@ def _answers(
     return [asked[index] if index in asked else fetched[index].result() for index in range(len(pairs))]
 
 
-def longest(plan: Plan) -> timedelta:
-    """What was sent so long ago belongs to no run that is under way, in this process or another."""
-    return timedelta(seconds=plan.timeout + _ENDING_SECONDS)
-
-
 def begin(plan: Plan, session: Session) -> tuple[Journal, Job]:
     """A journal and a job for a run of this plan (prepared). Made inside a running event loop."""
     journal = Journal(asyncio.get_running_loop().time, Redactor(_secrets_of(plan)), session.watch)
@@ -120,7 +114,8 @@ def begin_apart(plan: Plan, session: Session) -> tuple[Journal, Job]:
     """The same for a piece of work outside a run (a sweep, a collection, an audit check), that knows what was sent."""
     journal, job = begin(plan, session)
     job.prove_key = session.place.key()[0]
-    known = [*session.place.lost(), *session.place.entries()]
+    # What its run has read is no delivery to be judged any more.
+    known = [entry for entry in (*session.place.lost(), *session.place.entries()) if not entry.seen]
     job.known = {one.marker: Sent(one.marker, one.sender, one.recipient, one.sent) for one in known}
     return journal, job
 
@@ -146,14 +141,14 @@ def _job(plan: Plan, journal: Journal, pace: Pace, place: Place) -> Job:
     names = [reader.side.leg for reader in plan.readers]
     # With nobody to read it back, the message is meant to stay.
     remembered = draft is not None and (bool(names) or plan.send_only) and plan.conduct.delete
-    return Job(
+    job = Job(
         conduct=plan.conduct,
         submission=plan.submission,
         draft=draft,
         prove_key=key,
+        id=secrets.token_hex(8),
         refused_logon=_refused_logon,
         deadline=Deadline(journal.begin + plan.timeout),
-        before_message=lambda: _remember(plan, draft, journal, place) if remembered and draft else None,
         hold=lambda mailbox, until: _held(place, plan.profile, mailbox, until),
         pace=pace,
         utc_now=_utc_now,
@@ -161,6 +156,12 @@ def _job(plan: Plan, journal: Journal, pace: Pace, place: Place) -> Job:
         read={name: Milestone() for name in names},
         done={name: Milestone() for name in names},
     )
+    if draft is not None:
+        job.claim = claims_in_passing(plan, place, _utc_now)
+    if remembered:
+        job.before_message = lambda: _remember(plan, job, journal, place)
+        job.before_deletion = lambda: place.mark_seen(draft.marker, _utc_now()) if draft else None
+    return job
 
 
 def _refused_logon(stage: str, answer: str, greeting: str) -> str:
@@ -180,15 +181,18 @@ async def _held(place: Place, profile: str, mailbox: str, until: float) -> Async
         raise stop("lease.held", f"the maildrop is in use by another run: {error}") from None
 
 
-def _remember(plan: Plan, draft: Draft, journal: Journal, place: Place) -> None:
+def _remember(plan: Plan, job: Job, journal: Journal, place: Place) -> None:
+    draft = job.draft
+    assert draft is not None
     # What is sent and left is for whoever collects it, at once.
     until = "" if plan.send_only else outbox.stamp(_utc_now() + longest(plan))
     entry = outbox.Entry(
         draft.marker, plan.profile, draft.sent, draft.recipient, plan.target.host, draft.sender, plan.probed, until,
-        outbox.this_process(),
+        outbox.this_process(), run=job.id, left="for a collection" if plan.send_only else "",
     )  # fmt: skip
     try:
         place.put(entry)
     except OSError as error:
+        job.untraced = True
         text = f"the message cannot be remembered ({error.strerror}): if this run is killed, no sweep misses it"
         journal.line("probe", "*", text)

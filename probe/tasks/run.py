@@ -31,6 +31,7 @@ from probe.tasks.interrupted import INTERRUPT_SECONDS, cut_short, heeding
 from probe.tasks.plan import Plan, ReaderPlan, further_stage, imap_of, make_plan, plugins, readers
 from probe.tasks.prepare import Session, begin, prepare
 from probe.tasks.pulse import Pulse
+from probe.tasks.whose import accounted
 
 
 async def run(
@@ -94,10 +95,13 @@ async def observe(plan: Plan, session: Session) -> Record:
         with heeding(job, session.interrupt):
             bugs = await _legs(plan, job, journal)
     dane.compare(job, journal, plan.sides)
+    if job.untraced:
+        journal.see("smtp.submit", replace(journal.seen("smtp.submit", Submitted), remembered=False))
     await session.pace.turn()
     stages = _reconsidered(journal.stages(plan.stages))
     stages = backoff.remember(plan, stages, session.place)
     if job.draft is not None:
+        stages = accounted(plan, session.place, stages)
         gone = _is_gone(stages, job) or (bugs and await _removed(plan, job, journal, job.draft.marker))
         (session.place.remove if gone else session.place.end)(job.draft.marker)
     if job.interrupted_at is not None:
@@ -106,7 +110,7 @@ async def observe(plan: Plan, session: Session) -> Record:
         raise bugs[0]
     error = "internal error: " + "".join(traceback.format_exception_only(bugs[0])).strip() if bugs else None
     return Record(
-        id=secrets.token_hex(8),
+        id=job.id,
         profile=plan.profile,
         target=replace(plan.target, address=_address(stages), node=_node(stages)),
         started=started.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from probe.judge._verdict import judge
 from probe.message import Sent
-from probe.observe.leftovers import Claim, Hunt, Leftovers, is_older
+from probe.observe.hunt import Hunt, Leftovers, is_older
+from probe.observe.job import Claim
 from probe.observe.leftovers import sweep as sweep_mailbox
 from probe.observe.maildrop_leftovers import sweep as sweep_maildrop
 from probe.profile import Problem, Profile, ProfileError
@@ -14,9 +15,10 @@ from probe.record import Record
 from probe.report import Report
 from probe.state import outbox
 from probe.state.place import Place, files
-from probe.tasks.collect import mine, stages_of
+from probe.tasks.collect import stages_of
 from probe.tasks.plan import make_plan
 from probe.tasks.prepare import Session, begin_apart, prepare
+from probe.tasks.whose import mine
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,10 @@ async def sweep(profile: Profile, *, older_than: timedelta, dry_run: bool, place
     report = judge(record, profile)
     sent = outbox.older(mine(plan, place.entries(), job.utc_now()), job.utc_now(), older_than)
     accounted = report.failed_stage is None and not found.in_part
-    missing = tuple(entry for entry in sent if entry.marker not in found.seen) if accounted else ()
-    for marker in () if dry_run else (*found.deleted, *(entry.marker for entry in missing)):
+    absent = tuple(entry for entry in sent if entry.marker not in found.seen) if accounted else ()
+    # What its run had read is not missing: the run was killed after it had deleted it.
+    missing = tuple(entry for entry in absent if not entry.seen)
+    for marker in () if dry_run else (*found.deleted, *(entry.marker for entry in absent)):
         # A message that is missing is said once; it may still arrive, and is then found by its header.
         place.remove(marker)
     return Swept(report, found, missing)

@@ -79,6 +79,7 @@ def watched(journal: Journal, *_: object) -> None:
 tap(Journal, "__init__", after=watched)
 tap(Journal, "line", after=lambda _, connection, direction, *__: point(counted(f"{connection} {direction}")))
 tap(outbox, "put", before=lambda *_: point("trace to be written"), after=lambda *_: point("trace written"))
+tap(outbox, "mark_seen", before=lambda *_: point("mark to be written"), after=lambda *_: point("mark written"))
 tap(outbox, "remove", before=lambda *_: point("trace to be removed"), after=lambda *_: point("trace removed"))
 tap_writes()
 sys.exit(entry(sys.argv[2:]))

@@ -15,7 +15,7 @@ import pytest
 
 from probe import run
 from probe.message import Letter, read
-from probe.observe import leftovers
+from probe.observe import hunt
 from probe.sandbox import Sandbox, imap
 from probe.state import outbox
 from probe.tasks import sweep
@@ -235,7 +235,7 @@ async def test_an_error_of_our_own_over_one_mail_stops_no_sweep(here: Desk, monk
             raise RecursionError
         return read(raw)
 
-    monkeypatch.setattr(leftovers, "read", stumble)
+    monkeypatch.setattr(hunt, "read", stumble)
     swept = await _swept(here)
     assert swept.leftovers.stumbled == 1 and len(swept.leftovers.deleted) == 1
     assert here.inbox() == [NEIGHBOUR, odd]

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import ClassVar, TypeVar
 
 from probe.facts import Connected, Deleted, LoggedOn, Secured, Verified
-from probe.observe import find, logon, reach
+from probe.observe import find, in_passing, logon, reach
 from probe.observe.fetching import hits
 from probe.observe.find import Candidate
-from probe.observe.job import Job, Side
+from probe.observe.job import Accepted, Job, Side
 from probe.observe.journal import Journal, Stage
 from probe.observe.mailbox import Folder, Session, find_message, look_into
 from probe.observe.protocol import exchange, imap
@@ -47,7 +47,7 @@ async def read(job: Job, journal: Journal, side: Side, settings: Settings) -> No
         accepted = await find.accepted(job, journal, STAGES)
         if accepted is None:
             return
-        candidates = await find_message(job, journal, session, accepted)
+        candidates = await _found(job, journal, session, accepted)
         await _verify(job, journal, session, candidates)
         await job.partners_are_done(NAME)
         await _delete(job, journal, session, candidates)
@@ -284,6 +284,16 @@ def _number(text: str | None) -> int | None:
     return int(text) if text and text.isdigit() and len(text) <= 10 else None
 
 
+async def _found(job: Job, journal: Journal, session: Session, accepted: Accepted) -> list[Candidate]:
+    """The message; where it did not come, what came of earlier ones is deleted all the same. Raises Stopped."""
+    try:
+        return await find_message(job, journal, session, accepted)
+    except Stopped as error:
+        if error.trouble.id in ("delivery.missing", "delivery.bounced"):
+            await in_passing.sweep_all(job, journal, session)
+        raise
+
+
 # -- verify and delete -------------------------------------------------------------------------------------------
 
 
@@ -300,9 +310,12 @@ async def _delete(job: Job, journal: Journal, session: Session, candidates: list
         journal.skip("imap.delete", "--no-delete: the message stays in the mailbox")
         return
     job.renew(session.talk.connection)
+    job.before_deletion()
     async with journal.stage("imap.delete", "delete the message over IMAP4", Deleted()) as stage:
         with find.cleaning_up(job):
             await _expunge(job, session, candidates, stage)
+    await in_passing.sweep(job, journal, session, candidates[0].folder, [each.number for each in candidates if each.ours])
+    await session.talk.flight([], ending="LOGOUT")
 
 
 async def _expunge(job: Job, session: Session, candidates: list[Candidate], stage: Stage[Deleted]) -> None:
@@ -312,14 +325,15 @@ async def _expunge(job: Job, session: Session, candidates: list[Candidate], stag
     can = "UIDPLUS" in session.capabilities or "IMAP4REV2" in session.capabilities
     # Without UIDPLUS: another reader may have deleted it meanwhile, and a SELECT alone may show old counts.
     commands = [f"UID STORE {listed} +FLAGS.SILENT (\\Deleted)", f"UID EXPUNGE {listed}"] if can else ["NOOP"]
-    answers = await session.talk.flight([*select, *commands])
+    besides = in_passing.search(job, session, folder) if can else None
+    answers = await session.talk.flight([*select, *commands], besides=besides)
+    session.selected = folder
     left = await _left(session, answers, uids, listed)
     if left and can:
         # Dovecot does nothing on an EXPUNGE in the flight of its STORE, where another session has just changed the flags.
         answers = [(await session.talk.flight([command]))[0] for command in commands]
         left = await _left(session, answers, uids, listed)
     await _empty_trash(job, session)
-    await session.talk.flight([], ending="LOGOUT")
     stage.facts = Deleted(uids=listed, folder=folder, left=len(left))
     refused = next((answer for answer in answers if not answer.ok), None)
     if left and not can:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import ClassVar, TypeVar
 
 from probe.facts import Connected, Deleted, Found, LoggedOn, Secured, Verified
-from probe.observe import find, logon, maildrop, reach
+from probe.observe import find, in_passing, logon, maildrop, maildrop_in_passing, reach
 from probe.observe.find import Candidate
 from probe.observe.job import Accepted, Job, Side
 from probe.observe.journal import Journal, Stage
@@ -70,7 +70,11 @@ async def _read(job: Job, journal: Journal, session: Session, held: contextlib.A
     if accepted is None:
         return
     await _login(session, held)
-    candidates = await _find(session, accepted)
+    try:
+        candidates = await _find(session, accepted)
+    except Stopped:
+        in_passing.note(session.hunt, "pop3.find")
+        raise
     await _verify(session, candidates)
     await _delete(session, candidates)
 
@@ -273,6 +277,8 @@ async def _look(session: Session, look: int, thorough: bool) -> list[Candidate]:
     session.job.renew(session.talk.connection)
     found = await maildrop.look(session, maildrop.THOROUGHLY if thorough and session.pipelined else maildrop.AT_EACH_END)
     if not any(candidate.ours for candidate in found):
+        if look == 1:
+            await maildrop_in_passing.sweep(session)
         # Not kept open until the next look: it would lock the maildrop (RFC 1939 section 4) against everybody.
         await session.talk.goodbye()
         await session.talk.close()
@@ -326,10 +332,15 @@ async def _delete(session: Session, candidates: list[Candidate]) -> None:
         session.journal.skip("pop3.delete", "--no-delete: the message stays in the mailbox")
         return
     await job.partners_have_read(NAME)
+    leftovers = await maildrop_in_passing.proven(session)
     job.renew(session.talk.connection)
+    job.before_deletion()
     async with session.journal.stage("pop3.delete", "delete the message over POP3", Deleted()) as stage:
         with find.cleaning_up(job):
-            await _mark_and_quit(session, candidates, stage)
+            if leftovers is None:
+                candidates = await _again(session)
+            await _mark_and_quit(session, candidates, stage, leftovers or {})
+    in_passing.note(session.hunt, "pop3.find")
 
 
 async def _is_still_there(session: Session) -> bool:
@@ -338,9 +349,16 @@ async def _is_still_there(session: Session) -> bool:
     return not await _reopen(session) or any(candidate.ours for candidate in await maildrop.look(session))
 
 
-async def _mark_and_quit(session: Session, candidates: list[Candidate], stage: Stage[Deleted]) -> None:
+async def _again(session: Session) -> list[Candidate]:
+    """The run's own message in a new session: an earlier one could not be read, and ended the session. Raises Stopped."""
+    await session.talk.close()
+    found = await maildrop.look(session) if await _reopen(session) else []
+    return [await _retrieved(session, each) for each in found if each.ours]
+
+
+async def _mark_and_quit(session: Session, candidates: list[Candidate], stage: Stage[Deleted], leftovers: dict[int, str]) -> None:
     numbers = [candidate.number for candidate in candidates if candidate.ours]
-    commands = [*(f"DELE {number}" for number in numbers), "QUIT"]
+    commands = [*(f"DELE {number}" for number in (*numbers, *leftovers)), "QUIT"]
     stage.facts = Deleted(numbers=numbers)
     answers: list[Response] = []
     try:
@@ -349,6 +367,8 @@ async def _mark_and_quit(session: Session, candidates: list[Candidate], stage: S
         # Some servers delete and close without a word; with others that means that nothing was deleted.
         if error.trouble.id != "connect.closed" or len(answers) < len(numbers) or await _is_still_there(session):
             raise
-    refused = next((answer for answer in answers if not answer.ok), None)
+    maildrop_in_passing.note_deleted(session, leftovers, answers[len(numbers) :])
+    # Whether an earlier one stays is no fault of this run.
+    refused = next((answer for answer in (*answers[: len(numbers)], *answers[len(commands) - 1 :]) if not answer.ok), None)
     if refused is not None:
         raise stop("cleanup.failed", f"the message stays: {refused.line}", refused.line)

@@ -31,6 +31,8 @@ MOST_KEPT = 8 * 1024 * 1024
 Keep = Callable[[Untagged], bool]
 # What a greeting, CAPABILITY and STARTTLS may give: mail data here is injected ("Why TLS Is Better Without STARTTLS", USENIX 2021).
 _BEFORE_TLS = frozenset({"OK", "NO", "BAD", "BYE", "CAPABILITY"})
+# What a SEARCH that goes along is answered with.
+_SEARCHED = ("SEARCH", "ESEARCH")
 
 
 class ImapTalk:
@@ -43,6 +45,8 @@ class ImapTalk:
         self._tls_wanted = tls_wanted
         self._prefix = "".join(secrets.choice(string.ascii_uppercase) for _ in range(4))
         self._count = 0
+        self._waiting: tuple[str | None, str] | None = None
+        self._besides: Answer | None = None
         self._kept = 0
         self.greeted: list[str] | None = None
         self.ended = False
@@ -59,23 +63,44 @@ class ImapTalk:
         """Send one command and return its completion, whatever its status."""
         return (await self.flight([text], keep=keep))[0]
 
-    async def flight(self, commands: Sequence[str], *, keep: Keep | None = None, ending: str | None = None) -> list[Answer]:
+    async def flight(
+        self, commands: Sequence[str], *, keep: Keep | None = None, ending: str | None = None, besides: str | None = None
+    ) -> list[Answer]:
         """Send commands together and return their completions in order, with the FETCH responses that `keep` wants.
 
-        `ending` is a last command (LOGOUT) that goes along and whose completion nobody waits for. Without pipelining each waits
-        for the one before.
+        `ending` is a last command (LOGOUT) that goes along and whose completion nobody waits for; `besides` is one whose completion
+        is waited for later (`besides()`). Without pipelining each waits for the one before.
         """
+        await self._settle()
         self._kept = 0
         if not self._pipelined:
+            self._waiting = (None, besides) if besides is not None else None
             return await self._one_by_one(commands, keep, ending)
         tags = [self._tag() for _ in commands]
         # Several commands may be under way where none changes what another means (RFC 3501 section 5.5).
         lines = [f"{tag} {command}\r\n" for tag, command in zip(tags, commands, strict=True)]
+        if besides is not None:
+            self._waiting = (self._tag(), besides)
+            lines.append(f"{self._waiting[0]} {besides}\r\n")
         if ending is not None:
             lines.append(f"{self._tag()} {ending}\r\n")
             self.ended = True
         await self.connection.write("".join(lines).encode())
         return [await self._completion(tag, command, keep) for tag, command in zip(tags, commands, strict=True)]
+
+    async def besides(self) -> Answer | None:
+        """The completion of the command that went along with an earlier flight, once; None where none did."""
+        await self._settle()
+        answer, self._besides = self._besides, None
+        return answer
+
+    async def _settle(self) -> None:
+        if self._waiting is not None:
+            (tag, command), self._waiting = self._waiting, None
+            if tag is None:
+                (self._besides,) = await self._one_by_one([command], None, None)
+            else:
+                self._besides = await self._completion(tag, command, None)
 
     async def _one_by_one(self, commands: Sequence[str], keep: Keep | None, ending: str | None) -> list[Answer]:
         answers: list[Answer] = []
@@ -143,11 +168,24 @@ class ImapTalk:
             parts = await self._response_or_bye(verb, items)
             first = parts[0]
             if isinstance(first, bytes) and not first.startswith(b"* "):
-                return first
+                if not self._is_besides(first, items):
+                    return first
+                continue
             item = self._untagged(parts, verb)
             if keep is None or item.kind != "FETCH" or keep(item):
                 self._keep(item, verb, items)
         raise stop("protocol.too-long", f"{verb}: more than {MOST_UNTAGGED} untagged responses")
+
+    def _is_besides(self, line: bytes, items: list[Untagged]) -> bool:
+        """Whether the line completes the SEARCH that went along: Dovecot answers it before the EXPUNGE that was sent before it."""
+        tag, command = self._waiting or (None, "")
+        found = tagged(line) if tag is not None else None
+        if tag is None or found is None or found[0] != tag:
+            return False
+        self._waiting = None
+        self._besides = self._completed(line, tag, command, [item for item in items if item.kind in _SEARCHED])
+        items[:] = [item for item in items if item.kind not in _SEARCHED]
+        return True
 
     def _keep(self, item: Untagged, verb: str, items: list[Untagged]) -> None:
         self._kept += item.octets
