@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-from probe.facts import Found, LoggedOn, Swept, Verified
+from probe.facts import Found, LoggedOn, Submitted, Swept, Verified
 from probe.judge._finding import finding
 from probe.judge._seen import first_seen
 from probe.judge._troubles import from_troubles
@@ -68,6 +68,11 @@ FINDINGS = {
         "Likely a canonical or rewriting rule (masquerading, SRS): recipients see another address than the account's.",
         ("Postfix: postconf sender_canonical_maps canonical_maps masquerade_domains", "Exchange: Get-AddressRewriteEntry"),
     ),
+    "delivery.not-remembered": Kind(
+        "the message was left for a collection that will not know of it",
+        "The state directory cannot be written, so that no trace of the message is kept.",
+        ("Set SUBMISSION_PROBE_STATE to a folder that can be written, for --send-only and --collect alike",),
+    ),
     "cleanup.failed": Kind(
         "the test message could not be deleted",
         "Without UIDPLUS an IMAP4 client can expunge only everything that is marked, other people's mail along; or the "
@@ -83,12 +88,20 @@ _CRITICAL = ("delivery.missing", "delivery.bounced", "delivery.fate-unknown", "m
 def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     yield from from_troubles(record, {name: FINDINGS[name] for name in _CRITICAL})
     yield from from_troubles(record, {"cleanup.failed": _cleanup(record)}, "warning")
+    yield from _not_remembered(record)
     for stage in record.stages:
         if stage.name.endswith(".find") and stage.status == "ok":
             # Of earlier messages: collection.py.
             yield from () if isinstance(stage.facts, Swept) else _found(stage, record, profile)
         if stage.name.endswith(".verify") and stage.status == "ok":
             yield from unharmed(stage.name, stage.seen(Verified))
+
+
+def _not_remembered(record: Record) -> Iterator[Finding]:
+    """Where a reader looks for it in this run, nothing is lost by it."""
+    if record.seen("smtp.submit", Submitted).remembered is False and not any(one.name.endswith(".find") for one in record.stages):
+        text = "the message was sent and left, but no trace of it can be kept: no --collect will look for it"
+        yield delivery_finding("delivery.not-remembered", "warning", "smtp.submit", text)
 
 
 def _cleanup(record: Record) -> Kind:

@@ -25,7 +25,7 @@ from probe.state.place import Files
 from probe.tasks import prepare, sweep
 from probe.tasks.collect import collect
 from probe.tasks.plan import make_plan
-from probe.tasks.run import load_profile, observe
+from probe.tasks.run import load_profile, observe, run
 from tests.scenarios.test_sweep import Desk
 
 
@@ -116,6 +116,27 @@ async def test_a_lost_message_that_comes_after_all_is_recovered(here: Round) -> 
     report = await here.collect()
     assert said(report) == {("warning", "delivery.late", "imap.find")} and "given up" in report.findings[0].summary
     assert here.lying() == [] and here.place.lost() == [] and (await here.collect()).verdict == "ok"
+
+
+async def test_what_is_sent_without_a_place_for_its_trace_is_no_ok(here: Round) -> None:
+    """Nothing will ever be collected: whoever looks at the verdict has to know."""
+    (here.folder / "file").write_text("")
+    here.place = Files(here.folder / "file" / "state")
+    plan = await prepare.prepare(make_plan(here.profile, send_only=True), here.profile, here.place)
+    record = await observe(plan, prepare.Session(here.place))
+    report = judge(record, here.profile)
+    assert report.verdict == "warning" and said(report) == {("warning", "delivery.not-remembered", "smtp.submit")}
+    # A run that reads its message back itself loses nothing by it.
+    assert (await run(here.profile, place=here.place)).verdict == "ok"
+
+
+async def test_what_its_run_had_read_is_not_missed(here: Round) -> None:
+    await here.send()
+    (entry,) = here.place.entries()
+    here.place.mark_seen(entry.marker, datetime.now(UTC))
+    here.lying().clear()
+    here.later = 4 * 3600
+    assert (await here.collect()).verdict == "ok" and here.place.entries() == []
 
 
 async def test_the_ranges_and_the_delivery_time_are_those_of_the_collected(here: Round) -> None:
