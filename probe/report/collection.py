@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from probe.facts import Swept
+from probe.facts import Found, Swept
 from probe.report import Report
 
 
@@ -30,3 +30,9 @@ def tally(report: Report) -> Tally | None:
     limit = report.thresholds["delivery_seconds"].warning if "delivery_seconds" in report.thresholds else None
     late = {marker for marker, seconds in delays.items() if limit is not None and seconds > limit} | set(found.recovered)
     return Tally(found.sent, len(delays), len(late), len(found.lost), max(found.ages.values(), default=0.0))
+
+
+def came_late(report: Report) -> int:
+    """How many messages of earlier runs, which had missed them, a run came across and deleted."""
+    found = [one for stage in report.stages for one in stage.record.seen(Found).leftovers]
+    return sum(one["ended"] == "missing" and one["deleted"] for one in found)

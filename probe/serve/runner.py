@@ -11,18 +11,19 @@ from functools import partial
 
 from probe.profile import ProfileError
 from probe.report import Report
-from probe.report.collection import tally
+from probe.report.collection import came_late, tally
 from probe.serve.targets import Target
 from probe.state import outbox
 from probe.state.place import Place, files
 from probe.tasks.backoff import again_in
-from probe.tasks.collect import READERS, collect, mine
+from probe.tasks.collect import READERS, collect
 from probe.tasks.credentials import asks_somebody
 from probe.tasks.each_address import observe_each
 from probe.tasks.notify import counted
 from probe.tasks.plan import make_plan
-from probe.tasks.prepare import Session, longest, prepare
+from probe.tasks.prepare import Session, prepare
 from probe.tasks.run import unproven
+from probe.tasks.whose import longest, mine
 
 # Less than this is no time for a run: whoever asks for it hears so, and no message leaves.
 LEAST_SECONDS = 1.0
@@ -65,6 +66,7 @@ class Runner:
         self._mailboxes: dict[str, asyncio.Lock] = {}
         self._flights: dict[str, _Flight] = {}
         self._under_way: set[asyncio.Future[tuple[Report, ...]]] = set()
+        self._collecting: set[asyncio.Future[None]] = set()
         self._interrupt = asyncio.Event()
         self._notify_after, self._vantage = notify_after, vantage
         self._place = place or files()
@@ -108,6 +110,8 @@ class Runner:
                 raise Busy(f"{target.name}: another run had the mailbox until the time was over")
             reports = tuple(await self._observe(target))
         self._time(target, reports)
+        if late := sum(map(came_late, reports)):
+            self._note_collected(target, late, 0)
         # What we ended ourselves says nothing of the server; its message keeps its trace, and is accounted for later.
         if not any(report.interrupted for report in reports):
             # Where they cannot be counted, each failure alarms.
@@ -172,12 +176,19 @@ class Runner:
             # With nobody to look for it, the message is counted once.
             self._note_collected(target, 0, self._give_up(target, waiting))
             return
+        # Whoever waits may be cancelled (a schedule that stops): what was begun ends by itself, and `finish` waits for it.
+        collecting = asyncio.ensure_future(self._collect(target))
+        self._collecting.add(collecting)
+        collecting.add_done_callback(self._collecting.discard)
+        await asyncio.shield(collecting)
+
+    async def _collect(self, target: Target) -> None:
         async with self._held(target):
             try:
                 plan = await prepare(make_plan(target.profile, light=True), target.profile, self._session.place)
             except ProfileError:
                 return  # the run itself says so
-            seen = tally(await collect(plan, target.profile, place=self._place))
+            seen = tally(await collect(plan, target.profile, place=self._place, interrupt=self._interrupt))
         if seen is not None:
             self._note_collected(target, seen.collected, seen.lost)
 
@@ -197,4 +208,4 @@ class Runner:
     async def finish(self) -> None:
         """End the runs early, their clean-up included, and wait for them."""
         self._interrupt.set()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await asyncio.gather(*self._under_way, *self._collecting, return_exceptions=True)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import subprocess
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,12 +13,13 @@ import httpx2
 import pytest
 
 from probe.report import Report
-from probe.sandbox import Sandbox
+from probe.sandbox import Sandbox, imap
 from probe.serve import runner
 from probe.serve.service import Service, Settings
 from probe.serve.targets import Target
 from probe.state.directory import state_directory
 from probe.state.outbox import entries
+from probe.tasks import whose
 from tests.canary import leaks
 from tests.output.browser import PROGRAM, Browser
 from tests.serve.serving import Serving, values
@@ -219,6 +221,50 @@ async def test_over_pop3_alone_what_came_late_is_deleted_too(tmp_path: Path, mon
         await service.runner.collect(service.targets["office"])
         assert messages(sandbox) == 0 and values(service.metrics())["submission_probe_messages_late_total"] == {("office",): 1}
         await service.finish()
+
+
+async def test_what_a_run_comes_across_counts_as_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Sandbox(fault="late") as sandbox:
+        monkeypatch.setenv("PROBE_SANDBOX_PASSWORD", sandbox.password)
+        path = profile(tmp_path, sandbox, more='[limits]\ntimeout = "2s"\n')
+        service = Service(Settings((path,), interval=None))
+        (first,) = await service.runner.run(service.targets["office"])
+        await asyncio.gather(*sandbox._world.tasks)
+        monkeypatch.setattr(whose, "longest", lambda plan: timedelta(0))
+        (second,) = await service.runner.run(service.targets["office"])
+        assert first.failed_stage == second.failed_stage == "imap.find"
+        assert any(finding.id == "delivery.late" and first.id in finding.evidence for finding in second.findings)
+        assert values(service.metrics())["submission_probe_messages_late_total"] == {("office",): 1}
+        assert len(entries(state_directory())) == 1
+        await service.finish()
+
+
+async def test_the_end_ends_a_collection_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether or not its schedule was cancelled before."""
+    begun = asyncio.Event()
+
+    async def silent(*_: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with Sandbox(fault="never-delivers") as sandbox:
+        monkeypatch.setenv("PROBE_SANDBOX_PASSWORD", sandbox.password)
+        path = profile(tmp_path, sandbox, more='[limits]\ntimeout = "2s"\n')
+        service = Service(Settings((path,), interval=None))
+        await service.runner.run(service.targets["office"])
+        office = service.targets["office"]
+        patient = replace(
+            office,
+            profile=office.profile.model_copy(update={"limits": office.profile.limits.model_copy(update={"timeout": 3600.0})}),
+        )
+        monkeypatch.setattr(runner, "longest", lambda plan: timedelta(0))
+        monkeypatch.setitem(imap._COMMANDS, "SEARCH", silent)
+        collecting = asyncio.create_task(service.runner.collect(patient))
+        async with asyncio.timeout(30):
+            await begun.wait()
+            collecting.cancel()
+            await service.finish()
+        assert not service.runner._collecting and len(entries(state_directory())) == 1
 
 
 async def test_a_run_that_we_ended_ourselves_proves_nothing(tmp_path: Path) -> None:
