@@ -22,6 +22,10 @@ def report(
     ] = None,
     allow_warnings: Annotated[bool, typer.Option("--allow-warnings", help="Exit 0 when there are only warnings.")] = False,
     verbose: option.Verbose = False,
+    share: Annotated[
+        bool,
+        typer.Option("--share", help="Replace names, hosts, addresses and ids by stand-ins, so that it can be shown to anybody."),
+    ] = False,
 ) -> int:
     """Render a saved run (`-o json`, `-o jsonl`) in any format. The exit status is the run's own."""
     from probe.cli import _show
@@ -33,6 +37,10 @@ def report(
     files = [_show.parse_report(text) for text in report or ()]
     file = one_path(file) if file is not None else None
     saved = read(_text(file), called(file))
+    if share:
+        from probe.runs.share import shared
+
+        saved = shared(saved)
     context = Context(saved.started, saved.seconds, transcript=verbose, version=saved.version)
     _show.deliver(saved.reports, context, output=output, files=files)
     return exit_code(saved.reports, allow_warnings=allow_warnings)

@@ -244,6 +244,11 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def rebuilt(data: Sequence[Mapping[str, object]]) -> tuple[Report, ...]:
+    """Reports from their JSON, as this version writes it."""
+    return _reports(data)
+
+
 def _reports(data: Sequence[Mapping[str, Any]]) -> tuple[Report, ...]:
     """The reports; where an earlier version did not say what each is of, by the facts and the addresses."""
     made = [_report(one) for one in data]
