@@ -45,8 +45,19 @@ ReportFiles = Annotated[
     list[str] | None, typer.Option("--report", metavar="FORMAT=FILE", help="Also write a report to a file (repeatable).")
 ]
 EveryAddress = Annotated[
-    bool, typer.Option("--every-address", help="Probe each address behind the name, or each --connect, by itself.")
+    bool,
+    typer.Option(
+        "--every-address",
+        help="Probe each node by itself and compare them; a node is one server behind the name: an address in DNS, or a --connect.",
+    ),
 ]
+Personality = Annotated[
+    str | None, typer.Option(help="postfix or exchange-2016; without it that of the fault.", show_default="postfix")
+]
+Fault = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Let the server misbehave; --list-faults says how and what it teaches.")
+]
+ListFaults = Annotated[bool, typer.Option("--list-faults", help="List the faults, what the report shows of each, and exit.")]
 Light = Annotated[bool, typer.Option("--light", help="Log on everywhere, send nothing.")]
 NoDelete = Annotated[bool, typer.Option("--no-delete", help="Leave the message in the mailbox.")]
 NoPipelining = Annotated[bool, typer.Option("--no-pipelining", help="One command at a time (SMTP, POP3).")]

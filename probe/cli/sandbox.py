@@ -1,11 +1,13 @@
 """`probe sandbox`: keep the embedded server up and print a profile for it."""
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from probe.cli import _options as option
 from probe.cli import _out
 
 
@@ -14,31 +16,43 @@ def register(app: typer.Typer) -> None:
 
 
 def sandbox(
-    personality: Annotated[str, typer.Option(help="postfix or exchange-2016.")] = "postfix",
-    fault: Annotated[str | None, typer.Option(metavar="NAME", help="Let the server misbehave; --list-faults names them.")] = None,
-    list_faults: Annotated[bool, typer.Option("--list-faults", help="List the faults and exit.")] = False,
+    personality: option.Personality = None,
+    fault: option.Fault = None,
+    list_faults: option.ListFaults = False,
     profile: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the profile there instead of to stdout.")] = None,
 ) -> int:
     """Run the embedded mail server on loopback until interrupted, and print a ready profile for it."""
-    from probe.sandbox import FAULTS
-
     if list_faults:
-        for name, sentence in FAULTS.items():
-            _out.say(f"{name:<18} {sentence}")
+        say_faults()
         return 0
-    checked(personality, fault)
-    asyncio.run(_serve(personality, fault, profile))
+    asyncio.run(_serve(checked(personality, fault), fault, profile))
     return 0
 
 
-def checked(personality: str, fault: str | None) -> None:
-    """Raise a usage error for a personality or fault there is not."""
-    from probe.sandbox import FAULTS, PERSONALITIES
+def say_faults() -> None:
+    """Each fault: what the server does, and below it what the report teaches. In a terminal folded to its width."""
+    import shutil
+    from textwrap import wrap
 
-    if personality not in PERSONALITIES:
+    from probe.sandbox import FAULTS, TEACHES
+
+    width = shutil.get_terminal_size().columns - 1 if sys.stdout is not None and sys.stdout.isatty() else 10_000
+    for name, sentence in FAULTS.items():
+        _out.say(name)
+        for sign, text in (("does", sentence), ("shows", TEACHES[name])):
+            for line in wrap(text, width, initial_indent=f"  {sign:<5}  ", subsequent_indent=" " * 9, break_on_hyphens=False):
+                _out.say(line)
+
+
+def checked(personality: str | None, fault: str | None) -> str:
+    """The personality that was asked for, else the fault's own. Raises a usage error for one there is not."""
+    from probe.sandbox import FAULTS, PERSONALITIES, personality_of
+
+    if personality is not None and personality not in PERSONALITIES:
         raise typer.BadParameter(f"no personality {personality!r}; there are {', '.join(PERSONALITIES)}")
     if fault is not None and fault not in FAULTS:
-        raise typer.BadParameter(f"no fault {fault!r}; there are {', '.join(FAULTS)}")
+        raise typer.BadParameter(f"no fault {fault!r}; there are {', '.join(FAULTS)}; --list-faults says what each is")
+    return personality or personality_of(fault)
 
 
 async def _serve(personality: str, fault: str | None, profile: Path | None) -> None:

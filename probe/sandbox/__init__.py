@@ -16,13 +16,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probe.sandbox.faults import FAULTS, PERSONALITIES
+from probe.sandbox.faults import FAULTS, PERSONALITIES, TEACHES, personality_of
 from probe.sandbox.mailbox import Logon, Mailbox, StoredMessage, World
 
 if TYPE_CHECKING:
     from probe.sandbox.stream import Lines
 
-__all__ = ["FAULTS", "PERSONALITIES", "Address", "CannotStart", "Logon", "Mailbox", "Sandbox", "StoredMessage"]
+__all__ = [
+    "FAULTS",
+    "PERSONALITIES",
+    "TEACHES",
+    "Address",
+    "CannotStart",
+    "Logon",
+    "Mailbox",
+    "Sandbox",
+    "StoredMessage",
+    "personality_of",
+]
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,44 @@ FAULTS = {
     "imap-disabled": "Exchange: IMAP4 is switched off for the mailbox",
     "pop3-disabled": "Exchange: POP3 is switched off for the mailbox",
     "administrator": "Exchange: the account is Administrator, which IMAP4 and POP3 refuse",
-    "new-message-id": "the message gets another Message-ID, as outlook.com gives it",
+    "new-message-id": "Exchange: the message gets another Message-ID, as outlook.com gives it",
+}
+
+# What the report of a probe shows of each, by the finding's id where it has one, and what can be learnt from it.
+TEACHES = {
+    "no-starttls": "starttls.not-offered: without STARTTLS the password stays here; nothing is sent in clear",
+    "wrong-name": "certificate.name-mismatch: it is valid, but not for the name that users type; their clients warn or refuse",
+    "expired": "certificate.expired: what users see on the day after, on each of the three ports",
+    "untrusted": "certificate.unknown-issuer: a private CA, whose root clients do not have; the password stays here",
+    "client-only": "certificate.wrong-usage: without the usage for servers it is refused, though its name and dates are right",
+    "self-signed": "certificate.self-signed: the server's own default certificate, where another should be assigned",
+    "wrong-password": "auth.refused: one attempt a protocol, then the password is left alone, so that no account is locked",
+    "mailbox-full": "submit.refused: the last word is the reply behind the message; MAIL and RCPT were accepted",
+    "never-delivers": "delivery.missing: 250 is a promise, not a delivery; only reading the message back shows the difference",
+    "junk": "delivery.other-folder: it was delivered, but where users do not look",
+    "late": "delivery.late: the time from the final reply to the mailbox, against the profile's limits",
+    "twice": "delivery.duplicate: one message sent, two found",
+    "footer": "message.altered: a text that was added on the way, which breaks signatures",
+    "no-uidplus": "cleanup.failed: without UIDPLUS IMAP4 cannot expunge one message alone, so ours stays",
+    "in-use": "auth.mailbox-in-use: one POP3 session a mailbox; not a wrong password, and not treated as one",
+    "no-pipelining": "nothing is wrong: each command waits for its reply, so the run takes longer",
+    "no-certificate": "starttls.not-offered: on Exchange the usual cause is a connector whose certificate is missing",
+    "auth-before-tls": "auth.cleartext-before-tls: a client without TLS could give its password away; this one does not",
+    "proxy-failure": "submit.temporary: the front end answers, the mailbox server behind it does not",
+    "maintenance": "smtp.unavailable: a server that says in its greeting that it takes nothing now",
+    "back-pressure": "submit.temporary: the server defers mail because disk or memory runs short",
+    "send-as-denied": "submit.refused: logging on is not enough; the account needs the right to send as this address",
+    "smtp-auth-disabled-tenant": "auth.not-allowed: the password is not what is wrong; the organisation's setting is",
+    "smtp-auth-disabled-mailbox": "auth.not-allowed: the same for one mailbox, with the command that shows the setting",
+    "basic-auth-disabled": "auth.not-allowed: passwords are switched off by an authentication policy; OAuth is needed",
+    "conditional-access": "auth.not-allowed: a policy refuses this sign-in; the sign-in log says which",
+    "security-defaults": "auth.not-allowed: security defaults refuse passwords for the whole organisation",
+    "credentials-incorrect": "auth.refused: now it is the password (or an app password is needed)",
+    "imap-not-connected": "imap.refused: the logon succeeded and the mailbox did not open: the password is right",
+    "imap-disabled": "auth.refused: SMTP takes the same password, so IMAP4 is switched off for the mailbox",
+    "pop3-disabled": "auth.refused: SMTP takes the same password, so POP3 is switched off for the mailbox",
+    "administrator": "auth.refused: Exchange refuses this account over IMAP4 and POP3, whatever its password",
+    "new-message-id": "message.altered, as a remark: the message is ours all the same, by its keyed proof",
 }
 
 _TAIL = "535 5.7.139 Authentication unsuccessful, "
@@ -65,3 +102,8 @@ SAYS: dict[str, dict[str, str]] = {
 }
 
 PERSONALITIES = ("postfix", "exchange-2016")
+
+
+def personality_of(fault: str | None) -> str:
+    """The server that has this fault: Exchange's own are Exchange's, the others are tried on Postfix."""
+    return "exchange-2016" if fault is not None and FAULTS[fault].startswith("Exchange") else "postfix"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, Envelope, Session, TLSSetupException
 
 from probe.sandbox.exchange import MOST_ERRORS, NODE, TOO_MANY, banner, ehlo_lines, is_exchange, queued, rebuilt, says
 from probe.sandbox.login import MECHANISMS, OFFERED, Attempt, authenticate, certificate_name, decoded
@@ -86,6 +86,15 @@ class _Handler:
 
     def __init__(self, world: World) -> None:
         self.world = world
+
+    async def handle_exception(self, error: Exception) -> str:
+        """What goes to the client when a command fails. A client that refuses our certificate is no error here: nothing is sent.
+
+        Raises the error where it is one of ours; aiosmtpd logs it.
+        """
+        if isinstance(error, TLSSetupException):
+            return ""
+        raise error
 
     async def handle_EHLO(
         self, server: Submission, session: Session, envelope: Envelope, hostname: str, responses: list[str]

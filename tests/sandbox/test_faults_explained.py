@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 import probe
-from probe.sandbox import FAULTS, Sandbox
+from probe.cli.demo import _demo
+from probe.sandbox import FAULTS, TEACHES, Sandbox, personality_of
 
 # Fault → stage, finding, a word of its cause. `late` takes its three seconds, so it stands here like the others.
 TABLE: dict[str, tuple[str, str, str]] = {
@@ -67,6 +68,24 @@ async def test_fault(fault: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert word in found.cause and found.remedy, found.cause
     # Only what the fault is about: another leg may say the same, nothing says something else.
     assert {item.id for item in report.findings} <= {name, "certificate.missing-intermediate"}
+
+
+def test_the_list_says_what_each_fault_teaches() -> None:
+    """By the finding that the table above expects of the same fault."""
+    assert list(TEACHES) == list(FAULTS)
+    for fault, (_, name, _) in TABLE.items():
+        assert TEACHES[fault].startswith((f"{name}: ", f"{name}, ")), fault
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS))
+async def test_the_demo_shows_what_the_list_says(
+    fault: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """And no library says anything: no traceback stands above the report."""
+    report = await _demo(personality_of(fault), fault, None)
+    assert {TABLE[fault][1]} <= {item.id for item in report.findings} if fault in TABLE else report.verdict == "ok"
+    said = capfd.readouterr()
+    assert (said.out, said.err) == ("", "") and [one.getMessage() for one in caplog.records if one.levelname == "ERROR"] == []
 
 
 def profile(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
