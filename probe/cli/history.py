@@ -1,8 +1,10 @@
 """`probe history`: past runs as a table, and what they add up to."""
 
 import json
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import quantiles
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,9 +12,8 @@ import typer
 from probe.cli import _out
 
 if TYPE_CHECKING:
+    from probe.report.statistics import PastRun
     from probe.state.history import Row
-
-_BARS = "▁▂▃▄▅▆▇█"
 
 
 def register(app: typer.Typer) -> None:
@@ -23,66 +24,97 @@ def history(
     profile: Annotated[str | None, typer.Argument(help="Only this profile's runs.", show_default=False)] = None,
     last: Annotated[int, typer.Option(min=1, help="How many runs.")] = 50,
     file: Annotated[Path | None, typer.Option("--history", metavar="FILE", help="Another store than the usual one.")] = None,
+    plot: Annotated[bool, typer.Option("--plot", help="Plot delivery times in the terminal instead of the table.")] = False,
+    stages: Annotated[bool, typer.Option("--stages", help="Show percentiles of every stage instead of the table.")] = False,
     export: Annotated[str | None, typer.Option(metavar="jsonl", help="Whole runs, one JSON object a line.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with a plot.")] = None,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the plot alone, as a picture.")] = None,
 ) -> int:
     """Show past runs from the local store: a table, delivery times as a sparkline, percentiles, failures."""
-    from probe.output._history import page
     from probe.state import history as store
-    from probe.state.directory import NOWHERE, state_directory
-    from probe.state.files import write_atomically
 
-    if file is None and state_directory() == NOWHERE:
-        raise typer.BadParameter("no home directory is known for this user, so there is no history; name one with --history FILE")
-    path = file or state_directory() / "history.sqlite"
+    path = file or _usual()
     if export not in (None, "jsonl"):
         raise typer.BadParameter(f"--export knows jsonl, got {export!r}")
     try:
         if export:
             _out.data("".join(json.dumps(report) + "\n" for report in store.reports(path, profile, last=last)))
             return 0
-        found = store.rows(path, profile, last=last)
+        rows = store.rows(path, profile, last=last)
+        if html or svg:
+            _write(rows, profile, html, svg)
+            return 0
+        lines = [*_plots(rows)] if plot else [] if stages else table(rows)
+        lines += _stages(store.reports(path, profile, last=last)) if stages else ()
     except store.Unusable as error:
         raise typer.BadParameter(str(error)) from None
-    if html:
-        write_atomically(html, page([store.plot(row) for row in found], profile))
-        return 0
-    _out.write("".join(f"{line}\n" for line in table(found)))
+    _out.write("".join(f"{line}\n" for line in lines or ["no runs"]))
     return 0
 
 
-def table(rows: "list[Row]") -> list[str]:
+def _usual() -> Path:
+    from probe.state.directory import NOWHERE, state_directory
+
+    if state_directory() == NOWHERE:
+        raise typer.BadParameter("no home directory is known for this user, so there is no history; name one with --history FILE")
+    return state_directory() / "history.sqlite"
+
+
+def _write(rows: "Sequence[Row]", profile: str | None, html: Path | None, svg: Path | None) -> None:
+    from probe.output._history import page, picture
+    from probe.state.files import write_atomically
+
+    runs = _runs(rows)
+    if html:
+        write_atomically(html, page(runs, profile))
+    if svg:
+        write_atomically(svg, picture(runs))
+
+
+def table(rows: "Sequence[Row]") -> list[str]:
     """One line a run, then one a profile: count, failures, delivery's percentiles and sparkline."""
-    from probe.output.text import safe
+    from probe.output._past_runs import summary, table
 
     if not rows:
-        return ["no runs"]
-    width = max(len(safe(row.profile)) for row in rows)
-    lines = [f"{'started':<20}  {'profile':<{width}}  verdict   delivery  failed stage"]
-    for row in rows:
-        delivery = f"{row.delivery_seconds:7.3f} s" if row.delivery_seconds is not None else f"{'-':>9}"
-        line = f"{row.started[:19]}Z  {safe(row.profile):<{width}}  {row.verdict:<8} {delivery}  {row.failed_stage or ''}"
-        lines.append(line.rstrip())
-    lines.append("")
-    for profile in dict.fromkeys(row.profile for row in rows):
-        lines.append(_summary(profile, [row for row in rows if row.profile == profile]))
+        return []
+    lines = [*table(_runs(rows), [row.failed_stage for row in rows], _width()), ""]
+    return lines + [line for name, runs in _by_profile(rows) for line in summary(name, runs, _width())]
+
+
+def _plots(rows: "Sequence[Row]") -> Iterator[str]:
+    from probe.output._past_runs import plot
+
+    for index, (name, runs) in enumerate(_by_profile(rows)):
+        if index:
+            yield ""
+        yield from plot(name, runs, _width() or 100)
+
+
+def _stages(reports: Iterator[dict[str, object]]) -> list[str]:
+    from probe.output._past_runs import spreads
+    from probe.output.text import safe
+    from probe.report.statistics import stage_seconds
+
+    by_profile: dict[str, list[dict[str, object]]] = {}
+    for report in reports:
+        by_profile.setdefault(str(report["profile"]), []).append(report)
+    lines: list[str] = []
+    for name, group in by_profile.items():
+        lines += [*([""] if lines else []), f"{safe(name)}: {len(group)} runs", *spreads(stage_seconds(group))]
     return lines
 
 
-def _summary(profile: str, rows: "list[Row]") -> str:
-    from probe.output.text import safe
+def _runs(rows: "Sequence[Row]") -> "list[PastRun]":
+    from probe.state.history import plot
 
-    seconds = [row.delivery_seconds for row in rows if row.delivery_seconds is not None]
-    failed = sum(row.verdict in ("critical", "unknown") for row in rows)
-    text = f"{safe(profile)}: {len(rows)} runs, {failed} failed"
-    if len(seconds) < 2:
-        return text
-    cuts = quantiles(seconds, n=20, method="inclusive")
-    return f"{text}, delivery median {cuts[9]:.3f} s, p95 {cuts[18]:.3f} s, max {max(seconds):.3f} s  {sparkline(seconds)}"
+    return [plot(row) for row in rows]
 
 
-def sparkline(values: list[float]) -> str:
-    """The values as bars, lowest to highest."""
-    low, high = min(values), max(values)
-    span = (high - low) or 1.0
-    return "".join(_BARS[min(len(_BARS) - 1, int((value - low) / span * len(_BARS)))] for value in values[-60:])
+def _by_profile(rows: "Sequence[Row]") -> "Iterator[tuple[str, list[PastRun]]]":
+    for name in dict.fromkeys(row.profile for row in rows):
+        yield name, _runs([row for row in rows if row.profile == name])
+
+
+def _width() -> int | None:
+    """The terminal's width; None where the output goes elsewhere: then nothing is cut."""
+    return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None

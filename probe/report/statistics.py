@@ -1,6 +1,6 @@
 """Runs of one target in a row (`--repeat`): how many, how many lost, how long."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
 from probe.report import Report
@@ -52,6 +52,31 @@ def statistics(reports: Iterable[Report]) -> Statistics:
         lost=max(0, meant - delivered),
         seconds={name: _spread(values) for name, values in samples.items()},
     )
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """The 50th, 95th and 99th percentile (linear between two values), in the unit of the values, of which there is one at least."""
+    from statistics import quantiles
+
+    cuts = quantiles(values, n=100, method="inclusive") if len(values) > 1 else [values[0]] * 99
+    return {"p50": cuts[49], "p95": cuts[94], "p99": cuts[98]}
+
+
+def stage_seconds(reports: Iterable[Mapping[str, object]]) -> dict[str, list[float]]:
+    """How long each stage took that went well, in seconds, of saved reports (contract section 5); `delivery` and `total` first.
+
+    Stages in the order in which they first come.
+    """
+    samples: dict[str, list[float]] = {"delivery": [], "total": []}
+    for report in reports:
+        for name, key in (("delivery", "delivery_seconds"), ("total", "seconds")):
+            if isinstance(value := report.get(key), (int, float)):
+                samples[name].append(value)
+        stages = report.get("stages")
+        for stage in stages if isinstance(stages, list) else ():
+            if stage["status"] in ("ok", "warning"):
+                samples.setdefault(stage["name"], []).append(stage["seconds"])
+    return {name: values for name, values in samples.items() if values}
 
 
 def _spread(values: list[float]) -> dict[str, float]:
