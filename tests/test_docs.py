@@ -4,6 +4,7 @@ import re
 import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,20 @@ def test_options_and_findings_named_in_the_docs_exist(page: Path) -> None:
         assert f"`{option}`" in known or option == "--help", option
     for finding in FINDING.findall(text):
         assert f"## {finding}\n" in known, finding
+
+
+def _links(page: Path) -> set[Path]:
+    targets = re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text(encoding="utf-8"))
+    return {(page.parent / target).resolve() for target in targets}
+
+
+def test_every_page_is_two_clicks_from_the_readme_at_most() -> None:
+    first = _links(ROOT / "README.md")
+    second = set().union(*(_links(page) for page in first if page.suffix == ".md"))
+    assert {page for page in PAGES if page.name != "README.md"} - first - second == set()
+
+
+def test_the_readme_names_every_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    rows = re.findall(r"^\| `([a-z]+)` \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(row for row in rows if row in extras) == sorted(extras)

@@ -202,8 +202,10 @@ def test_what_names_nobody_stays() -> None:
         "https://aka.ms/smtp_auth_disabled",
     ):
         assert texts.text(said) == said
+    tenant = texts.text("ZQ9PR02CA0001.outlook.office365.com zqwxv.onmicrosoft.com")
+    assert tenant == "host1.outlook.office365.com host2.onmicrosoft.com"
     assert (
-        texts.text("kjhgf-test.mail.protection.outlook.com zqwxv@gmail.com") == "host1.mail.protection.outlook.com user1@gmail.com"
+        texts.text("kjhgf-test.mail.protection.outlook.com zqwxv@gmail.com") == "host3.mail.protection.outlook.com user1@gmail.com"
     )
 
 

@@ -82,7 +82,7 @@ class StandIns:
         if plain in hosts or plain in domains or plain == "localhost":
             return plain
         for length in range(1, len(labels)):
-            if ".".join(labels[length:]) in domains:
+            if ".".join(labels[length:]) in hosts | domains:
                 return ".".join([*map(self._label, labels[:length]), *labels[length:]])
         if len(labels) == 1:
             return self._label(plain)
