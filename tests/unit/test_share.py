@@ -50,6 +50,9 @@ FORMS = (
     f"in folder INBOX/Zqwxv/Kjhgf, serial {SERIAL.upper()}, {' '.join(re.findall('..', SERIAL))}",
     f"queued as {SERIAL.upper()} tenant 3d2f8a71-zqwx-4b8e-9c55-0123456789ab, 3d2f8a71-1c2d-4b8e-9c55-0123456789ab",
     "call +49 89 5551234567",
+    "call +49 (89) 555 12 345 67 or 212-555-1234567, (212) 555-9876",
+    f"refused by [{ADDRESS}]: v{ADDRESS}, 081.002.069.142, addr:{ADDRESS}:25, x{ADDRESS}",
+    f"ip:{SIX}: refused, addr={SIX}/64, 2a02:8108:0:0:dead:beef:5:77",
 )
 GONE = (
     *NEEDLES,
@@ -207,6 +210,32 @@ def test_what_names_nobody_stays() -> None:
     assert (
         texts.text("kjhgf-test.mail.protection.outlook.com zqwxv@gmail.com") == "host3.mail.protection.outlook.com user1@gmail.com"
     )
+
+
+def test_what_stood_in_a_place_of_its_own_is_known_in_every_text_number_or_not() -> None:
+    texts = Texts(StandIns())
+    texts.learn_user("CORP-X\\10482")
+    texts.learn_id("73311")
+    texts.learn_numbers("CN=x,SERIALNUMBER=104377,PostalCode=80331,O=Y 2026")
+    assert texts.text("10482 corp-x 250 Ok 73311 register 104377, 80331 in 2026") == (
+        "user1 host1 250 Ok id1 register number1, number2 in 2026"
+    )
+
+
+@pytest.mark.parametrize(
+    "piece", ["a-", "a.", "a@", "1.", "1:", "ab:", "ab ", "+1 ", "*.", "1-", "a_", "\\", "<", "x=", "2a02:8108::1: "]
+)
+def test_work_grows_as_the_text_does(piece: str) -> None:
+    """Eight times the text takes about eight times the work, not sixty-four: a server's line may be long."""
+    from time import process_time
+
+    def work(octets: int) -> float:
+        began = process_time()
+        Texts(StandIns()).text(piece * (octets // len(piece)))
+        return process_time() - began
+
+    work(100)  # the list of words is read once
+    assert work(160_000) < 32 * max(min(work(20_000) for _ in range(3)), 0.001)
 
 
 def test_many_addresses_get_one_each() -> None:

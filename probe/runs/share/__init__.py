@@ -21,6 +21,7 @@ _HOSTS = frozenset(
 )
 _USERS = frozenset(("username", "sender_rewritten"))
 _NUMBERS = frozenset(("serial", "thumbprint", "sha1", "sha256", "data", "roots_named_alike", "verified_path"))
+_DISTINGUISHED = frozenset(("subject", "issuer", "certificate_name"))
 _DAYS = frozenset(("not_before", "not_after"))
 # Whole certificates: nothing of them can be kept.
 _DROPPED = frozenset(("chain_der",))
@@ -60,6 +61,10 @@ class _Sharing:
                 self._texts.learn_host(value)
             elif key in _DAYS:
                 self._texts.learn_day(value)
+            elif key in _DISTINGUISHED:
+                self._texts.learn_numbers(value)
+            elif key == "queue_id":
+                self._texts.learn_id(value)
         else:
             for inner, item in _inside(value, key):
                 self.learn(item, inner)

@@ -16,6 +16,8 @@ _SERVICE_LABELS = frozenset(
     """_tcp _udp _tls _submission _submissions _smtp _smtps _imap _imaps _pop3 _pop3s _autodiscover _mta-sts _dmarc
     _domainkey""".split()  # noqa: SIM905
 )
+# No host has a longer name (RFC 1035 section 2.3.4).
+_MOST = 255
 _LIST = "providers.txt"
 
 
@@ -77,6 +79,8 @@ class StandIns:
 
         What a public mail service is called stays.
         """
+        if len(name) > _MOST:
+            return self.one("name", name)
         labels = _ascii(name.strip(".")).split(".")
         plain, (hosts, domains) = ".".join(labels), providers()
         if plain in hosts or plain in domains or plain == "localhost":

@@ -16,12 +16,13 @@ _FORMS = r"""
 | (?P<marker>submission-probe-[a-z2-7]{26})
 | (?P<code>(?<![\w.-])\d{3}-(?=\w))
 | (?P<uuid>(?<!\w)[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}(?!\w))
-| (?P<mail>[^\s<>()\[\],;:"'=\\/@]+@(?:\[[^\]\s]*\]|[^\W_](?:[\w-]*\w)?(?:\.[\w-]*\w)*))
+| (?P<phone>\+\d{1,3}[ ()/.\d-]{6,24}\d(?!\w)|(?<![\w.])\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?![\w.]))
+| (?P<mail>[^\s<>()\[\],;:"'=\\/@]{1,64}@(?:\[[^\]\s]*\]|[^\W_](?:[\w-]*\w)?(?:\.[\w-]*\w)*))
 | (?P<octets>(?<!\w)(?:[0-9a-f]{2}[ :-]){5,}[0-9a-f]{2}(?!\w))
 | (?P<reverse>(?<![\w.])(?:[0-9a-f]{1,3}\.)+(?:in-addr|ip6)\.arpa(?!\w))
-| (?P<v6>(?:(?<=IPv6:)|(?<![\w:.]))(?:[0-9a-f]{0,4}:){2,7}(?:(?:\d{1,3}\.){3}\d{1,3}|[0-9a-f]{1,4})?(?:%\w+)?(?![\w:]))
+| (?P<v6>(?<![\w.])(?:[0-9a-f]{0,4}:){2,7}(?:(?:\d{1,3}\.){3}\d{1,3}|[0-9a-f]{1,4})?(?:%\w+)?(?![\w:]))
 | (?P<v4>(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\w))
-| (?P<dotted>(?:\*\.)?\w(?:[\w-]*\w)?(?:\.\w(?:[\w-]*\w)?)+)
+| (?P<dotted>(?:\*\.)?\w(?:[\w-]{0,61}\w)?(?:\.\w(?:[\w-]{0,61}\w)?)+)
 | (?P<dashed>(?<!\d)\d{1,3}(?:[-_]\d{1,3}){3}(?!\d))
 | (?P<size>(?<=SIZE[ =])\d{1,12}(?!\w))
 | (?P<word>[^\W_]+)
@@ -48,8 +49,8 @@ class Texts:
     def __init__(self, given: StandIns, ours: Iterable[str] = ()) -> None:
         self._given = given
         self._ours = frozenset(name.casefold() for name in ours)
-        self._users: set[str] = set()
-        self._hosts: set[str] = set()
+        # What is known to name somebody, in lower case, and what kind of stand-in it gets.
+        self._known: dict[str, str] = {}
         self._tags: set[str] = set()
         self._days: dict[str, str] = {}
         self._forms: re.Pattern[str] | None = None
@@ -57,19 +58,31 @@ class Texts:
     def learn_user(self, name: str) -> None:
         """A user's name: `user@host`, `DOMAIN\\user` or as it is."""
         for part in (name, name.rpartition("\\")[2].partition("@")[0]):
-            if not self._stays(part):
-                self._users.add(part.casefold())
+            self._learn(part, "user")
         if "@" in name:
             self.learn_host(name.rpartition("@")[2])
         if "\\" in name:
             self.learn_host(name.partition("\\")[0])
-        self._forms = None
 
     def learn_host(self, name: str) -> None:
         """A host's name, with or without a domain; nothing else, such as an address."""
-        if _NAME.fullmatch(name) and ("." in name or not self._stays(name)):
-            self._hosts.add(name.strip(".").casefold())
-        self._forms = None
+        if _NAME.fullmatch(name):
+            self._learn(name.strip("."), "host")
+
+    def learn_id(self, name: str) -> None:
+        """A queue's name for the message."""
+        self._learn(name, "id")
+
+    def learn_numbers(self, name: str) -> None:
+        """Of a certificate's names the numbers: a postal code, a register's entry; a year is none."""
+        for number in re.findall(r"(?<![\w.])\d{3,6}(?![\w.])", name):
+            if not re.fullmatch(r"(?:19|20)\d\d", number):
+                self._learn(number, "number")
+
+    def _learn(self, name: str, kind: str) -> None:
+        if name and name.casefold() not in words():
+            self._known.setdefault(name.casefold(), kind)
+            self._forms = None
 
     def learn_tag(self, line: str) -> None:
         """An IMAP4 command of ours begins with a tag of four letters, drawn for each connection, and a number."""
@@ -99,12 +112,13 @@ class Texts:
 
     def says_nothing(self, name: str) -> bool:
         """Whether a name is made of words that stay, and is no host's."""
-        return "." not in name and all(map(self._stays, _WORD.findall(name))) and name.casefold() not in self._hosts
+        return "." not in name and all(map(self._stays, _WORD.findall(name))) and name.casefold() not in self._known
 
     def text(self, text: str) -> str:
         """Any text."""
         if self._forms is None:
-            known = sorted(self._users | {host for host in self._hosts if "." not in host}, key=len, reverse=True)
+            # Names with dots are found by their form.
+            known = sorted((name for name, kind in self._known.items() if kind != "host" or "." not in name), key=len, reverse=True)
             first = f"(?P<known>(?<![^\\W_])(?:{'|'.join(map(re.escape, known))})(?![^\\W_]))|" if known else ""
             if self._tags:
                 first = f"(?P<tag>(?<!\\w)(?:{'|'.join(self._tags)})(?=\\d))|" + first
@@ -114,11 +128,19 @@ class Texts:
     def _stand_in(self, found: re.Match[str]) -> str:
         text, kind = found.group(), found.lastgroup
         if kind == "known":
-            return self.user(text) if text.casefold() in self._users else self._given.host(text)
+            return self._of_known(text, self._known[text.casefold()])
         if kind == "word" or kind is None:
             return self._word(text)
         made: str | None = getattr(self, f"_of_{kind}")(text)
         return _WORD.sub(lambda word: self._word(word.group()), text) if made is None else made
+
+    def _of_known(self, text: str, kind: str) -> str:
+        if kind == "user":
+            return self.user(text)
+        return self._given.host(text) if kind == "host" else self._given.one(kind, text)
+
+    def _of_phone(self, text: str) -> str:
+        return self._given.one("phone", re.sub(r"\D", "", text))
 
     def _of_instant(self, text: str) -> str:
         return self._days.get(text, text)
@@ -137,7 +159,7 @@ class Texts:
 
     def _of_mail(self, text: str) -> str | None:
         local, _, host = text.rpartition("@")
-        if local.casefold() not in self._users and _ID.match(local):
+        if self._known.get(local.casefold()) != "user" and _ID.match(local):
             local = self._given.one("id", local)
         else:
             local = self._given.one("user", local)
@@ -148,13 +170,18 @@ class Texts:
 
     def _of_v6(self, text: str) -> str | None:
         try:
+            # A colon behind it is the sentence's: `2001:db8::1: refused`.
             return self._given.address(text)
-        except ValueError:  # a time of day
+        except ValueError:
+            if text.endswith(":") and not text.endswith("::"):
+                made = self._of_v6(text[:-1])
+                return None if made is None else f"{made}:"
+            # A time of day has two.
             return self._of_octets(text) if text.count(":") > 3 else None
 
     def _of_v4(self, text: str) -> str | None:
         try:
-            return self._given.address(text)
+            return self._given.address(".".join(str(int(part)) for part in text.split(".")))
         except ValueError:
             return self._of_dotted(text)
 
@@ -163,7 +190,7 @@ class Texts:
 
     def _of_dashed(self, text: str) -> str | None:
         try:
-            return self._given.address(re.sub("[-_]", ".", text)).replace(".", "-")
+            return self._given.address(".".join(str(int(part)) for part in re.split("[-_]", text))).replace(".", "-")
         except ValueError:
             return None
 
@@ -172,8 +199,10 @@ class Texts:
 
     def _of_dotted(self, text: str) -> str | None:
         plain = text.casefold()
-        if plain not in self._hosts and (plain in words() or plain in self._ours):
+        if plain not in self._known and (plain in words() or plain in self._ours):
             return text
+        if re.fullmatch(r"v?\d{1,3}(?:\.\d{1,3}){3}", plain):
+            return self._of_v4(text[1:]) if plain[0] == "v" else text
         if _VERSION.match(text):
             return self._given.one("oid", text) if _OWN_OID.match(text) else text
         return self._reverse_or_host(text)
