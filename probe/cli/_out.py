@@ -12,6 +12,7 @@ from typing import TextIO
 _ERRORS = "probe.stand_in"
 # What our own texts use beyond ASCII; the sparkline's bars become digits.
 _STAND_INS = {"…": "...", "→": "->", "–": "-", "—": "-", "·": "-", "’": "'", "“": '"', "”": '"', "≤": "<=", "≥": ">=", "×": "x"}
+_STAND_INS |= {"│": "|", "└": "+", "─": "-"}
 _STAND_INS |= dict(zip("▁▂▃▄▅▆▇█", "12345678", strict=True))
 
 

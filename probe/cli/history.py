@@ -45,7 +45,8 @@ def history(
             _write(rows, profile, html, svg)
             return 0
         lines = [*_plots(rows)] if plot else [] if stages else table(rows)
-        lines += _stages(store.reports(path, profile, last=last)) if stages else ()
+        if stages:
+            lines += [*([""] if lines else []), *_stages(store.reports(path, profile, last=last))]
     except store.Unusable as error:
         raise typer.BadParameter(str(error)) from None
     _out.write("".join(f"{line}\n" for line in lines or ["no runs"]))

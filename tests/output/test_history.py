@@ -115,3 +115,12 @@ def test_the_command_shows_table_stages_plot_and_picture(tmp_path: Path, capsys:
     assert "smtp.starttls" in said("--stages") and "p99" in said("--stages")
     assert "demo: delivery in seconds, 2 runs" in said("--plot")
     assert said("--svg", str(file)) == "" and ElementTree.parse(file).getroot().tag == f"{SVG}svg"
+
+
+def test_the_plot_can_be_read_where_only_ascii_can_be_said() -> None:
+    """As on Windows, in a pipe."""
+    import probe.cli._out  # registers the handler of what cannot be said
+
+    assert probe.cli._out
+    said = "\n".join(plot("p", [run(n, 0.1 * n) for n in range(9)], 60)).encode("ascii", "probe.stand_in").decode()
+    assert "\\" not in said and "|" in said and "+----" in said and "8" in said
