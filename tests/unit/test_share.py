@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -267,3 +268,24 @@ def test_our_own_words_are_on_the_list() -> None:
     said = " ".join(f"{kind.summary} {kind.cause} {' '.join(kind.remedy)}" for kind in kinds().values())
     missing = {word for word in re.findall(r"[^\W_]+", said) if word.isalpha() and word.casefold() not in words()}
     assert missing <= {"contoso"}, "make reference"
+
+
+def test_the_command_shares_what_it_prints_and_what_it_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And over all reports of a file the same name has the same stand-in."""
+    from probe.cli import entry
+
+    page = tmp_path / "page.html"
+    code = entry(["report", str(FOLDER / "nodes.json"), "--share", "-o", "json", "--report", f"html={page}"])
+    said = capsys.readouterr().out
+    before, after = json.loads((FOLDER / "nodes.json").read_text()), json.loads(said)
+    assert code == before["exit_code"]
+    for text in (said, page.read_text(encoding="utf-8")):
+        assert not any(name in text for name in ("mail.sandbox.test", "EX01", "probe@sandbox.test", "submission-probe-"))
+    names = set(zip(greeted(before), greeted(after), strict=True))
+    assert len(greeted(before)) > 1 and len(names) == len({real for real, _ in names}) == len({stand_in for _, stand_in in names})
+
+
+def greeted(run: dict[str, Any]) -> list[str]:
+    """The name that each report's server gave in its greeting."""
+    stages = [stage for report in run["reports"] for stage in report["stages"] if stage["name"] == "smtp.greeting"]
+    return [stage["facts"]["name"] for stage in stages if stage["facts"].get("name")]
