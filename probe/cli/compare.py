@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from probe.cli import _options as option
-from probe.cli._given import one_path, text_of
+from probe.cli._given import called, one_path, run_text, text_of
 from probe.profile.textfile import NotText
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    before: Annotated[Path, typer.Argument(help="A run saved by `probe run -o json`.", show_default=False)],
+    before: Annotated[Path, typer.Argument(help="A run saved by `probe run -o json`; - for stdin.", show_default=False)],
     after: Annotated[Path, typer.Argument(help="A later one.", show_default=False)],
     output: option.Format = "text",
     expect_change: option.ExpectChange = None,
@@ -31,21 +31,23 @@ def compare(
     from probe.report import EXIT_CODES
 
     _show.require_format(output)
+    if str(before) == str(after) == "-":
+        raise typer.BadParameter("stdin holds one run: give the other one as a file")
     made = comparison(saved(before), saved(after), wanted(expect_change, expectations))
     _show.deliver([], Context(made.after, 0.0, comparison=made), output=output, files=())
     return EXIT_CODES[made.verdict]
 
 
 def saved(file: Path) -> dict[str, object]:
-    """A run's JSON, checked. Raises NotARun, or a usage error that says what is wrong with the file."""
+    """A run's JSON (or JSON lines), checked. Raises NotARun, or a usage error that says what is wrong with the file."""
     from probe.runs.saved import checked
 
     try:
-        return checked(text_of(one_path(file)), str(file))
+        return checked(run_text(one_path(file)), called(file))
     except OSError as error:
-        raise typer.BadParameter(f"{file} cannot be read: {error.strerror}") from None
+        raise typer.BadParameter(f"{called(file)} cannot be read: {error.strerror}") from None
     except NotText as error:
-        raise typer.BadParameter(f"{file} {error}") from None
+        raise typer.BadParameter(f"{called(file)} {error}") from None
 
 
 def wanted(given: list[str] | None, file: Path | None) -> list[tuple[str, str]]:
