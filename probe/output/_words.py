@@ -7,11 +7,15 @@ from probe.facts import Certified
 from probe.report import Finding, Report, Severity
 from probe.report.collection import tally
 
+# The id and the profile of a report that stands for a comparison.
+COMPARISON = "comparison"
 _ORDER: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
 
 
 def outcome(report: Report) -> str:
     """What became of the run, in a few words; no server text in it."""
+    if report.id == COMPARISON and report.stages:
+        return report.stages[0].record.reason or ""
     if found := tally(report):
         outstanding = found.sent - found.collected - found.lost
         late = f" ({found.late} late)" if found.late else ""
