@@ -10,8 +10,9 @@ from probe.report.comparison import CERTIFICATE, Change, Comparison, Same, targe
 
 _TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
 _WORD = re.compile(r"\S+|\s+")
-# Beyond this many words a value is marked as a whole: finding the parts takes the square of them.
-_MOST_TOKENS = 600
+# Beyond this many words, or rows of a target, a value is marked as a whole: finding the parts takes the square of them, and a
+# server can name thousands.
+_MOST_TOKENS, _MOST_ROWS = 250, 200
 _MISSING, _EXPECTED = "missing", "expected"
 _RANK = {"critical": 0, _MISSING: 1, "warning": 2, "better": 3, _EXPECTED: 4}
 _THUMBPRINT = f"{CERTIFICATE}.thumbprint"
@@ -137,16 +138,26 @@ class Block:
     unchanged: Sequence[Same]
 
 
-def blocks(comparison: Comparison) -> list[Block]:
-    """Every target with its changes, and what is alike."""
+def blocks(comparison: Comparison, *, whole_words: bool = False) -> list[Block]:
+    """Every target with its changes, and what is alike; `whole_words`: values are marked by what stands between blanks."""
     return [
         Block(
             target,
-            [Line(row, *parts(*values(row.change)), expectation(row.change)) for row in rows(comparison, target)],
+            [_line(row, whole_words, marked=number < _MOST_ROWS) for number, row in enumerate(rows(comparison, target))],
             [same for same in comparison.unchanged if same.target == target],
         )
         for target in targets(comparison)
     ]
+
+
+def _line(row: Row, whole_words: bool, *, marked: bool) -> Line:
+    before, after = values(row.change)
+    sides = parts(before, after, whole_words=whole_words) if marked else _whole(before, after)
+    return Line(row, *sides, expectation(row.change))
+
+
+def _whole(before: str, after: str) -> tuple[list[Part], list[Part]]:
+    return [Part(before, before != after)], [Part(after, before != after)]
 
 
 def parts(before: str, after: str, *, whole_words: bool = False) -> tuple[list[Part], list[Part]]:
@@ -154,13 +165,30 @@ def parts(before: str, after: str, *, whole_words: bool = False) -> tuple[list[P
     token = _WORD if whole_words else _TOKEN
     old, new = token.findall(before), token.findall(after)
     if max(len(old), len(new)) > _MOST_TOKENS:
-        return [Part(before, differs=True)], [Part(after, differs=True)]
+        return _whole(before, after)
+    pieces = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
     left: list[Part] = []
     right: list[Part] = []
-    for kind, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        left += _piece(old[a:b], differs=kind != "equal")
-        right += _piece(new[c:d], differs=kind != "equal")
-    return left, right
+    for kind, a, b, c, d in pieces:
+        # Signs that happen to be alike between words that differ mark no words off: 2026-11-24 is another date as a whole.
+        inside = (a or c) and (b < len(old) or d < len(new)) and not any(map(_is_word, old[a:b]))
+        left += _piece(old[a:b], differs=kind != "equal" or bool(inside))
+        right += _piece(new[c:d], differs=kind != "equal" or bool(inside))
+    return _merged(left), _merged(right)
+
+
+def _is_word(token: str) -> bool:
+    return token[0].isalnum() or token[0] == "_"
+
+
+def _merged(pieces: Sequence[Part]) -> list[Part]:
+    """Neighbours that are alike in what they say, as one."""
+    found: list[Part] = []
+    for piece in pieces:
+        if found and found[-1].differs == piece.differs:
+            piece = Part(found.pop().text + piece.text, piece.differs)
+        found.append(piece)
+    return found
 
 
 def _piece(tokens: Sequence[str], *, differs: bool) -> list[Part]:

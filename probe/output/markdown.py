@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from probe.output import Context
-from probe.output._compared import Line, Part, blocks, hint, instant, parts, summary, values
+from probe.output._compared import Line, Part, blocks, hint, instant, summary
 from probe.output._words import also_known_as, by_severity, outcome, safe, unexplained
 from probe.output.text import detail
 from probe.report import Finding, Report, Stage
@@ -38,7 +38,7 @@ def _compared(comparison: Comparison) -> Iterator[str]:
     for note in comparison.notes:
         yield ""
         yield f"Note: {prose(note)}"
-    for block in blocks(comparison):
+    for block in blocks(comparison, whole_words=True):
         yield ""
         yield f"### {prose(block.target)}"
         if block.lines:
@@ -56,8 +56,7 @@ def _line(line: Line) -> str:
     word = row.word if row.word in ("expected", "better") else f"**{row.word}**"
     keys = ", ".join(code(key, table=True) for key in row.keys)
     wanted = f" ({code(line.wanted, table=True)})" if line.wanted else ""
-    before, after = parts(*values(row.change), whole_words=True)
-    return f"| {word} | {keys} | {_side(before)} | {_side(after)}{wanted} |"
+    return f"| {word} | {keys} | {_side(line.before)} | {_side(line.after)}{wanted} |"
 
 
 def _side(pieces: Sequence[Part]) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from probe.output import Context, output
-from probe.report.comparison import Comparison
+from probe.output._compared import blocks, parts
+from probe.report.comparison import Change, Comparison
 from probe.runs.compare import compare
 from tests.output.browser import Browser
 from tests.output.runs import FOLDER, saved
@@ -96,6 +97,33 @@ def test_what_one_side_has_alone_is_marked(browser: Browser, tmp_path: Path) -> 
     assert len({*colours, "rgba(0, 0, 0, 0)"}) == 3
     # As it is copied: whole.
     assert NEW in browser.evaluate("document.body.innerText") and "\u200b" not in browser.evaluate("document.body.innerText")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        ("2026-12-01T02:47:04Z", "2027-11-24T08:00:00Z", ("[2026-12-01T02:47:04Z]", "[2027-11-24T08:00:00Z]")),
+        ("offered NTLM LOGIN", "offered NTLM LOGIN XOAUTH2", ("offered NTLM LOGIN", "offered NTLM LOGIN [XOAUTH2]")),
+        ("CN=Old CA,O=C", "CN=New CA,O=C", ("CN=[Old] CA,O=C", "CN=[New] CA,O=C")),
+        ("192.0.2.1 192.0.2.2", "192.0.2.1", ("192.0.2.1 [192.0.2.2]", "192.0.2.1")),
+        ("same", "same", ("same", "same")),
+        ("a. " * 500, "a. " * 501, (f"[{'a. ' * 500}]", f"[{'a. ' * 501}]")),
+    ],
+)
+def test_which_parts_are_marked(before: str, after: str, shown: tuple[str, str]) -> None:
+    sides = parts(before, after)
+    assert tuple("".join(f"[{part.text}]" if part.differs else part.text for part in side) for side in sides) == shown
+
+
+def test_a_server_that_names_thousands_is_shown_all_the_same() -> None:
+    """Finding the parts of each would take minutes."""
+    words = " ".join(f"w{number}." for number in range(60))
+    changes = tuple(
+        Change("p h:587", f"ehlo.K{number}", f"{number} {words}", f"{words} {number}", "warning") for number in range(3000)
+    )
+    (block,) = blocks(Comparison(changes, "2026-11-24T08:00:00Z", "2026-11-24T09:00:00Z"))
+    assert len(block.lines) == 3000
+    assert len(block.lines[0].before) > 1 and [part.differs for part in block.lines[-1].before] == [True]
 
 
 def test_it_speaks_of_the_servers_and_of_no_report_called_comparison() -> None:
