@@ -1,10 +1,9 @@
 """A comparison for the outputs that know reports only: each change as a finding of a report of its own."""
 
 from probe.output._compared import sentence, summary
-from probe.output._words import COMPARISON
 from probe.record import StageRecord
 from probe.report import Finding, Report, Stage, Status
-from probe.report.comparison import Change, Comparison
+from probe.report.comparison import COMPARISON, Change, Comparison
 
 # text, json, html and markdown show a comparison in their own way; a protocol has no place for one, and Exchange's table no row.
 NATIVE = ("text", "json", "html", "markdown", "exchange", "protocol-log")

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from probe.facts import Certified
 from probe.report import Finding, Report, Severity
 from probe.report.collection import tally
+from probe.report.comparison import COMPARISON
 
-# The id and the profile of a report that stands for a comparison.
-COMPARISON = "comparison"
 _ORDER: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
 
 

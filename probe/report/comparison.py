@@ -8,7 +8,9 @@ from probe.report import Severity, Verdict, worst_severity
 
 # The key of an expectation that means: the certificate changes at every port.
 CERTIFICATE = "certificate"
-_NOTHING = Target("comparison", 0, "none")
+# The id and the profile of a report that stands for a comparison, in outputs that know reports only.
+COMPARISON = "comparison"
+_NOTHING = Target(COMPARISON, 0, "none")
 
 
 @dataclass(frozen=True, slots=True)
