@@ -91,7 +91,13 @@ WaitUntilOk = Annotated[
 ]
 Against = Annotated[Path | None, typer.Option(metavar="RUN.json", help="Compare with an earlier run; what changed counts.")]
 ExpectChange = Annotated[
-    list[str] | None, typer.Option("--expect-change", metavar="KEY=VALUE", help="A change that is wanted; VALUE * for any.")
+    list[str] | None,
+    typer.Option(
+        "--expect-change",
+        metavar="KEY=VALUE",
+        help="A change that is wanted, such as certificate=THUMBPRINT (at every port); * in KEY, or as VALUE, for any. "
+        "One that did not happen is a warning.",
+    ),
 ]
 Expectations = Annotated[Path | None, typer.Option(metavar="FILE", help="KEY=VALUE, one in a line; # begins a remark.")]
 History = Annotated[str | None, typer.Option(metavar="FILE|none", help="Where runs are kept (default: state directory).")]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from probe.cli import _options as option
-from probe.cli._given import one_path, text_of
+from probe.cli._given import called, one_path, run_text, text_of
 from probe.profile.textfile import NotText
 
 if TYPE_CHECKING:
@@ -19,9 +19,12 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    before: Annotated[Path, typer.Argument(help="A run saved by `probe run -o json`.", show_default=False)],
+    before: Annotated[Path, typer.Argument(help="A run saved by `probe run -o json`; - for stdin.", show_default=False)],
     after: Annotated[Path, typer.Argument(help="A later one.", show_default=False)],
     output: option.Format = "text",
+    report: Annotated[
+        list[str] | None, typer.Option(metavar="FORMAT=FILE", help="Also write a report to a file (repeatable).")
+    ] = None,
     expect_change: option.ExpectChange = None,
     expectations: option.Expectations = None,
 ) -> int:
@@ -31,21 +34,24 @@ def compare(
     from probe.report import EXIT_CODES
 
     _show.require_format(output)
+    files = [_show.parse_report(text) for text in report or ()]
+    if str(before) == str(after) == "-":
+        raise typer.BadParameter("stdin holds one run: give the other one as a file")
     made = comparison(saved(before), saved(after), wanted(expect_change, expectations))
-    _show.deliver([], Context(made.after, 0.0, comparison=made), output=output, files=())
+    _show.deliver([], Context(made.after, 0.0, comparison=made), output=output, files=files)
     return EXIT_CODES[made.verdict]
 
 
 def saved(file: Path) -> dict[str, object]:
-    """A run's JSON, checked. Raises NotARun, or a usage error that says what is wrong with the file."""
+    """A run's JSON (or JSON lines), checked. Raises NotARun, or a usage error that says what is wrong with the file."""
     from probe.runs.saved import checked
 
     try:
-        return checked(text_of(one_path(file)), str(file))
+        return checked(run_text(one_path(file)), called(file))
     except OSError as error:
-        raise typer.BadParameter(f"{file} cannot be read: {error.strerror}") from None
+        raise typer.BadParameter(f"{called(file)} cannot be read: {error.strerror}") from None
     except NotText as error:
-        raise typer.BadParameter(f"{file} {error}") from None
+        raise typer.BadParameter(f"{called(file)} {error}") from None
 
 
 def wanted(given: list[str] | None, file: Path | None) -> list[tuple[str, str]]:
@@ -53,16 +59,30 @@ def wanted(given: list[str] | None, file: Path | None) -> list[tuple[str, str]]:
     lines = list(given or ())
     if file is not None:
         try:
-            lines += [line for line in text_of(file).splitlines() if line.strip() and line[0] != "#"]
+            lines += [line for line in text_of(file).splitlines() if line.strip() and line.lstrip()[0] != "#"]
         except OSError as error:
             raise typer.BadParameter(f"{file} cannot be read: {error.strerror or error}") from None
         except NotText as error:
             raise typer.BadParameter(f"{file} {error}") from None
-    pairs = [line.partition("=") for line in lines]
-    for key, equals, _ in pairs:
-        if not equals or not key.strip():
-            raise typer.BadParameter(f"--expect-change takes KEY=VALUE, such as certificate.thumbprint=*, got {key!r}")
-    return [(key.strip(), value.strip()) for key, _, value in pairs]
+    return [_expected(line) for line in lines]
+
+
+def _expected(line: str) -> tuple[str, str]:
+    """KEY and VALUE; a thumbprint as it is compared, however it was printed. Raises a usage error."""
+    from probe.report.comparison import CERTIFICATE
+    from probe.runs.expected import thumbprint
+
+    key, equals, value = (part.strip() for part in line.partition("="))
+    if not equals or not key:
+        raise typer.BadParameter(f"--expect-change takes KEY=VALUE, such as {CERTIFICATE}=THUMBPRINT, got {line!r}")
+    if not value:
+        raise typer.BadParameter(f"--expect-change {key}= wants a value; * stands for any")
+    of_certificate = key.rpartition(".")[2].lower() == CERTIFICATE
+    if of_certificate and value != "*" and thumbprint(value) is None:
+        raise typer.BadParameter(f"--expect-change {key}= wants a thumbprint (40 hex digits, or 64 of SHA-256) or *, got {value!r}")
+    if of_certificate or key.endswith(f"{CERTIFICATE}.thumbprint"):
+        value = thumbprint(value) or value
+    return key.lower() if of_certificate else key, value
 
 
 def comparison(before: Mapping[str, object], after: Mapping[str, object], expected: list[tuple[str, str]]) -> "Comparison":

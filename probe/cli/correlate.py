@@ -12,13 +12,13 @@ import typer
 
 from probe.cli import _out
 from probe.cli._given import one_path, paths
+from probe.cli.compare import saved
 from probe.profile import textfile
 
 if TYPE_CHECKING:
     from probe.runs.correlate.values import Correlation
 
 _MOST_A_LINE = 65_536
-_MOST_OCTETS_OF_A_RUN = 64 * 1024 * 1024
 _GZIP = b"\x1f\x8b"
 
 
@@ -55,17 +55,7 @@ def correlate(
 
 def _reports(path: Path) -> list[dict[str, Any]]:
     """Raises NotARun, or a usage error."""
-    from probe.runs.saved import checked
-
-    try:
-        if path.stat().st_size > _MOST_OCTETS_OF_A_RUN:
-            raise typer.BadParameter(f"{path} is larger than any saved run")
-        data = checked(textfile.read(path), str(path))
-    except OSError as error:
-        raise typer.BadParameter(f"cannot read {path}: {error.strerror or error}") from None
-    except textfile.NotText as error:
-        raise typer.BadParameter(f"{path} {error}") from None
-    reports = data["reports"]
+    reports = saved(path)["reports"]
     return reports if isinstance(reports, list) else []
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from probe.cli import _options as option
-from probe.cli._given import called, one_path, text_of
+from probe.cli._given import called, one_path, run_text
 from probe.profile.textfile import NotText
 
 
@@ -51,9 +51,8 @@ def _text(file: Path | None) -> str:
     from probe.runs.saved import NotARun
 
     try:
-        return text_of(file)
+        return run_text(file)
     except OSError as error:
         raise NotARun(f"cannot read {called(file)}: {error.strerror or error}") from None
-    except NotText:
-        text = "is not text: give the file that `probe run -o json` or `--report json=FILE` wrote"
-        raise NotARun(f"{called(file)} {text}") from None
+    except NotText as error:
+        raise NotARun(f"{called(file)} {error}") from None

@@ -6,12 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from probe.facts import Certified
 from probe.report import Finding, Report, Severity
 from probe.report.collection import tally
+from probe.report.comparison import COMPARISON
 
 _ORDER: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
 
 
 def outcome(report: Report) -> str:
     """What became of the run, in a few words; no server text in it."""
+    if report.id == COMPARISON and report.stages:
+        return report.stages[0].record.reason or ""
     if found := tally(report):
         outstanding = found.sent - found.collected - found.lost
         late = f" ({found.late} late)" if found.late else ""

@@ -7,25 +7,27 @@ policy allows nothing but the page's own style sheet, by its hash, so that even 
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probe.output import Context
-from probe.output._changes import as_report
+from probe.output._compared import blocks, hint, instant, summary
 from probe.output._history import plot
 from probe.output._page import UNITS, matrix, view
 from probe.output._words import also_known_as, safe
-from probe.report import Report, exit_code, worst_verdict
+from probe.report import EXIT_CODES, EXIT_INTERRUPTED, Report, Verdict, exit_code, worst_verdict
 from probe.report.as_json import to_json
-from probe.report.comparison import Change, Comparison
+from probe.report.comparison import Comparison, comparison_to_json
 from probe.report.statistics import PastRun
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
+_FOLDER = Path(__file__).parent
 _WORDS = {"ok": "OK", "warning": "WARNING", "critical": "CRITICAL", "unknown": "UNKNOWN"}
 
 
@@ -42,8 +44,7 @@ def write(reports: Sequence[Report], context: Context) -> str:
     """The whole page."""
     panels = []
     if context.comparison is not None:
-        panels.append(_compared(context.comparison))
-        reports = reports or [as_report(context.comparison)]
+        panels.append(Panel("Compared with an earlier run" if reports else "What differs", _compared(context.comparison)))
     if context.history:
         panels.append(_past(context.history))
     return page(reports, context, panels)
@@ -58,46 +59,40 @@ def _past(history: Sequence[PastRun]) -> Panel:
     return Panel("Past runs", text.format(len(history)) + Markup(plot(history)))  # noqa: S704
 
 
-def _compared(comparison: Comparison) -> Panel:
-    """What differs from an earlier run, as a table."""
-    from markupsafe import Markup
-
-    if not comparison.changes:
-        return Panel("Compared with an earlier run", Markup("<p>Unchanged since {}.</p>").format(_shown(comparison.before)))
-    # Control characters are made visible, as everywhere on the page.
-    row = Markup("<tr><td>{}</td><td>{}</td><td><code>{}</code></td><td>{}</td><td>{}</td></tr>")
-    rows = Markup("").join(
-        row.format("expected" if change.expected else change.severity, *map(_shown, (change.target, change.key)), *_sides(change))
-        for change in comparison.changes
+def _compared(comparison: Comparison) -> "Markup":
+    """What differs from an earlier run: both sides beside each other, what is alike folded away."""
+    return _verbatim(
+        environment(_FOLDER)
+        .get_template("_compared.html")
+        .render(
+            before=instant(comparison.before),
+            after=instant(comparison.after),
+            summary=summary(comparison),
+            notes=comparison.notes,
+            blocks=blocks(comparison),
+            hint=hint(comparison),
+        )
     )
-    head = Markup("<p>Changes since {}.</p>").format(_shown(comparison.before))
-    titles = Markup("<thead><tr><th>{}</th><th>{}</th><th>{}</th><th>{}</th><th>{}</th></tr></thead>")
-    table = Markup('<div class="scroll"><table>{}<tbody>{}</tbody></table></div>')
-    return Panel("Compared with an earlier run", head + table.format(titles.format("", "target", "what", "before", "after"), rows))
-
-
-def _sides(change: Change) -> tuple[str, str]:
-    return _shown(change.before), _shown(change.after)
-
-
-def _shown(text: str | None) -> str:
-    return safe(text) if text is not None else "–"
 
 
 def page(reports: Sequence[Report], context: Context, panels: Sequence[Panel] = ()) -> str:
-    """The whole page, with what other rooms have to add."""
-    style = (Path(__file__).parent / "_page.css").read_text(encoding="utf-8")
-    run = to_json(reports, started=context.started, seconds=context.seconds, version=context.version)
+    """The whole page, with what other rooms have to add; without reports that of a comparison."""
+    style = (_FOLDER / "_page.css").read_text(encoding="utf-8")
+    compared = context.comparison
+    more = [compared.verdict] if compared is not None else []
+    verdict = worst_verdict([*(report.verdict for report in reports), *more])
+    run = to_json(reports, started=context.started, seconds=context.seconds, version=context.version, comparison=compared)
+    data = comparison_to_json(compared) if compared is not None and not reports else run
     stages, rows = matrix(reports)
-    template = environment(Path(__file__).parent).get_template("_page.html")
+    template = environment(_FOLDER).get_template("_page.html" if data is run else "_comparison.html")
     text = template.render(
         panels=panels,
         policy=policy(style),
         style=_verbatim(style),
         run=run,
-        json=_verbatim(_embedded(run)),
-        verdict=worst_verdict(report.verdict for report in reports),
-        status=exit_code(reports),
+        json=_verbatim(_embedded(data)),
+        verdict=verdict,
+        status=_status(reports, more),
         words=_WORDS,
         units=UNITS,
         views=[view(report) for report in reports],
@@ -106,6 +101,14 @@ def page(reports: Sequence[Report], context: Context, panels: Sequence[Panel] = 
     )
     # A lone surrogate, which JSON can carry, is no character that a file can hold.
     return text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
+
+
+def _status(reports: Sequence[Report], more: Sequence[Verdict]) -> int:
+    """The exit status of the command: of its runs, or the comparison's where that is worse."""
+    code = exit_code(reports) if reports else 0
+    if not more or code == EXIT_INTERRUPTED:
+        return code
+    return EXIT_CODES[worst_verdict([*(report.alarms for report in reports), *more])]
 
 
 def environment(folder: Path) -> "Environment":
@@ -120,6 +123,7 @@ def environment(folder: Path) -> "Environment":
         lstrip_blocks=True,
     )
     made.filters["seconds"] = _seconds
+    made.filters["breakable"] = _breakable
     made.filters["also_known_as"] = also_known_as
     return made
 
@@ -127,6 +131,17 @@ def environment(folder: Path) -> "Environment":
 def _finalize(value: Any) -> Any:
     """Before escaping: every control character visible, whatever the template writes out."""
     return value if hasattr(value, "__html__") else safe(str(value))
+
+
+def _breakable(text: str) -> "Markup":
+    """Text that may go on in the next line where a reader would break it: behind punctuation, in a long word every 8 characters."""
+    from markupsafe import Markup, escape
+
+    tokens = re.findall(r"\w{25,}|\w+|\s+|[^\w\s]+", safe(text))
+    pieces = (re.findall(".{1,8}", token) if len(token) > 24 else [token] for token in tokens)
+    last = Markup("<wbr>")
+    broken = (last.join(map(escape, piece)) + (last if not piece[-1][-1].isalnum() else "") for piece in pieces)
+    return Markup("").join(broken)
 
 
 def _seconds(value: float) -> str:

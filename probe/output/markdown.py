@@ -8,9 +8,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 from probe.output import Context
+from probe.output._compared import Line, Part, blocks, hint, instant, summary
 from probe.output._words import also_known_as, by_severity, outcome, safe, unexplained
 from probe.output.text import detail
 from probe.report import Finding, Report, Stage
+from probe.report.comparison import Comparison
 
 # In the middle of a line, where all of it stands; a colon begins a link's address, `www.` too (GFM section 6.9).
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>&!|~#$^]|:(?=\S)|(?<=www)\.)", re.IGNORECASE)
@@ -21,7 +23,48 @@ _LONGEST = 2000
 
 def write(reports: Sequence[Report], context: Context) -> str:
     """Each report: a heading with the verdict, the findings, a table of the stages, and the transcript on request."""
-    return "\n".join("".join(f"{line}\n" for line in _lines(report, context)) for report in reports)
+    told = [_lines(report, context) for report in reports]
+    if context.comparison is not None:
+        told.append(_compared(context.comparison))
+    return "\n".join("".join(f"{line}\n" for line in lines) for lines in told)
+
+
+def _compared(comparison: Comparison) -> Iterator[str]:
+    """A heading with the verdict, and a table of what differs for each target; what a side has alone is bold."""
+    title = comparison.verdict.upper() if comparison.changes else "UNCHANGED"
+    yield f"## {title}: compared with the run of {prose(instant(comparison.before))}"
+    yield ""
+    yield f"{summary(comparison)}."
+    for note in comparison.notes:
+        yield ""
+        yield f"Note: {prose(note)}"
+    for block in blocks(comparison, whole_words=True):
+        yield ""
+        yield f"### {prose(block.target)}"
+        if block.lines:
+            yield ""
+            yield "| | what | before | after |"
+            yield "|---|---|---|---|"
+            yield from map(_line, block.lines)
+    if said := hint(comparison):
+        yield ""
+        yield f"{prose(said.partition('--')[0])}`{said[said.index('--') :]}`"
+
+
+def _line(line: Line) -> str:
+    row = line.row
+    word = row.word if row.word in ("expected", "better") else f"**{row.word}**"
+    keys = ", ".join(code(key, table=True) for key in row.keys)
+    wanted = f" ({code(line.wanted, table=True)})" if line.wanted else ""
+    return f"| {word} | {keys} | {_side(line.before)} | {_side(line.after)}{wanted} |"
+
+
+def _side(pieces: Sequence[Part]) -> str:
+    """A value in code spans; nothing is marked where all of it differs."""
+    if len({part.differs for part in pieces}) < 2:
+        return code("".join(part.text for part in pieces), table=True)
+    spans = ((code(part.text, table=True), part.differs) for part in pieces if part.text.strip())
+    return " ".join(f"**{span}**" if differs else span for span, differs in spans)
 
 
 def _lines(report: Report, context: Context) -> Iterator[str]:

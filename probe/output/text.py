@@ -9,9 +9,10 @@ from typing import Any
 from probe.certificate.identifier import assignment
 from probe.facts import Certified, Connected, Ehlo, Found, Greeted, LoggedOn, Resolved, Secured, Submitted, Verified
 from probe.output import Context
+from probe.output._compared import instant, lines, summary
 from probe.output._words import also_known_as, in_a_row, outcome, safe, unexplained
 from probe.report import Finding, Report, Stage, Verdict
-from probe.report.comparison import Comparison
+from probe.report.comparison import Comparison, targets
 from probe.report.statistics import repeated, statistics
 
 __all__ = ["detail", "headline", "safe", "write"]
@@ -52,16 +53,12 @@ def _in_a_row(reports: Sequence[Report], context: Context) -> Iterator[str]:
 
 def comparison_lines(comparison: Comparison, color: bool = False) -> Iterator[str]:
     """What differs from the earlier run, worst first."""
-    began = f"compared with the run of {safe(comparison.before)}"
-    if not comparison.changes:
-        yield f"{_paint('UNCHANGED', 'ok', color)}  {began}"
-        return
-    yield f"{_paint(comparison.verdict.upper(), comparison.verdict, color)}  {len(comparison.changes)} change(s), {began}"
-    rank = {"critical": 0, "warning": 1, "info": 2}
-    for change in sorted(comparison.changes, key=lambda change: rank[change.severity]):
-        word = "expected" if change.expected else {"info": "better"}.get(change.severity, change.severity)
-        was, now = (safe(value) if value is not None else "(none)" for value in (change.before, change.after))
-        yield f"  {_paint(f'{word:<8}', change.severity, color)}  {safe(change.target)}  {safe(change.key)}: {was} → {now}"
+    began = f"compared with the run of {instant(comparison.before)}"
+    title = comparison.verdict.upper() if comparison.changes else "UNCHANGED"
+    named = [f"{safe(name)}  " for name in targets(comparison)] if len(targets(comparison)) == 1 else []
+    yield f"{_paint(title, comparison.verdict, color)}  {''.join(named)}{summary(comparison)}; {began}"
+    for word, severity, said in lines(comparison):
+        yield f"  {_paint(f'{word:<8}', severity, color)}  {said}" if word else f"  {said}"
 
 
 def _same_target(reports: Sequence[Report]) -> Iterator[list[Report]]:

@@ -10,8 +10,11 @@ from statistics import median
 from typing import Any
 
 from probe.facts import Certified, Connected, Ehlo, Found, Greeted, LoggedOn, Resolved, Secured, from_json, rebuilt
+from probe.record import Target
 from probe.report import Severity
-from probe.report.comparison import Change, Comparison
+from probe.report.comparison import Change, Comparison, Same
+from probe.runs.expected import Sides, Values, eased, remarks
+from probe.runs.pairs import Json, Place, paired, remark
 
 # 99.9 %: some thirty latencies are looked at in one comparison, and an unchanged server shall compare clean.
 Z = 3.29
@@ -19,7 +22,8 @@ LEAST_SAMPLES = 5
 # A shift that is certain and yet no matter: less than this many seconds, or than this part of what it was.
 LEAST_SHIFT_SECONDS, LEAST_SHIFT_PART = 0.05, 0.2
 
-Json = Mapping[str, Any]
+# The same news as the thumbprint's, which may be announced by it.
+_SILENT = "certificate.sha256"
 
 
 class NotComparable(ValueError):
@@ -29,19 +33,22 @@ class NotComparable(ValueError):
 def compare(before: Mapping[str, object], after: Mapping[str, object], expected: Sequence[tuple[str, str]] = ()) -> Comparison:
     """Everything that differs between two run objects (contract section 5).
 
-    `expected`: (key, value or `*`) of changes that are wanted. Raises NotComparable.
+    `expected`: (key, value) of changes that are wanted (expected.py). Raises NotComparable.
     """
-    old, new = _by_target(_reports("before", before)), _by_target(_reports("after", after))
-    if not set(old) & set(new):
+    old, new = _by_place(_reports("before", before)), _by_place(_reports("after", after))
+    pairs = paired(old, new)
+    both = [(was, now) for was, now in pairs if was and now]
+    if not both:
         raise NotComparable(f"no target in common: before has {_listed(old)}, after has {_listed(new)}")
-    changes: list[Change] = []
-    for target in [*old, *(name for name in new if name not in old)]:
-        if target in old and target in new:
-            changes += _of_target(target, old[target], new[target])
-        else:
-            gone = target in old
-            changes.append(Change(target, "target", "probed" if gone else None, None if gone else "probed", "warning"))
-    return Comparison(tuple(_eased(change, expected) for change in changes), str(before.get("started")), str(after.get("started")))
+    sides = [_sides(was, now, old, new) for was, now in pairs]
+    return Comparison(
+        tuple(change for change in eased(sides, expected) if change.wanted or not change.key.endswith(_SILENT)),
+        str(before.get("started")),
+        str(after.get("started")),
+        notes=(*(said for pair in both if (said := remark(*pair))), *remarks(sides, expected)),
+        unchanged=tuple(same for one in sides for same in _alike(one)),
+        subject=_subject(new[both[0][1]][0]),
+    )
 
 
 def _reports(name: str, run: Mapping[str, object]) -> Sequence[Json]:
@@ -52,37 +59,49 @@ def _reports(name: str, run: Mapping[str, object]) -> Sequence[Json]:
     return reports
 
 
-def _by_target(reports: Sequence[Json]) -> dict[str, list[Json]]:
+def _by_place(reports: Sequence[Json]) -> dict[Place, list[Json]]:
     """Reports of one target: several where a run was repeated. Nodes are targets of their own."""
-    found: dict[str, list[Json]] = {}
+    found: dict[Place, list[Json]] = {}
     for report in reports:
         target = report["target"]
-        name = f"{report['profile']} {target['host']}:{target['port']}"
-        if report.get("kind") == "node" or _connected(report).nodes:
-            name += f" at {target['address']}"
-        found.setdefault(name, []).append(report)
+        one_of_several = report.get("kind") == "node" or _connected(report).nodes
+        node = str(target["address"]) if one_of_several else None
+        found.setdefault(Place(report["profile"], target["host"], target["port"], node), []).append(report)
     return found
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none"
+def _subject(report: Json) -> Target:
+    target = report["target"]
+    return Target(target["host"], target["port"], str(target.get("security", "")), target.get("address"))
 
 
-def _eased(change: Change, expected: Sequence[tuple[str, str]]) -> Change:
-    """A change that was announced is none to worry about."""
-    for key, value in expected:
-        if change.key == key and value in ("*", str(change.after)):
-            return Change(change.target, change.key, change.before, change.after, "info", expected=True)
-    return change
+def _listed(names: Iterable[Place]) -> str:
+    return ", ".join(map(str, names)) or "none"
 
 
-def _of_target(target: str, old: Sequence[Json], new: Sequence[Json]) -> Iterator[Change]:
-    before, after = _values(old), _values(new)
+def _sides(was: Place | None, now: Place | None, old: Mapping[Place, list[Json]], new: Mapping[Place, list[Json]]) -> Sides:
+    """A target's facts before and after, and what differs."""
+    name = str(now or was)
+    if was is None or now is None:
+        gone = now is None
+        change = Change(name, "target", "probed" if gone else None, None if gone else "probed", "warning")
+        return Sides(name, {}, {}, (change,))
+    before, after = _values(old[was]), _values(new[now])
+    return Sides(name, before, after, tuple(_of_target(name, before, after, _latencies(name, old[was], new[now]))))
+
+
+def _alike(one: Sides) -> Iterator[Same]:
+    for key, value in one.before.items():
+        if one.after.get(key) == value and not key.endswith(_SILENT):
+            yield Same(one.target, key, value)
+
+
+def _of_target(target: str, before: Values, after: Values, latencies: Iterable[Change]) -> Iterator[Change]:
     for key in [*before, *(key for key in after if key not in before)]:
         was, now = before.get(key), after.get(key)
         if was != now:
             yield Change(target, key, was, now, _severity(key, was, now))
-    yield from _latencies(target, old, new)
+    yield from latencies
 
 
 def _severity(key: str, was: str | None, now: str | None) -> Severity:
@@ -170,6 +189,7 @@ def _certificate(_: str, facts: Certified) -> Pairs:
         return
     leaf = facts.chain[0]
     yield "certificate.thumbprint", facts.thumbprint
+    yield "certificate.sha256", facts.sha256
     yield "certificate.issuer", leaf.get("issuer")
     yield "certificate.subject", leaf.get("subject")
     yield "certificate.names", " ".join(sorted(facts.subject_names))

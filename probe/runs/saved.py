@@ -142,16 +142,46 @@ def _from_object(data: Any, name: str) -> Saved:
 
 
 def checked(text: str, name: str = "the input") -> dict[str, object]:
-    """The run object that `-o json` wrote, as it stands: after the same check as in `read`, every value has its type.
+    """The run object that `-o json` wrote, as it stands, or one of the lines that `-o jsonl` wrote: after the same check as in
+    `read`, every value has its type.
 
     Raises NotARun.
     """
     try:
         data = _loaded(text)
-        _require_run(data, name)
+        if not _is_report(data):
+            _require_run(data, name)
+            return dict(data)
+        lines = [data]
     except (ValueError, RecursionError) as error:
-        raise error if isinstance(error, NotARun) else NotARun(_not_json(name, text, error)) from None
-    return dict(data)
+        if isinstance(error, NotARun):
+            raise
+        lines = _report_lines(text)
+        if not lines:
+            raise NotARun(_not_json(name, text, error)) from None
+    made = _run_of(lines)
+    _require_run(made, name)
+    return made
+
+
+def _is_report(data: Any) -> bool:
+    return isinstance(data, dict) and data.get("schema") == REPORT
+
+
+def _report_lines(text: str) -> list[dict[str, Any]]:
+    """What `-o jsonl` wrote, a report in a line; empty for anything else."""
+    try:
+        found = [_loaded(line) for line in text.splitlines() if line.strip()]
+    except (ValueError, RecursionError):
+        return []
+    return found if all(map(_is_report, found)) else []
+
+
+def _run_of(reports: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    """Reports that were saved one by one, as one run object."""
+    first = min(reports, key=lambda report: str(report.get("started")))
+    more = {key: first[key] for key in ("version", "started", "seconds", "verdict", "exit_code") if key in first}
+    return {"schema": RUN, **more, "reports": list(reports)}
 
 
 def _require_run(data: Any, name: str) -> None:

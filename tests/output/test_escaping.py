@@ -145,7 +145,12 @@ def test_what_a_comparison_names_is_data(text: str) -> None:
     assert lines == {"version": 1, "plan": 1, "test": 1}
     list(text_string_to_metric_families(compared("prometheus", text)))
     source = Source(compared("html", text))
-    assert source.open == [] and _count(source, {"script", "img", "td"}) == {"script": 1, "td": 5}
+    assert source.open == [] and _count(source, {"script", "img", "b"}) == {"script": 1}
+    assert [attributes.get("role") for _, attributes in source.elements].count("cell") == 2
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(compared("markdown", text))
+    kinds = Counter(token.type for token in (*tokens, *(child for token in tokens for child in token.children or ())))
+    assert not {"html_block", "html_inline", "link_open", "image", "s_open", "em_open", "fence", "hr"} & set(kinds)
+    assert (kinds["heading_open"], kinds["table_open"], kinds["td_open"]) == (2, 1, 4)
 
 
 @pytest.mark.parametrize("format", formats())

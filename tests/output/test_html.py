@@ -21,7 +21,7 @@ from tests.output.runs import HOSTILE, NAMES, saved, told
 
 runs = pytest.mark.parametrize("name", NAMES)
 LOADING = {"img", "iframe", "object", "embed", "link", "base", "form", "input", "audio", "video", "foreignobject", "use"}
-VOID = {"meta", "br", "path", "rect"}
+VOID = {"meta", "br", "wbr", "path", "rect"}
 
 
 class Source(HTMLParser):

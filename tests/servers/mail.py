@@ -203,13 +203,15 @@ class MailServers:
         self._processes.clear()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def swap_certificate(self, certificate: Certificate) -> None:
-        """Serve another certificate from now on, as an administrator would: change the files and reload."""
+    def swap_certificate(self, certificate: Certificate, *, readers: bool = True) -> None:
+        """Serve another certificate from now on, as an administrator would: change the files and reload. Without `readers` Dovecot
+        is forgotten: it goes on with the one it has."""
         self.certificate = certificate
         self._write()
-        for process in self._processes:
+        dovecot, postfix = self._processes
+        for process in (dovecot, postfix) if readers else (postfix,):
             process.send_signal(signal.SIGHUP)
-        served = ("submissions", "imaps", "pop3s")
+        served = ("submissions", "imaps", "pop3s") if readers else ("submissions",)
         if not _await(lambda: all(self._thumbprint(name) == certificate.thumbprint for name in served), _RELOAD_SECONDS):
             raise RuntimeError(f"the certificate was not swapped:\n{self.log()[-4000:]}")
 

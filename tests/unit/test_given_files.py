@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from probe.cli.correlate import _lines
 
 ROOT = Path(__file__).parent.parent.parent
 RUN = (ROOT / "tests" / "recorded" / "ok.json").read_text(encoding="utf-8")
+THUMBPRINT = next(
+    stage["facts"]["thumbprint"] for stage in json.loads(RUN)["reports"][0]["stages"] if stage["name"] == "smtp.certificate"
+)
 SAVED = {
     "utf-8 mark": codecs.BOM_UTF8 + RUN.encode(),
     "powershell 5.1": codecs.BOM_UTF16_LE + RUN.replace("\n", "\r\n").encode("utf-16-le"),
@@ -53,9 +57,12 @@ def test_a_run_and_logs_are_correlated_by_pattern(
     assert "not found: give the log" in capsys.readouterr().out
 
 
+LINES = f"# remark\r\n  # another\r\n\r\ncertificate={THUMBPRINT}\r\n"
+
+
 def test_expectations_may_have_a_mark(tmp_path: Path, saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wanted = tmp_path / "expected.txt"
-    for octets in (codecs.BOM_UTF8 + b"# remark\r\na=b\r\n", codecs.BOM_UTF16_LE + "# remark\r\na=b\r\n".encode("utf-16-le")):
+    for octets in (codecs.BOM_UTF8 + LINES.encode(), codecs.BOM_UTF16_LE + LINES.encode("utf-16-le")):
         wanted.write_bytes(octets)
         assert entry(["compare", str(saved), str(saved), "--expectations", str(wanted)]) == 0
     wanted.write_bytes(b"certificate.thumbprint=gr\xf6\xdfer\r\n")
