@@ -21,6 +21,7 @@ from probe.report import Report, exit_code, worst_verdict
 from probe.report.as_json import to_json
 from probe.report.comparison import Change, Comparison
 from probe.report.statistics import PastRun
+from probe.report.steps import pieces
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -121,6 +122,7 @@ def environment(folder: Path) -> "Environment":
     )
     made.filters["seconds"] = _seconds
     made.filters["also_known_as"] = also_known_as
+    made.filters["pieces"] = pieces
     return made
 
 
