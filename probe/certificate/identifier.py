@@ -5,18 +5,21 @@ from collections.abc import Mapping
 
 from probe.certificate.distinguished_name import Name, parsed_name
 
+# PowerShell: within single quotes only a quote is special, doubled (about_Quoting_Rules); the curly ones are quotes to it too
+# (CodeGeneration.EscapeSingleQuotedStringContent).
+_QUOTES = re.compile("['\u2018\u2019\u201a\u201b]")
+
 
 def identifier(entry: Mapping[str, object]) -> str:
     """Exchange's TlsCertificateName of a certificate: `<I>issuer<S>subject`."""
     return f"<I>{entry['issuer']}<S>{entry['subject']}"
 
 
-def assignment(certificate_name: str) -> str:
-    """The line that assigns a certificate to Exchange's connector, ready to paste into the Exchange Management Shell."""
-    # PowerShell: within single quotes only a quote is special, doubled (about_Quoting_Rules).
-    quoted = certificate_name.replace("'", "''")
-    # The connector on port 587 that Setup makes (Microsoft, "Receive connectors in Exchange Server").
-    return f"Set-ReceiveConnector 'SERVER\\Client Frontend SERVER' -TlsCertificateName '{quoted}'"
+def assignment(certificate_name: str, connector: str = r"'SERVER\Client Frontend SERVER'") -> str:
+    """The line that assigns a certificate to Exchange's connector, ready to paste into the Exchange Management Shell. `connector`
+    is quoted already; the word SERVER stands for what is not known."""
+    quoted = _QUOTES.sub(r"\g<0>\g<0>", certificate_name)
+    return f"Set-ReceiveConnector {connector} -TlsCertificateName '{quoted}'"
 
 
 def same_identifier(wanted: str, served: str) -> bool:

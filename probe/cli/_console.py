@@ -1,6 +1,7 @@
 """Whether a stream shows colours. cmd.exe and Windows PowerShell on Server 2016 to 2022 show the escapes unless the mode is set."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from typing import TextIO
@@ -12,6 +13,11 @@ _ESCAPES = 0x0004
 def colours(stream: TextIO | None) -> bool:
     """True for a terminal that shows colours, where nobody said NO_COLOR (no-color.org)."""
     return stream is not None and stream.isatty() and "NO_COLOR" not in os.environ and _shows_escapes(stream)
+
+
+def columns(stream: TextIO | None) -> int | None:
+    """How wide a terminal is (COLUMNS first, as everywhere); None for a pipe or a file."""
+    return shutil.get_terminal_size().columns if stream is not None and stream.isatty() else None
 
 
 def enabled(mode: int | None, set_mode: Callable[[int], bool]) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from probe.cli import _out
-from probe.cli._console import colours
+from probe.cli._console import colours, columns
 from probe.cli._ending import LAST
 from probe.output import Context, formats, output
 from probe.output._changes import NATIVE, as_report
@@ -62,8 +62,8 @@ def deliver(
 ) -> None:
     """Write stdout first: the verdict must not be lost because a file cannot be written."""
     # Closed by the caller (`probe run >&-`), stdout is None.
-    color = output == "text" and colours(sys.stdout)
-    text = _brief(reports, context.comparison) if quiet else _text(output, reports, replace(context, color=color))
+    shown = replace(context, color=output == "text" and colours(sys.stdout), width=columns(sys.stdout))
+    text = _brief(reports, context.comparison) if quiet else _text(output, reports, shown)
     if LAST.settle():
         _out.write(text, machine=output != "text")
     for name, path in files:
@@ -89,16 +89,17 @@ def _write_file(name: str, path: Path, text: str) -> None:
 
 def _brief(reports: Sequence["Report"], comparison: "Comparison | None", most: int = 20) -> str:
     """For cron's mail: nothing when all is ok, else at most 20 plain lines."""
+    from probe.output._words import named
     from probe.output.text import comparison_lines, headline, safe
+    from probe.report.causes import causes
 
     lines: list[str] = []
     for report in reports:
         if report.alarms != "ok":
             lines.append(headline(report))
-            for finding in report.findings:
-                if finding.severity != "info":
-                    lines.append(f"  {finding.severity} {finding.stage} {finding.id}: {safe(finding.summary)}")
-                    lines += [f"    do: {step}" for step in finding.remedy[:1]]
+            for cause in causes(finding for finding in report.findings if finding.severity != "info"):
+                lines.append(f"  {cause.finding.severity} {named(cause)}: {safe(cause.finding.summary)}")
+                lines += [f"    do: {safe(step)}" for step in cause.finding.remedy[:1]]
     if comparison is not None and comparison.verdict != "ok":
         lines += comparison_lines(comparison)
     if len(lines) > most:

@@ -35,9 +35,10 @@ def findings(record: Record, profile: "Profile") -> tuple[Finding, ...]:
     found = [finding for check in checks() for finding in check.judge(record, profile)]
     found += _unknown_troubles(record, found)
     if found:
-        from probe.judge._replies import explained  # a run with nothing to say does not even load it
+        from probe.judge._filled import filled  # a run with nothing to say does not even load these
+        from probe.judge._replies import explained
 
-        found = explained(record, found, kinds())
+        found = filled(record, profile, explained(record, found, kinds()))
     order = {stage.name: index for index, stage in enumerate(record.stages)}
     return tuple(sorted(found, key=lambda finding: order.get(finding.stage, len(order))))
 

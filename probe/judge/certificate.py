@@ -48,7 +48,8 @@ FINDINGS = {
         "The FQDN is likely missing among the certificate's names, or another certificate is assigned to this service.",
         (
             "Exchange: Set-ReceiveConnector 'NAME\\Client Frontend NAME' -Fqdn NAME -TlsCertificateName '<I>issuer<S>subject'",
-            "Exchange: Set-PopSettings -X509CertificateName NAME; Set-ImapSettings -X509CertificateName NAME; restart both",
+            "Exchange: Set-PopSettings -X509CertificateName NAME; Restart-Service MSExchangePOP3,MSExchangePOP3BE",
+            "Exchange: Set-ImapSettings -X509CertificateName NAME; Restart-Service MSExchangeIMAP4,MSExchangeIMAP4BE",
             "Postfix, Dovecot: obtain a certificate that has this name as subjectAltName",
         ),
     ),
@@ -141,7 +142,9 @@ def _with_rule(found: Finding, record: Record, profile: Profile, seen: Certified
     if ruled:
         found = replace(found, cause=f"{found.cause} {ruled[0]}", remedy=ruled[1])
     if found.id in _ASSIGNED:
-        found = replace(found, remedy=(*found.remedy, f"To assign what is served now: {assignment(seen.certificate_name or '')}"))
+        found = replace(
+            found, remedy=(*found.remedy, f"Exchange: to assign what is served now: {assignment(seen.certificate_name or '')}")
+        )
     return found
 
 

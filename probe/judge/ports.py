@@ -13,7 +13,8 @@ FINDINGS = {
         "the same settings wait for a greeting that never comes.",
         (
             'Set security = "tls" with 465, 993 and 995, and security = "starttls" with 587, 143, 110 and 25',
-            "Exchange: Get-PopSettings | fl SSLBindings,UnencryptedOrTLSBindings; Get-ImapSettings | fl the same",
+            "Exchange: Get-PopSettings | fl SSLBindings,UnencryptedOrTLSBindings; "
+            "Get-ImapSettings | fl SSLBindings,UnencryptedOrTLSBindings",
         ),
     ),
 }

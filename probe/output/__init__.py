@@ -22,6 +22,8 @@ class Context:
     seconds: float
     transcript: bool = False
     color: bool = False
+    # Columns of the terminal that is written to; None for a pipe or a file, where no line is broken.
+    width: int | None = None
     comparison: Comparison | None = None
     # How often it took until all was well (--wait-until-ok).
     attempts: int = 1

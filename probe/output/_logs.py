@@ -57,8 +57,8 @@ def _commands(leg: str, local: str, host: str, queue: str | None, software: str)
 
 
 def _software(report: Report, leg: str) -> str:
-    """By the greeting, the one line in which servers name themselves."""
-    said = list(greetings(report.seen, leg))
+    """By the greeting, in which servers name themselves; a reader that showed none is taken for what the submission is."""
+    said = list(greetings(report.seen, leg)) or list(greetings(report.seen, "smtp"))
     return "exchange" if any("Microsoft" in line for line in said) else "unix"
 
 

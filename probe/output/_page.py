@@ -1,14 +1,15 @@
 """What the HTML page shows, as values: where each bar begins, which EHLO lines differ, how a chain is linked. No markup here."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from probe.facts import Certified, Ehlo, Found, Verified
 from probe.facts.parts import Link
 from probe.output._logs import Place, places
-from probe.output._words import by_severity, outcome, unexplained
+from probe.output._words import outcome, unexplained
 from probe.output.text import detail
-from probe.report import Finding, Report, Stage
+from probe.report import Report, Stage
+from probe.report.causes import Cause, causes
 
 # Bars are drawn on this many units, and none is too small to be seen.
 UNITS = 1000.0
@@ -16,11 +17,10 @@ _LEAST = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
-    """One finding, or the same one on several connections; `sessions` are stages with the places of their sessions in logs."""
+class Block:
+    """One cause; `sessions` are its stages with the places of their sessions in logs."""
 
-    finding: Finding
-    stages: Sequence[str]
+    cause: Cause
     sessions: Sequence[tuple[str, Sequence[Place]]]
 
 
@@ -86,7 +86,7 @@ class View:
     report: Report
     outcome: str
     why: str
-    causes: Sequence[Cause]
+    blocks: Sequence[Block]
     bars: Sequence[Bar]
     active_seconds: float
     waiting: Waiting | None
@@ -103,7 +103,7 @@ def view(report: Report) -> View:
         report=report,
         outcome=outcome(report),
         why=unexplained(report),
-        causes=causes(report),
+        blocks=[Block(cause, list(_sessions(report, cause.stages))) for cause in causes(report.findings)],
         bars=bars,
         active_seconds=active,
         waiting=waiting(report),
@@ -112,14 +112,6 @@ def view(report: Report) -> View:
         chains=chains(report),
         hops=hops(report),
     )
-
-
-def causes(report: Report) -> list[Cause]:
-    """The worst first; what differs in nothing but the stage is shown once."""
-    same: dict[Finding, list[str]] = {}
-    for finding in by_severity(report.findings):
-        same.setdefault(replace(finding, stage=""), []).append(finding.stage)
-    return [Cause(finding, stages, list(_sessions(report, stages))) for finding, stages in same.items()]
 
 
 def _sessions(report: Report, stages: Sequence[str]) -> Iterator[tuple[str, Sequence[Place]]]:

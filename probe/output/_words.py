@@ -1,14 +1,13 @@
 """What several outputs say in the same words."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from probe.facts import Certified
-from probe.report import Finding, Report, Severity
+from probe.report import Finding, Report
+from probe.report.causes import Advice, Cause, by_severity
 from probe.report.collection import tally
 from probe.report.comparison import COMPARISON
-
-_ORDER: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
 
 
 def outcome(report: Report) -> str:
@@ -59,11 +58,6 @@ def also_known_as(host: str) -> str:
         return ""
 
 
-def by_severity(findings: Iterable[Finding]) -> list[Finding]:
-    """The worst first; else in the order of the checks."""
-    return sorted(findings, key=lambda finding: _ORDER[finding.severity])
-
-
 def of_stage(report: Report, stage: str) -> list[Finding]:
     """The findings that name a stage, the worst first."""
     return by_severity(finding for finding in report.findings if finding.stage == stage)
@@ -75,20 +69,33 @@ def without_stage(report: Report) -> list[Finding]:
     return by_severity(finding for finding in report.findings if finding.stage not in names)
 
 
-def named(finding: Finding) -> str:
-    """Stage and id in one line. A comparison's ids hold what it found: a server's own words (capabilities)."""
-    return safe(f"{finding.stage} {finding.id}")
+def named(cause: Cause) -> str:
+    """Stages and id in one line. A comparison's ids hold what it found: a server's own words (capabilities)."""
+    return safe(f"{', '.join(cause.stages)} {cause.finding.id}")
 
 
 def told(finding: Finding) -> Iterator[str]:
     """A finding as plain lines: what was seen, the likely cause, what to do."""
-    yield f"{safe(finding.id)}: {safe(finding.summary)}"
-    if finding.evidence and finding.evidence not in finding.summary:
-        yield f"seen: {safe(finding.evidence)}"
-    if finding.cause:
-        yield f"likely: {safe(finding.cause)}"
-    for step in finding.remedy:
-        yield f"do: {safe(step)}"
+    return told_once(Cause((finding,)))
+
+
+def told_once(cause: Cause) -> Iterator[str]:
+    """The same of several places, each line with the places that it is about where it is not about all."""
+    yield safe(f"{cause.finding.id}: {cause.finding.summary}")
+    for word, said in told_apart(cause):
+        yield f"{word}: {said}"
+
+
+def told_apart(cause: Cause) -> Iterator[tuple[str, str]]:
+    """What stands below the heading: `also`, `seen`, `likely` or `do`, and a line of it."""
+    yield from (("also", safe(f"{other.stage}: {other.summary}")) for other in cause.others)
+    for word, lines in (("seen", cause.evidence), ("likely", cause.likely), ("do", cause.steps)):
+        yield from ((word, safe(at(advice) + advice.text)) for advice in lines)
+
+
+def at(advice: Advice) -> str:
+    """The places that it is about, as a label; nothing where it is about all of them."""
+    return f"{', '.join(advice.where)}: " if advice.where else ""
 
 
 def unexplained(report: Report) -> str:

@@ -8,14 +8,15 @@ annotations of a kind, so the worst come first.
 from collections.abc import Iterator, Sequence
 
 from probe.output import Context
-from probe.output._words import by_severity, named, outcome, safe, told, unexplained
-from probe.report import Finding, Report
+from probe.output._words import named, outcome, safe, told_once, unexplained
+from probe.report import Report
+from probe.report.causes import causes
 
 _COMMANDS = {"critical": "error", "warning": "warning", "info": "notice", "ok": "notice", "unknown": "error"}
 
 
 def write(reports: Sequence[Report], context: Context) -> str:
-    """One annotation for each finding and one for each verdict, the verdict first."""
+    """One annotation for each cause, with all its places, and one for each verdict, the verdict first."""
     return "".join(f"{line}\n" for report in reports for line in _lines(report))
 
 
@@ -25,12 +26,8 @@ def _lines(report: Report) -> Iterator[str]:
     if why := unexplained(report):
         text.append(why)
     yield _command(_COMMANDS[report.verdict], f"submission-probe {safe(report.profile)}", text)
-    for finding in by_severity(report.findings):
-        yield _command(_COMMANDS[finding.severity], _title(report, finding), list(told(finding)))
-
-
-def _title(report: Report, finding: Finding) -> str:
-    return f"{safe(report.profile)} {named(finding)}"
+    for cause in causes(report.findings):
+        yield _command(_COMMANDS[cause.finding.severity], f"{safe(report.profile)} {named(cause)}", list(told_once(cause)))
 
 
 def _command(name: str, title: str, lines: list[str]) -> str:

@@ -22,6 +22,7 @@ from probe.report import EXIT_CODES, EXIT_INTERRUPTED, Report, Verdict, exit_cod
 from probe.report.as_json import to_json
 from probe.report.comparison import Comparison, comparison_to_json
 from probe.report.statistics import PastRun
+from probe.report.steps import pieces
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -125,6 +126,7 @@ def environment(folder: Path) -> "Environment":
     made.filters["seconds"] = _seconds
     made.filters["breakable"] = _breakable
     made.filters["also_known_as"] = also_known_as
+    made.filters["pieces"] = pieces
     return made
 
 

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 
 from probe.output import Context
 from probe.output._compared import Line, Part, blocks, hint, instant, summary
-from probe.output._words import also_known_as, by_severity, outcome, safe, unexplained
+from probe.output._words import also_known_as, at, outcome, safe, unexplained
 from probe.output.text import detail
-from probe.report import Finding, Report, Stage
+from probe.report import Report, Stage
+from probe.report.causes import Cause, causes
 from probe.report.comparison import Comparison
+from probe.report.steps import pieces
 
 # In the middle of a line, where all of it stands; a colon begins a link's address, `www.` too (GFM section 6.9).
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>&!|~#$^]|:(?=\S)|(?<=www)\.)", re.IGNORECASE)
@@ -80,9 +82,9 @@ def _lines(report: Report, context: Context) -> Iterator[str]:
     if why := unexplained(report):
         yield ""
         yield f"{prose(why)}."
-    for finding in by_severity(report.findings):
+    for cause in causes(report.findings):
         yield ""
-        yield from _finding(finding)
+        yield from _cause(cause)
     yield ""
     yield "| stage | status | seconds | detail |"
     yield "|---|---|---:|---|"
@@ -92,16 +94,20 @@ def _lines(report: Report, context: Context) -> Iterator[str]:
         yield from _transcript(report)
 
 
-def _finding(finding: Finding) -> Iterator[str]:
+def _cause(cause: Cause) -> Iterator[str]:
+    finding, stages = cause.finding, cause.stages
     yield f"### {finding.severity}: {prose(finding.summary)}"
     yield ""
-    yield f"- stage {code(finding.stage)}, finding {code(finding.id)}"
-    if finding.evidence:
-        yield f"- seen: {code(finding.evidence)}"
-    if finding.cause:
-        yield f"- likely: {prose(finding.cause)}"
-    for step in finding.remedy:
-        yield f"- do: {code(step)}"
+    yield f"- stage{'s' if len(stages) > 1 else ''} {', '.join(map(code, stages))}, finding {code(finding.id)}"
+    yield from (f"- at {code(other.stage)}: {prose(other.summary)}" for other in cause.others)
+    yield from (f"- seen: {prose(at(seen))}{code(seen.text)}" for seen in cause.evidence)
+    yield from (f"- likely: {prose(at(likely) + likely.text)}" for likely in cause.likely)
+    yield from (f"- do: {prose(at(step))}{_step(step.text)}" for step in cause.steps)
+
+
+def _step(text: str) -> str:
+    """Commands in code spans, so that they can be copied as they stand; labels and words outside."""
+    return "".join(code(piece.text) if piece.code else prose(piece.text) for piece in pieces(text))
 
 
 def _row(stage: Stage) -> str:

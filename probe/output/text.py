@@ -1,25 +1,35 @@
-"""`text`: what a person reads in a terminal or a mail. No wrapping, no boxes; colour only in a terminal.
+"""`text`: what a person reads in a terminal or a mail: no boxes; colours, and lines broken to its width, in a terminal only.
+
+What is piped has each thing in a line of its own, whole. In a terminal a line is broken between words, never in a command.
 
 Server text is data: every control character is shown, never sent.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from probe.certificate.identifier import assignment
 from probe.facts import Certified, Connected, Ehlo, Found, Greeted, LoggedOn, Resolved, Secured, Submitted, Verified
 from probe.output import Context
 from probe.output._compared import instant, lines, summary
-from probe.output._words import also_known_as, in_a_row, outcome, safe, unexplained
+from probe.output._flow import flowed, kept_whole
+from probe.output._words import also_known_as, in_a_row, outcome, safe, told_apart, unexplained
 from probe.report import Finding, Report, Stage, Verdict
+from probe.report.causes import Cause, causes
 from probe.report.comparison import Comparison, targets
+from probe.report.exchange_server import connector, exchange_server, says_exchange
 from probe.report.statistics import repeated, statistics
 
 __all__ = ["detail", "headline", "safe", "write"]
 
 _SIGNS = {"ok": "ok", "warning": "warn", "failed": "FAIL", "skipped": "-"}
 _COLORS = {"ok": "32", "warning": "33", "critical": "31", "failed": "31", "unknown": "35", "info": "36", "skipped": "2"}
-_FACT_CHARACTERS = 100
+# Of what a server says in one place; more than any name or reply that means something.
+_MOST_CHARACTERS = 4_000
+# Below the words that a line of a cause begins with.
+_HANG = 10
+# From this width on a stage's fact has a column of its own in a terminal; in a narrower one it stands below.
+_WIDE, _COLUMN, _BELOW = 100, 37, 8
 
 
 def write(reports: Sequence[Report], context: Context) -> str:
@@ -37,12 +47,10 @@ def _in_a_row(reports: Sequence[Report], context: Context) -> Iterator[str]:
     """Runs in a row: a line each, the findings once, then what they add up to."""
     for report in reports:
         yield headline(report, context.color)
-    shown: set[tuple[str, str]] = set()
+    shown: dict[tuple[str, str], Finding] = {}
     for finding in (finding for report in reports for finding in report.findings):
-        if (finding.id, finding.stage) not in shown:
-            shown.add((finding.id, finding.stage))
-            yield ""
-            yield from _finding(finding, context.color)
+        shown.setdefault((finding.id, finding.stage), finding)
+    yield from _causes(shown.values(), context)
     counted = statistics(reports)
     yield ""
     yield f"{safe(reports[0].profile)}: {counted['count']} runs, {counted['failed']} failed, {counted['lost']} messages lost"
@@ -88,10 +96,8 @@ def _lines(report: Report, context: Context) -> Iterator[str]:
         yield f"  {unexplained(report)}"
     yield ""
     for stage in report.stages:
-        yield _stage(stage, context.color)
-    for finding in report.findings:
-        yield ""
-        yield from _finding(finding, context.color)
+        yield from _stage(stage, context)
+    yield from _causes(report.findings, context)
     if context.transcript:
         yield ""
         for line in report.transcript:
@@ -101,11 +107,11 @@ def _lines(report: Report, context: Context) -> Iterator[str]:
 
 def _to_paste(report: Report) -> Iterator[str]:
     """For Exchange's administrators: how to assign what is served, exactly as its TlsCertificateName is spelt."""
-    for stage in report.stages:
-        name = stage.record.seen(Certified).certificate_name
-        if stage.name == "smtp.certificate" and name:
-            yield ""
-            yield f"  to assign this certificate: {safe(assignment(name))}"
+    name = report.seen("smtp.certificate", Certified).certificate_name
+    if name and says_exchange(report.seen):
+        line = assignment(name, connector(exchange_server(report.seen, "smtp")))
+        yield ""
+        yield f"  to assign this certificate: {safe(line)}"
 
 
 def headline(report: Report, color: bool = False) -> str:
@@ -126,10 +132,16 @@ def _word(report: Report) -> str:
     return words[report.verdict] + (" (interrupted)" if report.interrupted else "")
 
 
-def _stage(stage: Stage, color: bool) -> str:
-    sign = _paint(f"{_SIGNS[stage.status]:<4}", stage.status, color)
+def _stage(stage: Stage, context: Context) -> Iterator[str]:
+    sign = f"{_SIGNS[stage.status]:<4}"
     seconds = f"{stage.record.seconds:7.3f} s" if stage.status != "skipped" else " " * 9
-    return f"  {sign}  {stage.name:<16} {seconds}  {_short(safe(detail(stage)))}".rstrip()
+    begins, said = f"  {sign}  {stage.name:<16} {seconds}  ", _short(safe(detail(stage)))
+    if context.width and context.width < _WIDE and len(begins + said) > context.width:
+        lines = [begins, *flowed(" " * _BELOW, said, hang=_BELOW, width=context.width)]
+    else:
+        lines = list(flowed(begins, said, hang=_COLUMN, width=context.width))
+    lines[0] = lines[0].replace(sign, _paint(sign, stage.status, context.color), 1)
+    yield from (line.rstrip() for line in lines)
 
 
 def detail(stage: Stage) -> str:
@@ -167,18 +179,28 @@ _DETAILS: Mapping[type, Callable[[Any], str]] = {
 }
 
 
-def _finding(finding: Finding, color: bool) -> Iterator[str]:
-    said = safe(f"{finding.stage}  {finding.id}: {finding.summary}")
-    yield f"{_paint(finding.severity.upper(), finding.severity, color)}  {said}"
-    if finding.evidence and finding.evidence not in finding.summary:
-        yield f"  seen:   {_short(safe(finding.evidence), 300)}"
-    if finding.cause:
-        yield f"  likely: {finding.cause}"
-    for index, step in enumerate(finding.remedy):
-        yield f"  {'do:    ' if index == 0 else '       '} {step}"
+def _causes(findings: Iterable[Finding], context: Context) -> Iterator[str]:
+    for cause in causes(findings):
+        yield ""
+        yield from _cause(cause, context)
 
 
-def _short(text: str, most: int = _FACT_CHARACTERS) -> str:
+def _cause(cause: Cause, context: Context) -> Iterator[str]:
+    severity = cause.finding.severity
+    word = f"{severity.upper()}  "
+    heading = safe(f"{', '.join(cause.stages)}  {cause.finding.id}: {cause.finding.summary}")
+    first, *more = flowed(word, _short(heading), hang=_HANG, width=context.width)
+    yield first.replace(word, _paint(word.rstrip(), severity, context.color) + "  ", 1)
+    yield from more
+    before = ""
+    for name, said in told_apart(cause):
+        begins = f"  {'' if name == before else f'{name}:':<{_HANG - 2}}"
+        text = kept_whole(said) if name == "do" else _short(said)
+        yield from flowed(begins, text, hang=_HANG, width=context.width)
+        before = name
+
+
+def _short(text: str, most: int = _MOST_CHARACTERS) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

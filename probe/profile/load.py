@@ -55,7 +55,7 @@ def load(
     """
     name = os.fspath(name_or_path)
     layers, file = file_layers(name, os.environ if environ is None else environ)
-    return _finished(read(layers, overlays, plugins, environ), file.parent.absolute(), file.stem)
+    return _finished(read(layers, overlays, plugins, environ), file.parent.absolute(), file.stem, name)
 
 
 def load_mapping(
@@ -92,11 +92,11 @@ def read(layers: Sequence[Layer], overlays: Sequence[Overlay], plugins: Settings
     return Reading(merged, model, profile, faults)
 
 
-def _finished(reading: Reading, base: Path | None, name: str) -> Profile:
+def _finished(reading: Reading, base: Path | None, name: str, given: str = "") -> Profile:
     if reading.faults or reading.profile is None:
         raise ProfileError(reading.problems())
     profile = reading.profile if reading.profile.name else reading.profile.model_copy(update={"name": name})
-    return profile.at(base)
+    return profile.at(base, given)
 
 
 def profile_model(plugins: Settings) -> type[Profile]:

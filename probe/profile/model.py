@@ -288,6 +288,7 @@ class Profile(Table):
 
     model_config = ConfigDict(title="submission-probe profile")
     _base: Path | None = PrivateAttr(default=None)
+    _given: str = PrivateAttr(default="")
 
     extends: Text | None = None
     """A parent: a profile's name, or a path relative to this file."""
@@ -310,10 +311,15 @@ class Profile(Table):
         """The folder of the profile's file; None for one made from a mapping."""
         return self._base
 
-    def at(self, base: Path | None) -> Self:
-        """The same profile, lying in the folder `base`."""
+    @property
+    def given(self) -> str:
+        """The name or path by which it was loaded, as a command takes it again; empty for one made from a mapping."""
+        return self._given
+
+    def at(self, base: Path | None, given: str = "") -> Self:
+        """The same profile, lying in the folder `base`, loaded as `given`."""
         copy = self.model_copy()
-        copy._base = base
+        copy._base, copy._given = base, given
         return copy
 
     @property

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
+from probe.judge._filled import filled
 from probe.observe.audit import Facts, checks, judge
 from probe.observe.audit._scene import Scene
 from probe.observe.connection import Deadline
 from probe.observe.trouble import Stopped
 from probe.profile import Profile
+from probe.record import Record, Target
 from probe.report import EXIT_CODES, Finding, Verdict
 from probe.tasks.plan import make_plan
 from probe.tasks.prepare import Session, begin_apart, prepare
@@ -47,10 +49,17 @@ async def audit(profile: Profile, only: tuple[str, ...] = (), told: Callable[[Au
         scene = Scene(job, journal, plan.submission, {reader.side.leg: reader.side for reader in plan.readers})
         facts = await _observe(module, scene)
         facts = Facts(facts.outcome, journal.redacted(facts.evidence), facts.more)
-        done.append(Audited(name, module, facts, tuple(judge(module, facts)), loop.time() - began))
+        found = filled(_nothing_seen(profile), profile, tuple(judge(module, facts)))
+        done.append(Audited(name, module, facts, tuple(found), loop.time() - began))
         if told:
             told(done[-1])
     return done
+
+
+def _nothing_seen(profile: Profile) -> Record:
+    """An audit has no record of its own: its commands are filled from the profile."""
+    target = Target(profile.submission.host, profile.submission.port, profile.submission.security)
+    return Record("", profile.name, target, "", 0.0, ())
 
 
 async def _observe(module: ModuleType, scene: Scene) -> Facts:

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tap.parser import Parser
 
 from probe.report import exit_code, worst_verdict
+from probe.report.causes import causes
 from tests.output.runs import HOSTILE, NAMES, OURS, saved, told
 
 CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -230,7 +231,7 @@ def test_tap_keeps_the_servers_words_in_yaml() -> None:
 def test_github_has_commands_only(name: str) -> None:
     lines = told("github", name).splitlines()
     reports = saved(name).reports
-    assert len(lines) == len(reports) + sum(len(report.findings) for report in reports)
+    assert len(lines) == len(reports) + sum(len(causes(report.findings)) for report in reports)
     for line in lines:
         matched = re.fullmatch(r"::(error|warning|notice) title=([^:,\r\n]*)::(.*)", line)
         assert matched and "%" not in re.sub("%(25|0A|0D|3A|2C)", "", matched[2] + matched[3])
@@ -255,8 +256,8 @@ def test_markdown_holds_no_html_link_image_or_broken_table(name: str) -> None:
     assert not {"html_block", "html_inline", "link_open", "image", "s_open", "em_open", "fence", "hr"} & set(kinds)
     assert kinds["table_open"] == len(reports) and kinds["code_block"] == sum(bool(report.transcript) for report in reports)
     assert kinds["td_open"] == 4 * sum(len(report.stages) for report in reports)
-    # Headings: one a report, one a finding, none that a server wrote.
-    assert kinds["heading_open"] == len(reports) + sum(len(report.findings) for report in reports)
+    # Headings: one a report, one a cause, none that a server wrote.
+    assert kinds["heading_open"] == len(reports) + sum(len(causes(report.findings)) for report in reports)
 
 
 def test_markdown_shows_the_servers_words_as_they_are() -> None:

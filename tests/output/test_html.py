@@ -13,9 +13,10 @@ from markupsafe import Markup
 
 from probe.facts import from_json
 from probe.output import Context
-from probe.output._page import causes, hops, merged, view, waiting, waterfall
+from probe.output._page import hops, merged, view, waiting, waterfall
 from probe.output.html import Panel, page
 from probe.report.as_json import to_json
+from probe.report.steps import pieces
 from tests.output.browser import PROGRAM, Browser
 from tests.output.runs import HOSTILE, NAMES, saved, told
 
@@ -81,7 +82,8 @@ def test_every_finding_and_stage_is_in_the_text(name: str) -> None:
     text = " ".join(" ".join(source.text.values()).split())
     for report in saved(name).reports:
         for finding in report.findings:
-            assert finding.id in text and all(" ".join(step.split()) in text for step in finding.remedy)
+            parts = [" ".join(piece.text.split()) for step in finding.remedy for piece in pieces(step)]
+            assert finding.id in text and all(part in text for part in parts)
         assert all(stage.name in text for stage in report.stages)
 
 
@@ -147,16 +149,16 @@ def test_a_negative_hop_is_called_a_clock_difference() -> None:
 
 
 def test_one_fault_on_three_connections_is_one_box_with_three_sessions() -> None:
-    (cause,) = causes(saved("failed-smtp-certificate").reports[0])
-    assert cause.stages == ["smtp.certificate", "imap.certificate", "pop3.certificate"] and len(cause.sessions) == 3
+    (block,) = view(saved("failed-smtp-certificate").reports[0]).blocks
+    assert block.cause.stages == ["smtp.certificate", "imap.certificate", "pop3.certificate"] and len(block.sessions) == 3
 
 
 def test_a_lost_message_is_looked_for_where_it_was_accepted() -> None:
     report = saved("never-delivered").reports[0]
     queue = next(stage.record.facts.queue_id for stage in report.stages if stage.name == "smtp.submit")
-    cause = next(cause for cause in causes(report) if cause.finding.id == "delivery.missing")
-    assert [stage for stage, _ in cause.sessions] == ["smtp.submit", "imap.find"]
-    assert any(queue in place.command for place in cause.sessions[0][1])
+    block = next(block for block in view(report).blocks if block.cause.finding.id == "delivery.missing")
+    assert [stage for stage, _ in block.sessions] == ["smtp.submit", "imap.find"]
+    assert any(queue in place.command for place in block.sessions[0][1])
 
 
 def test_where_the_session_stands_in_the_servers_log() -> None:

@@ -136,8 +136,9 @@ def test_the_program_itself_is_prepared(code_page: str) -> None:
     command = [sys.executable, "-m", "probe", "report", str(RECORDED / "ok-exchange.json"), "größe…→"]
     done = subprocess.run(command, capture_output=True, env=environ, timeout=60)
     assert done.returncode == 3 and "größe…→".encode(code_page, "probe.stand_in") in done.stderr
-    done = subprocess.run(command[:-1], capture_output=True, env=environ, timeout=60)
-    assert done.returncode == 0 and "…".encode(code_page, "probe.stand_in") in done.stdout
+    said = [*command[:-2], str(RECORDED / "hostile-greeting.json")]
+    done = subprocess.run(said, capture_output=True, env=environ, timeout=60)
+    assert done.returncode == 2 and "é😀".encode(code_page, "probe.stand_in") in done.stdout
 
 
 class Stream(io.StringIO):
