@@ -18,10 +18,27 @@ def _one(name: str) -> str:
     return str(one_path(Path(name))) if set(name) & set("*?[~") else name
 
 
+def _profiles(incomplete: str) -> list[str]:
+    """For the shell's completion, which completes files where no name fits."""
+    from probe.profile import names
+
+    return [name for name, *_ in names() if name.startswith(incomplete)]
+
+
+def _formats(incomplete: str) -> list[str]:
+    from probe.output import formats
+
+    return [name for name in formats() if name.startswith(incomplete)]
+
+
 _PROFILE = "A profile's name, or a path to a TOML file."
-Profiles = Annotated[list[str] | None, typer.Argument(help=_PROFILE, show_default=False, callback=_many)]
-OneProfile = Annotated[str, typer.Argument(help=_PROFILE, show_default=False, callback=_one)]
-Format = Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="What stdout carries.")]
+Profiles = Annotated[
+    list[str] | None, typer.Argument(metavar="PROFILE", help=_PROFILE, show_default=False, callback=_many, autocompletion=_profiles)
+]
+OneProfile = Annotated[
+    str, typer.Argument(metavar="PROFILE", help=_PROFILE, show_default=False, callback=_one, autocompletion=_profiles)
+]
+Format = Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="What stdout carries.", autocompletion=_formats)]
 Host = Annotated[str | None, typer.Option("-H", "--host", help="The FQDN users type (submission.host).")]
 Port = Annotated[int | None, typer.Option("-p", "--port", help="The submission port (submission.port).")]
 Security = Annotated[str | None, typer.Option(metavar="starttls|tls|plaintext", help="How the submission is secured.")]
