@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from probe.cli import _first_files
+from probe.cli import _first_files, _shipped
 from probe.cli import _options as option
 from probe.cli import discover as discovery
 from probe.cli._asking import READERS, Asking
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command("init")(init)
+    app.command("init", cls=_shipped.COMMAND)(init)
 
 
 def init(
@@ -38,11 +38,21 @@ def init(
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; take what is given, published or usual.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
     cron: Annotated[bool, typer.Option("--cron", help="Also print a line for crontab.")] = False,
-    systemd: Annotated[Path | None, typer.Option(metavar="DIRECTORY", help="Also write a systemd service and timer there.")] = None,
-    icinga: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write an Icinga 2 CheckCommand there.")] = None,
+    systemd: _shipped.Systemd = None,
+    icinga: _shipped.Icinga = None,
     task_scheduler: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write a task for Windows' Task Scheduler (XML) there.")
     ] = None,
+    nagios: _shipped.Nagios = False,
+    prometheus: _shipped.Prometheus = False,
+    alertmanager: _shipped.Alertmanager = False,
+    grafana: _shipped.Grafana = False,
+    kubernetes: _shipped.Kubernetes = False,
+    docker: _shipped.Docker = False,
+    ansible: _shipped.Ansible = False,
+    ci: _shipped.Ci = False,
+    powershell: _shipped.Powershell = False,
+    postgresql: _shipped.Postgresql = False,
     resolver: discovery.Resolver = None,
     connect_https: discovery.ConnectHttps = None,
     ca_file: option.CaFile = None,
