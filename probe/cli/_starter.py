@@ -83,7 +83,7 @@ def _lines(answers: Answers, called: str) -> Iterator[str]:
     yield ""
     yield "[limits]"
     yield 'delivery_warning = "10s"         # from the final 250 until the message is seen'
-    yield 'delivery_critical = "60s"'
+    yield '# delivery_critical = "60s"      # how long it may take; not longer than timeout'
 
 
 def _account(answers: Answers) -> Iterator[str]:
