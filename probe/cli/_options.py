@@ -45,7 +45,9 @@ Security = Annotated[str | None, typer.Option(metavar="starttls|tls|plaintext", 
 User = Annotated[str | None, typer.Option(help="The account's user name.")]
 PasswordEnv = Annotated[str | None, typer.Option(metavar="NAME", help="Environment variable with the password.")]
 PasswordFile = Annotated[Path | None, typer.Option(metavar="FILE", help="File with the password in its first line.")]
-Readback = Annotated[str | None, typer.Option(metavar="imap|pop3|both|none", help="Which readers read the message back.")]
+Readback = Annotated[
+    str | None, typer.Option(metavar="imap|pop3|both|none", help="Which readers read the message back; with none it stays there.")
+]
 Connect = Annotated[list[str] | None, typer.Option(metavar="HOST[:PORT]", help="Node to reach instead of DNS (repeatable).")]
 Set = Annotated[list[str] | None, typer.Option(metavar="section.key=value", help="Any setting of the profile (repeatable).")]
 CaFile = Annotated[Path | None, typer.Option(metavar="FILE", help="File with the root to trust (PEM, DER or PKCS#7).")]
