@@ -33,7 +33,9 @@ _TIMEOUT: KeyPath = ("limits", "timeout")
 
 def doubts(profile: Profile, merged: Merged) -> Doubts:
     """What is doubtful in a profile that is right in itself."""
-    return Doubts(_late(profile.limits, merged), _placeholders(profile, merged))
+    return Doubts(
+        _late(profile.limits, merged), _placeholders(profile, merged), "--readback" in merged.removed and not profile.readers
+    )
 
 
 def _late(limits: Limits, merged: Merged) -> Problem | None:

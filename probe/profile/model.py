@@ -331,6 +331,11 @@ class Profile(Table):
         copy._doubts = doubts
         return copy
 
+    @property
+    def unread(self) -> bool:
+        """Whether an option took every reader away: `--readback none`."""
+        return self._doubts.unread
+
     def require_real(self) -> None:
         """Raise ProfileError where names of a template stand in it: for whatever sends a packet."""
         if self._doubts.placeholders is not None:

@@ -35,7 +35,8 @@ class ProfileError(Exception):
 @dataclass(frozen=True)
 class Doubts:
     """What a profile may say, and a run cannot begin with. `late`: a delivery may take longer than the run. `placeholders`: names
-    that a template has where one's own belong."""
+    that a template has where one's own belong. `unread`: an option took every reader away (--readback none), which is only said."""
 
     late: Problem | None = None
     placeholders: Problem | None = None
+    unread: bool = False

@@ -45,13 +45,20 @@ async def test_a_profile_without_a_reader_is_swept_by_the_setting_that_is_named(
     path = Path(profile(tmp_path, sandbox))
     text = path.read_text(encoding="utf-8")
     path.write_text(re.sub(r"(?ms)^\[readback\..*?(?=^\[(?!readback)|\Z)", "", text), encoding="utf-8")
-    report = await run(str(path))
+    report = await run(str(path), readback="none")
     (left,) = [finding for finding in report.findings if finding.id == "cleanup.left-behind"]
     (setting,) = re.findall(r"--set (\S+)", " ".join(left.remedy))
     assert overlays({"set": [setting]})[0].path == ("readback", "imap", "security")
     where = [f"readback.imap.port={sandbox.addresses['imaps'].port}", 'readback.imap.connect=["127.0.0.1"]']
     await sweep(load_profile(str(path), {"set": [setting, *where]}), older_than=timedelta(0), dry_run=False)
     assert messages(sandbox) == 0
+
+
+async def test_a_profile_without_a_reader_is_somebodys_choice(tmp_path: Path, sandbox: Sandbox) -> None:
+    path = Path(profile(tmp_path, sandbox))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(r"(?ms)^\[readback\..*?(?=^\[(?!readback)|\Z)", "", text), encoding="utf-8")
+    assert (await run(str(path))).findings == ()
 
 
 @pytest.mark.parametrize("readback", ["imap", "pop3", "both"])
