@@ -52,9 +52,11 @@ $(STAMP): pyproject.toml requirements-dev.txt scripts/make-venv
 lock:
 	scripts/make-lock
 
-# docs/reference/ and the words that a shared report keeps (probe/runs/share) from the code; the sample outputs in the docs from the commands above them.
+# docs/reference/, the man pages (docs/man/) and the words that a shared report keeps (probe/runs/share) from the code; the sample outputs
+# in the docs from the commands above them.
 reference: $(STAMP)
 	$(BIN)/python scripts/make-reference
+	$(BIN)/python scripts/make-man
 	$(BIN)/python scripts/make-words
 
 samples: $(STAMP)

@@ -1,6 +1,7 @@
 """Fixtures every test may use. Tests that need real servers are skipped aloud where those cannot be had."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -25,6 +26,9 @@ collect_ignore = [] if os.environ.get("PROBE_TEST_WINDOWS") else ["windows"]
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(platforms)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background job ignores it, and so would every program that the tests start.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)  # after -k and -m have taken their pick

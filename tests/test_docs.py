@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = runpy.run_path(str(ROOT / "scripts" / "make-reference"))["PAGES"]
+MAN = runpy.run_path(str(ROOT / "scripts" / "make-man"))["PAGES"]
 TOP = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")
 PAGES = [*(ROOT / name for name in TOP), *sorted((ROOT / "docs").rglob("*.md"))]
 FINDING = re.compile(r"`((?:certificate|auth|delivery|dns|nodes|starttls|connect|tls|cleanup)\.[a-z]+(?:-[a-z]+)+)`")
@@ -20,6 +21,22 @@ FINDING = re.compile(r"`((?:certificate|auth|delivery|dns|nodes|starttls|connect
 def test_the_reference_is_what_the_code_makes(name: str) -> None:
     page = ROOT / "docs" / "reference" / name
     assert page.read_text(encoding="utf-8") == REFERENCE[name]().rstrip() + "\n", "run: make reference"
+
+
+def test_the_man_pages_are_what_the_help_says() -> None:
+    folder = ROOT / "docs" / "man"
+    assert {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()} == MAN, "run: make reference"
+
+
+@pytest.mark.servers  # groff is a Debian package
+@pytest.mark.not_on_windows("groff")
+@pytest.mark.parametrize("name", sorted(MAN))
+def test_man_takes_each_page_without_a_warning(name: str) -> None:
+    page = ROOT / "docs" / "man" / name
+    done = subprocess.run(["groff", "-man", "-ww", "-Tutf8", "-P-cbou", page], capture_output=True, text=True, check=True)
+    assert done.stderr == "" and "OPTIONS" in done.stdout
+    if name == "probe-run.1":
+        assert "--wait-until-ok DURATION" in done.stdout and "section.key=value" in done.stdout
 
 
 def test_the_samples_are_what_the_commands_print() -> None:

@@ -4,8 +4,10 @@ Exit status everywhere: 0 ok, 1 warning, 2 critical, 3 unknown (usage, profile o
 """
 
 import errno
+import os
 import sys
 import traceback
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,12 +27,12 @@ _MACHINE = (
     errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO,
 )  # fmt: skip
 
+_COMPLETION = ("--install-completion", "--show-completion")
+
 # Plain help and plain errors: nothing is boxed or coloured, in a terminal or out of it.
 app = typer.Typer(
     name="probe",
     help="Prove that users can submit mail on port 587 and read it back over IMAP4 and POP3.",
-    add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -54,10 +56,11 @@ def entry(arguments: list[str]) -> int:
     """Run one command line and return its exit status."""
     LAST.owe((lambda: (BEFORE, None)) if _output(arguments) == "nagios" else None)
     raise_on_signals()
-    for name in _wanted(arguments):
-        import_module(f"{__name__}.{name}").register(app)
+    register(_wanted(arguments))
     try:
-        return _status(app(arguments, prog_name="probe", standalone_mode=False))
+        if arguments and arguments[0] in _COMPLETION:
+            return _complete(arguments)
+        return _status(app(arguments or ["--help"], prog_name="probe", standalone_mode=False))
     except TyperException as error:
         return _complain(f"{error.format_message()} (see `probe --help`, `probe COMMAND --help`)", arguments)
     except (Abort, KeyboardInterrupt):
@@ -78,6 +81,28 @@ def entry(arguments: list[str]) -> int:
         return _complain(f"internal error: {type(error).__name__}", arguments)
 
 
+def _complete(arguments: list[str]) -> int:
+    """typer's own completion. It finds out the shell by itself, unless one is named."""
+    if len(arguments) > 1:
+        # What typer has for its tests turns both options from flags into ones that take a shell.
+        os.environ["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
+    status = _status(app(arguments, prog_name="probe", standalone_mode=False))
+    if status:
+        print(f"probe: name the shell: probe {arguments[0]} bash, zsh, fish, powershell or pwsh", file=sys.stderr)
+    return EXIT_UNKNOWN if status else 0
+
+
+def register(names: Iterable[str]) -> None:
+    """Add these commands to `app`."""
+    for name in names:
+        import_module(f"{__name__}.{name}").register(app)
+
+
+def commands() -> list[str]:
+    """Every command's name, which is its file's."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+
+
 def _of_the_machine(error: OSError) -> str:
     """Nothing of a server, and no bug."""
     name = f": {error.filename}" if error.filename is not None else ""
@@ -87,7 +112,7 @@ def _of_the_machine(error: OSError) -> str:
 def _wanted(arguments: list[str]) -> list[str]:
     """The command that is called, which bears its file's name, or all of them for help and for mistakes: typer builds every
     option of every command it is given, at each start."""
-    names = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+    names = commands()
     return [arguments[0]] if arguments and arguments[0] in names else names
 
 

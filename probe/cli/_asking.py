@@ -1,7 +1,7 @@
 """The answers for a first profile: options first; then, on a terminal, questions; else what is published or usual."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from probe.cli._published import best, found_in_words, strangers
 
 if TYPE_CHECKING:
     from probe.cli._starter import Answers, Server
+    from probe.profile import Profile
 
 READERS = {"imap": ("imap",), "pop3": ("pop3",), "both": ("imap", "pop3"), "none": ()}
 
@@ -20,10 +21,22 @@ READERS = {"imap": ("imap",), "pop3": ("pop3",), "both": ("imap", "pop3"), "none
 class Asking:
     """Options first; then, on a terminal, questions with a default; else the default, or a usage error that names the option."""
 
-    def __init__(self, given: Mapping[str, str], *, terminal: bool, accept_strangers: bool = False) -> None:
+    def __init__(
+        self,
+        given: Mapping[str, str],
+        *,
+        terminal: bool,
+        accept_strangers: bool = False,
+        looks: bool = False,
+        connect: Sequence[str] = (),
+    ) -> None:
         self._given = given
         self._terminal = terminal
         self._accept_strangers = accept_strangers
+        self._looks = looks
+        self._connect = tuple(connect)
+        # Whether the look at the servers had an answer.
+        self.reached = False
 
     def answers(self, discover: bool | None, way: "Mapping[str, str | Path | None]") -> "Answers":
         from probe.cli._starter import Answers
@@ -37,15 +50,16 @@ class Asking:
             address = self._value("address", "Its mail address", None)
         told = self._discovered(address, discover, way)
         host = self._value("host", "Submission server, the name users type", told["smtp"].host if "smtp" in told else None)
-        extends, wanted = self._parent(told)
+        extends, wanted = self._parent(host, told)
         password_file = self._given.get("password_file")
         env = self._given.get("password_env")
-        if not password_file and not env:
+        if not password_file and not env and not _has_token(extends):
             env = self._value("password_env", "Environment variable with the password", "PROBE_PASSWORD")
         ca_file = self._given.get("ca_file")
         return Answers(
             user=user,
-            servers=_servers(host, wanted, told),
+            servers=self._servers(host, wanted, told),
+            connect=self._connect,
             extends=extends,
             address=None if is_address(user) else address,
             password_env=env,
@@ -100,11 +114,11 @@ class Asking:
             return told
         return {name: server for name, server in told.items() if server.host not in doubtful}
 
-    def _parent(self, told: "dict[str, Server]") -> tuple[str | None, tuple[str, ...]]:
+    def _parent(self, host: str, told: "dict[str, Server]") -> tuple[str | None, tuple[str, ...]]:
         """The parent and the readers wanted. A profile cannot switch its parent's readers off: then it has no parent."""
         from probe.profile import names
 
-        likely = "exchange-2016" if any("autodiscover" in server.source for server in told.values()) else "generic"
+        likely = self._likely(host, told)
         known = ", ".join(name for name, *_ in names())
         extends = self._value("extends", f"Parent profile ({known})", likely)
         readback = self._value("readback", "Read back over (imap, pop3, both or none)", "both")
@@ -117,21 +131,54 @@ class Asking:
             raise typer.BadParameter(f"a profile cannot switch off a reader of its parent {extends!r}: leave out --extends")
         return None, wanted
 
+    def _likely(self, host: str, told: "dict[str, Server]") -> str:
+        """The parent that fits what the servers say of themselves, else what is published."""
+        usual = "exchange-2016" if any("autodiscover" in server.source for server in told.values()) else "generic"
+        if not self._looks or "extends" in self._given:
+            return usual
+        from probe.cli._look import look
+
+        if self._terminal:
+            print(f"probe: looking at {host}, without logging on …", file=sys.stderr)
+        seen = look(self._servers(host, ("imap", "pop3"), told), self._connect, self._given.get("ca_file"))
+        if seen is None:
+            return usual
+        self.reached = seen.reached
+        print(f"probe: {seen.words}", file=sys.stderr)
+        print(f"probe: parent profile that fits: {seen.parent or f'{usual} (the server was not recognised)'}", file=sys.stderr)
+        return seen.parent or usual
+
+    def _servers(self, host: str, wanted: tuple[str, ...], told: "dict[str, Server]") -> "dict[str, Server]":
+        """What is published holds for the host it is published for; another host that the user names is asked in the usual way,
+        or as the options say."""
+        from probe.cli._starter import Server
+
+        mine = told.get("smtp")
+        submission = mine if mine is not None and mine.host == host else Server(host)
+        port, security = self._given.get("port"), self._given.get("security")
+        if port or security:
+            submission = Server(host, int(port) if port else None, security or submission.security)
+        return {"smtp": submission, **{name: told.get(name, Server(host)) for name in wanted}}
+
 
 def _inherited(extends: str) -> tuple[str, ...]:
     """The readers that the parent switches on. Raises ProfileError when there is no such parent."""
-    from probe.profile import load_mapping
+    return tuple(_child_of(extends).readers)
+
+
+def _has_token(extends: str | None) -> bool:
+    """Whether the parent logs on with a token (OAuth): a password would take its place."""
+    return extends is not None and _child_of(extends).account.token is not None
+
+
+def _child_of(extends: str) -> "Profile":
+    from probe.profile import ProfileError, load_mapping
     from probe.tasks.plan import plugins
 
     skeleton = {"extends": extends, "submission": {"host": "mail.example"}, "account": {"username": "a@example"}}
-    skeleton["account"] |= {"password": {"env": "PROBE_PASSWORD"}}  # type: ignore[operator]
-    return tuple(load_mapping(skeleton, plugins=plugins()).readers)
-
-
-def _servers(host: str, wanted: tuple[str, ...], told: "dict[str, Server]") -> "dict[str, Server]":
-    """What is published holds for the host it is published for; another host that the user names is asked in the usual way."""
-    from probe.cli._starter import Server
-
-    mine = told.get("smtp")
-    submission = mine if mine is not None and mine.host == host else Server(host)
-    return {"smtp": submission, **{name: told.get(name, Server(host)) for name in wanted}}
+    try:
+        return load_mapping(skeleton, plugins=plugins())
+    except ProfileError:
+        # A parent that names no secret.
+        account = {"username": "a@example", "password": {"env": "PROBE_PASSWORD"}}
+        return load_mapping({**skeleton, "account": account}, plugins=plugins())

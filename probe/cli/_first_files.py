@@ -107,6 +107,8 @@ def say_what_is_next(target: Path, answers: "Answers", job: "Job | None", files:
         print(note, file=told)
     if answers.password_env:
         print(f"next: put the password into the environment variable {answers.password_env}, then", file=told)
+    elif answers.password_file is None:
+        print("next: give the parent's account.token (probe show says where it comes from), then", file=told)
     else:
         private = owner_only(str(answers.password_file)) if WINDOWS else "chmod 600"
         print(f"next: put the password into the first line of {answers.password_file} ({private}), then", file=told)

@@ -18,17 +18,36 @@ def _one(name: str) -> str:
     return str(one_path(Path(name))) if set(name) & set("*?[~") else name
 
 
+def _profiles(incomplete: str) -> list[str]:
+    """For the shell's completion, which completes files where no name fits."""
+    from probe.profile import names
+
+    return [name for name, *_ in names() if name.startswith(incomplete)]
+
+
+def _formats(incomplete: str) -> list[str]:
+    from probe.output import formats
+
+    return [name for name in formats() if name.startswith(incomplete)]
+
+
 _PROFILE = "A profile's name, or a path to a TOML file."
-Profiles = Annotated[list[str] | None, typer.Argument(help=_PROFILE, show_default=False, callback=_many)]
-OneProfile = Annotated[str, typer.Argument(help=_PROFILE, show_default=False, callback=_one)]
-Format = Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="What stdout carries.")]
+Profiles = Annotated[
+    list[str] | None, typer.Argument(metavar="PROFILE", help=_PROFILE, show_default=False, callback=_many, autocompletion=_profiles)
+]
+OneProfile = Annotated[
+    str, typer.Argument(metavar="PROFILE", help=_PROFILE, show_default=False, callback=_one, autocompletion=_profiles)
+]
+Format = Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="What stdout carries.", autocompletion=_formats)]
 Host = Annotated[str | None, typer.Option("-H", "--host", help="The FQDN users type (submission.host).")]
 Port = Annotated[int | None, typer.Option("-p", "--port", help="The submission port (submission.port).")]
 Security = Annotated[str | None, typer.Option(metavar="starttls|tls|plaintext", help="How the submission is secured.")]
 User = Annotated[str | None, typer.Option(help="The account's user name.")]
 PasswordEnv = Annotated[str | None, typer.Option(metavar="NAME", help="Environment variable with the password.")]
 PasswordFile = Annotated[Path | None, typer.Option(metavar="FILE", help="File with the password in its first line.")]
-Readback = Annotated[str | None, typer.Option(metavar="imap|pop3|both|none", help="Which readers read the message back.")]
+Readback = Annotated[
+    str | None, typer.Option(metavar="imap|pop3|both|none", help="Which readers read the message back; with none it stays there.")
+]
 Connect = Annotated[list[str] | None, typer.Option(metavar="HOST[:PORT]", help="Node to reach instead of DNS (repeatable).")]
 Set = Annotated[list[str] | None, typer.Option(metavar="section.key=value", help="Any setting of the profile (repeatable).")]
 CaFile = Annotated[Path | None, typer.Option(metavar="FILE", help="File with the root to trust (PEM, DER or PKCS#7).")]

@@ -44,4 +44,13 @@ def found_in_words(report: "Report") -> str:
     said = ", ".join(f"{name} {server.host}:{server.port} ({server.source})" for name, server in best(report).items())
     warnings = sum(finding.severity != "info" for finding in report.findings)
     more = f"; {warnings} warning(s): probe discover shows them" if warnings else ""
-    return (said or "nothing is published") + more
+    nothing = "nothing is published"
+    if any(finding.id == "discover.could-not-look" for finding in report.findings):
+        nothing = f"could not look, since DNS could not be asked ({_first_failure(report)}); what is published is not known"
+    return (said or nothing) + more
+
+
+def _first_failure(report: "Report") -> str:
+    from probe.tasks.discover import answers
+
+    return next(answer["text"] for answer in answers(report) if answer["outcome"] == "failed")

@@ -1,7 +1,8 @@
 """The text of a first profile: commented, no secret in it, only what differs from its parent."""
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from probe.cli._shell import WINDOWS, owner_only
@@ -40,6 +41,7 @@ class Answers:
     password_env: str | None = None
     password_file: str | None = None
     ca_file: str | None = None
+    connect: tuple[str, ...] = ()
     date: str = ""
     not_read: tuple[str, ...] = field(default=())
 
@@ -64,12 +66,13 @@ def _lines(answers: Answers, called: str) -> Iterator[str]:
     yield "[submission]"
     yield f"host = {quoted(submission.host)}{_behind('the name users type; it must be in DNS and in the certificate', submission)}"
     yield from _reach("smtp", submission)
-    yield '# connect = ["10.0.0.11"]        # reach a single node instead of what DNS says'
+    yield from _nodes(answers.connect) or ['# connect = ["10.0.0.11"]        # reach a single node instead of what DNS says']
     yield ""
     yield from _account(answers)
     for name in ("imap", "pop3"):
         if name in answers.servers:
             yield from _reader(name, answers.servers[name], submission)
+            yield from _nodes(without_ports(answers.connect))
     for name in answers.not_read:
         yield ""
         yield f"# [readback.{name}]              # not read back over this protocol"
@@ -83,7 +86,16 @@ def _lines(answers: Answers, called: str) -> Iterator[str]:
     yield ""
     yield "[limits]"
     yield 'delivery_warning = "10s"         # from the final 250 until the message is seen'
-    yield 'delivery_critical = "60s"'
+    yield '# delivery_critical = "60s"      # how long it may take; not longer than timeout'
+
+
+def _nodes(connect: tuple[str, ...]) -> list[str]:
+    return [f"connect = [{', '.join(map(quoted, connect))}]  # instead of what DNS says"] if connect else []
+
+
+def without_ports(connect: Sequence[str]) -> tuple[str, ...]:
+    """The same nodes for a reader, which has a port of its own."""
+    return tuple(re.sub(r"^([^:\[]+|\[.*\]):\d+$", r"\1", node) for node in connect)
 
 
 def _account(answers: Answers) -> Iterator[str]:
@@ -92,13 +104,15 @@ def _account(answers: Answers) -> Iterator[str]:
     if answers.password_file:
         private = owner_only("FILE") if WINDOWS else "chmod 600"
         yield f"password = {{ file = {quoted(answers.password_file)} }}{_behind(f'its first line; {private}')}"
+    elif answers.password_env is None:
+        yield '# token = { env = "PROBE_TOKEN" }  # as in the parent; [account.token.oauth] has the probe fetch one'
     else:
         others = (
             "{ keyring = … } (Credential Manager), or { file = … }"
             if WINDOWS
             else "{ file = … } (mode 600), or { command = [ … ] }"
         )
-        yield f"password = {{ env = {quoted(answers.password_env or '')} }}{_behind(f'or {others}')}"
+        yield f"password = {{ env = {quoted(answers.password_env)} }}{_behind(f'or {others}')}"
     if answers.address:
         yield ""
         yield "[message]                        # the user name is no mail address"

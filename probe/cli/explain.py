@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 
 # A reply of a server, pasted whole, begins so: `535 5.7.3 …`, `NO …`; `-ERR …` needs a `--` before it.
 _REPLY_BEGINS = ("-ERR", "NO ", "BAD ", "* BYE", *"45")
+# Windows' event logs: `12014`, `event 12014`, `EventID 12014`.
+_EVENT = re.compile(r"(?:event ?(?:id)? ?)?(\d{4,5})", re.IGNORECASE)
+_CODE = re.compile(r"[45]\d\d|[45]\.\d{1,3}\.\d{1,3}")
+
+
+def _ids(incomplete: str) -> list[str]:
+    """For the shell's completion."""
+    return _beginning(incomplete, _kinds())
 
 
 def register(app: typer.Typer) -> None:
@@ -24,25 +33,75 @@ def register(app: typer.Typer) -> None:
 def explain(
     finding: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FINDING]", help="A finding's id, or what a server replied.", show_default=False),
+        typer.Argument(
+            metavar="FINDING",
+            help="A finding's id or how it begins, a reply's id or the reply itself, or an event's number.",
+            show_default=False,
+            autocompletion=_ids,
+        ),
     ] = None,
     output: Annotated[str, typer.Option("-o", "--output", metavar="text|json", help="What stdout carries.")] = "text",
 ) -> int:
-    """Say what FINDING means, its likely causes and the commands. Without FINDING, list every one."""
+    """Say what FINDING means, its likely causes and the commands. Without FINDING, or where several fit, list them."""
     from probe.output.text import safe
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"no output format {output!r} here; there are text, json")
     known = _kinds()
     if not finding:
-        _tell(output, known, (f"{name:<40} {kind.summary}" for name, kind in known.items()))
+        _tell(output, known, _listed(known))
         return 0
     wanted = " ".join(finding)
-    name = wanted if wanted in known else _name_of_reply(wanted)
-    if name is None:
+    fitting = {name: known[name] for name in _meant(finding, known)}
+    if not fitting:
         raise typer.BadParameter(f"no finding {safe(wanted)!r}; {_nearest(wanted, known)} (probe explain lists all)")
-    _tell(output, {name: known[name]}, _lines(name, known[name]))
+    named = len(fitting) == 1 or set(finding) >= set(fitting)
+    _tell(output, fitting, _explained(fitting) if named else _listed(fitting))
     return 0
+
+
+def _meant(words: list[str], known: dict[str, "Kind"]) -> list[str]:
+    """The ids that the words mean, in the order of the list: from what is surely meant to what only speaks of it."""
+    if set(words) <= set(known):
+        return words
+    wanted = " ".join(words)
+    if f"reply.{wanted}" in known:
+        return [f"reply.{wanted}"]
+    if event := _EVENT.fullmatch(wanted):
+        return [name for name, kind in known.items() if _speaks_of(int(event[1]), kind)]
+    if (reply := _name_of_reply(wanted)) is not None:
+        return [reply]
+    if _CODE.fullmatch(wanted):
+        return _with_code(wanted)
+    return _beginning(wanted, known) or _beginning(f"reply.{wanted}", known)
+
+
+def _beginning(text: str, known: Iterable[str]) -> list[str]:
+    return [name for name in known if name.startswith(text)]
+
+
+def _speaks_of(event: int, kind: "Kind") -> bool:
+    """Whether it names the event's number, or a range around it (`12014-12018`), outside an address."""
+    text = re.sub(r"https?://\S+", "", " ".join((kind.summary, kind.cause, *kind.remedy)))
+    numbers = re.findall(r"(?<![\w.-])(\d{4,5})(?:-(\d{4,5}))?(?![\w-])", text)
+    return any(int(first) <= event <= int(last or first) for first, last in numbers)
+
+
+def _with_code(code: str) -> list[str]:
+    """The replies that are known by this code, basic or enhanced."""
+    from probe.judge._replies import entries
+
+    return [f"reply.{entry.id}" for entry in entries() if code in entry.code]
+
+
+def _listed(kinds: dict[str, "Kind"]) -> Iterator[str]:
+    return (f"{name:<40} {kind.summary}" for name, kind in kinds.items())
+
+
+def _explained(kinds: dict[str, "Kind"]) -> Iterator[str]:
+    for index, (name, kind) in enumerate(kinds.items()):
+        yield from [""] * bool(index)
+        yield from _lines(name, kind)
 
 
 def _kinds() -> dict[str, "Kind"]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from probe.cli import _first_files
+from probe.cli import _first_files, _log_on, _shipped
 from probe.cli import _options as option
 from probe.cli import discover as discovery
 from probe.cli._asking import READERS, Asking
@@ -16,49 +16,53 @@ if TYPE_CHECKING:
     from probe.cli._starter import Answers
 
 
+_Address = Annotated[str | None, typer.Argument(help="The mailbox's mail address.", show_default=False)]
+_Output = Annotated[Path | None, typer.Option(metavar="FILE", help="The profile to write (default: among your own); - is stdout.")]
+_Extends = Annotated[str | None, typer.Option(metavar="PROFILE", help="The parent (`probe profiles`).")]
+_Discover = Annotated[bool | None, typer.Option("--discover/--no-discover", help="Ask what users of ADDRESS are given.")]
+_Look = Annotated[bool, typer.Option("--look/--no-look", help="See which parent fits what the servers say of themselves.")]
+_Test = Annotated[bool, typer.Option("--test", help="Then log on once, over SMTP, and exit as `probe run` does.")]
+_AcceptOtherDomain = Annotated[
+    bool, typer.Option("--accept-other-domain", help="Take servers outside ADDRESS's domain that only unsigned DNS names.")
+]
+_Yes = Annotated[bool, typer.Option("--yes", help="Ask nothing; take what is given, published or usual.")]
+_Force = Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")]
+_Cron = Annotated[bool, typer.Option("--cron", help="Also print a line for crontab.")]
+_TaskScheduler = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Also write a task for Windows' Task Scheduler (XML) there.")
+]
+
+
 def register(app: typer.Typer) -> None:
-    app.command("init")(init)
+    app.command("init", cls=_shipped.COMMAND)(init)
 
 
 def init(
-    address: Annotated[str | None, typer.Argument(help="The mailbox's mail address.", show_default=False)] = None,
-    output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The profile to write (default: among your own); - is stdout.")
-    ] = None,
-    extends: Annotated[str | None, typer.Option(metavar="PROFILE", help="The parent (`probe profiles`).")] = None,
-    host: option.Host = None,
-    user: option.User = None,
-    password_env: option.PasswordEnv = None,
-    password_file: option.PasswordFile = None,
+    address: _Address = None, output: _Output = None, extends: _Extends = None,
+    host: option.Host = None, port: option.Port = None, security: option.Security = None, connect: option.Connect = None,
+    user: option.User = None, password_env: option.PasswordEnv = None, password_file: option.PasswordFile = None,
     readback: option.Readback = None,
-    discover: Annotated[bool | None, typer.Option("--discover/--no-discover", help="Ask what users of ADDRESS are given.")] = None,
-    accept_other_domain: Annotated[
-        bool, typer.Option("--accept-other-domain", help="Take servers outside ADDRESS's domain that only unsigned DNS names.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; take what is given, published or usual.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
-    cron: Annotated[bool, typer.Option("--cron", help="Also print a line for crontab.")] = False,
-    systemd: Annotated[Path | None, typer.Option(metavar="DIRECTORY", help="Also write a systemd service and timer there.")] = None,
-    icinga: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write an Icinga 2 CheckCommand there.")] = None,
-    task_scheduler: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write a task for Windows' Task Scheduler (XML) there.")
-    ] = None,
-    resolver: discovery.Resolver = None,
-    connect_https: discovery.ConnectHttps = None,
-    ca_file: option.CaFile = None,
+    discover: _Discover = None, look: _Look = True, test: _Test = False, accept_other_domain: _AcceptOtherDomain = False,
+    yes: _Yes = False, force: _Force = False, cron: _Cron = False,
+    systemd: _shipped.Systemd = None, icinga: _shipped.Icinga = None, task_scheduler: _TaskScheduler = None,
+    nagios: _shipped.Nagios = False, prometheus: _shipped.Prometheus = False, alertmanager: _shipped.Alertmanager = False,
+    grafana: _shipped.Grafana = False, kubernetes: _shipped.Kubernetes = False, docker: _shipped.Docker = False,
+    ansible: _shipped.Ansible = False, ci: _shipped.Ci = False, powershell: _shipped.Powershell = False,
+    postgresql: _shipped.Postgresql = False,
+    resolver: discovery.Resolver = None, connect_https: discovery.ConnectHttps = None, ca_file: option.CaFile = None,
     timeout: discovery.PerPage = "10s",
-) -> int:
+) -> int:  # fmt: skip
     """Write a first profile. On a terminal it asks for what is not given; it never overwrites without --force."""
     given = option.given(
         address=address, extends=extends, host=host, user=user, password_env=password_env, password_file=password_file,
-        readback=readback, ca_file=ca_file,
+        readback=readback, ca_file=ca_file, port=port, security=security,
     )  # fmt: skip
-    _refuse_contradictions(given, output, cron=cron or any(one is not None for one in (systemd, icinga, task_scheduler)))
+    _refuse_contradictions(given, output, cron=cron or test or any(one is not None for one in (systemd, icinga, task_scheduler)))
+    terminal = not yes and is_terminal()
     asking = Asking(
-        {name: str(value) for name, value in given.items()},
-        terminal=not yes and is_terminal(),
-        accept_strangers=accept_other_domain,
-    )
+        {name: str(value) for name, value in given.items()}, terminal=terminal, accept_strangers=accept_other_domain, looks=look,
+        connect=connect or (),
+    )  # fmt: skip
     way = {"resolver": resolver, "connect": connect_https, "ca_file": ca_file, "timeout": timeout}
     answers = asking.answers(discover, way)
     target = output or _first_files.usual_place(answers.servers["smtp"].host)
@@ -71,6 +75,8 @@ def init(
     _first_files.say_what_is_next(target, answers, job if cron else None, files)
     if task_scheduler is not None:
         _first_files.say_how_to_register(job, task_scheduler, sys.stderr if cron else sys.stdout)
+    if str(target) != "-" and (test or (terminal and asking.reached and _log_on.wanted())):
+        return _log_on.once(target, answers, terminal=terminal)
     return 0
 
 
@@ -87,7 +93,9 @@ def _refuse_contradictions(given: dict[str, Any], output: Path | None, *, cron: 
     if output is not None and not str(output).isprintable():
         raise typer.BadParameter("--output: the name holds a control character")
     if str(output) == "-" and cron:
-        raise typer.BadParameter("--cron, --systemd, --icinga and --task-scheduler need a profile in a file, not --output -")
+        raise typer.BadParameter(
+            "--cron, --systemd, --icinga, --task-scheduler and --test need a profile in a file, not --output -"
+        )
 
 
 def _job(target: Path, answers: "Answers") -> "Job":

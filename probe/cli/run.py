@@ -55,7 +55,7 @@ def run(
     )  # fmt: skip
     names = _names(profiles, host)
     with said_in([] if dry_run else files, names, settings):
-        loaded = load_all(names, settings)
+        loaded = load_all(names, settings, in_time=not (light or send_only or collect))
     how = {"light": light or (collect and not send_only), "delete": not no_delete, "pipelining": not no_pipelining}
     plans = [make_plan(profile, send_only=send_only and not collect, **how) for profile in loaded]
     if otel:
@@ -131,8 +131,8 @@ def _names(profiles: Sequence[str] | None, host: str | None) -> list[str]:
     return ["generic"]
 
 
-def load_all(names: Sequence[str], settings: Mapping[str, object]) -> list["Profile"]:
-    """Every profile, or one ProfileError with the problems of all of them."""
+def load_all(names: Sequence[str], settings: Mapping[str, object], *, in_time: bool = False) -> list["Profile"]:
+    """Every profile, or one ProfileError with the problems of all of them. `in_time`: a delivery may not outlast the run."""
     from probe.profile import Problem, ProfileError
     from probe.tasks.run import load_profile
 
@@ -140,7 +140,9 @@ def load_all(names: Sequence[str], settings: Mapping[str, object]) -> list["Prof
     problems: list[Problem] = []
     for name in names:
         try:
-            loaded.append(load_profile(name, settings))
+            loaded.append(profile := load_profile(name, settings))
+            if in_time:
+                profile.require_in_time()
         except ProfileError as error:
             problems += error.problems
     if problems:

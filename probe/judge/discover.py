@@ -5,7 +5,8 @@ IMAP4 clients in Exchange Server" (AdvertiseClientSettings).
 """
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -165,15 +166,32 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
         looked = not any(answer["outcome"] == "failed" for answer in by_stage["discover.srv"])
         name = "discover.nothing-found" if looked else "discover.could-not-look"
         yield _finding(name, "warning", "discover.srv", FINDINGS[name].summary, said[:1000])
+    yield from _look_ups_that_failed([(stage, answer) for stage in _STAGES for answer in by_stage[stage]])
     for stage, of_stage in by_stage.items():
         for answer in of_stage:
-            yield from _of_answer(stage, answer)
+            if not _was_not_looked_up(answer):
+                yield from _of_answer(stage, answer)
         yield from _without_smtp(stage, of_stage)
         yield from _internal(stage, of_stage, profile.submission.host)
     yield from _strangers(answers, profile.submission.host)
     yield from _disagreements(answers)
     for server in record.seen("discover.verify", Tried).servers:
         yield from _tried(server)
+
+
+def _look_ups_that_failed(answers: Sequence[tuple[str, Answered]]) -> Iterator[Finding]:
+    """One finding for all: a resolver that fails fails for each name, and is no fault of who publishes there."""
+    failed = [(stage, answer) for stage, answer in answers if _was_not_looked_up(answer)]
+    if failed:
+        stage, first = failed[0]
+        text = f"{len(failed)} of {len(answers)} sources could not be looked up in DNS: {first['text']}"
+        one = _finding("discover.source-failed", "warning", stage, text, ", ".join(answer["place"] for _, answer in failed)[:1000])
+        kind = FINDINGS["discover.could-not-look"]
+        yield replace(one, cause=kind.cause, remedy=kind.remedy)
+
+
+def _was_not_looked_up(answer: Answered) -> bool:
+    return answer["outcome"] == "failed" and answer["text"].startswith("look up ")
 
 
 def _of_answer(stage: str, answer: Answered) -> Iterator[Finding]:

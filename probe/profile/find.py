@@ -28,13 +28,14 @@ def user_folder(environ: Mapping[str, str]) -> Path:
         return NOWHERE
 
 
-def shipped_folder() -> Path:
-    """The profiles that came with us: inside the package in a wheel, beside it in a checkout."""
+def shipped_folder(name: str = "profiles") -> Path:
+    """What came with us: `profiles`, or `deploy` (files for schedulers and monitoring); inside the package in a wheel, beside it
+    in a checkout."""
     import probe
 
     package = Path(probe.__file__).parent
-    installed = package / "_profiles"
-    return installed if installed.is_dir() else package.parent / "profiles"
+    installed = package / f"_{name}"
+    return installed if installed.is_dir() else package.parent / name
 
 
 def names(environ: Mapping[str, str] | None = None) -> list[tuple[str, Path, str, str]]:

@@ -72,6 +72,8 @@ class Merged:
     main: Layer
     tree: dict[str, object] = field(default_factory=dict)
     origins: dict[KeyPath, Layer] = field(default_factory=dict)
+    # The options that took a table or key away.
+    removed: set[str | None] = field(default_factory=set)
 
     def add(self, layer: Layer) -> None:
         """Lay a nearer layer over what is there."""
@@ -91,6 +93,7 @@ class Merged:
             if not table:
                 self._forget(tree, key, here)
             if value is REMOVE:
+                self.removed.add(layer.origin)
                 continue
             self.origins[here] = layer
             if isinstance(value, Mapping):

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, create_model
 
+from probe.profile.doubts import doubts
 from probe.profile.faults import Fault, check
 from probe.profile.find import is_path
 from probe.profile.layers import Layer, Merged, Overlay, as_parent, file_layers, mapping_layer, outside_layers
@@ -96,7 +97,7 @@ def _finished(reading: Reading, base: Path | None, name: str, given: str = "") -
     if reading.faults or reading.profile is None:
         raise ProfileError(reading.problems())
     profile = reading.profile if reading.profile.name else reading.profile.model_copy(update={"name": name})
-    return profile.at(base, given)
+    return profile.doubting(doubts(profile, reading.merged)).at(base, given)
 
 
 def profile_model(plugins: Settings) -> type[Profile]:

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, StrictBool
 
 from probe.profile.margin import CertificateMargin, margin
 from probe.profile.oauth import TokenSource
+from probe.profile.problem import Doubts, ProfileError
 from probe.profile.secret import SecretSource
 from probe.profile.table import Table, contradiction
 from probe.profile.values import (
@@ -243,6 +244,7 @@ class Limits(Table):
     per_connection: Annotated[Seconds, up_to(120)] = _lasting("20s")
     delivery_warning: Seconds = _lasting("10s")
     delivery_critical: Seconds = _lasting("60s")
+    """How long the message may take. Longer than timeout is an error, but for --send-only: there a later --collect judges."""
     lost_after: Seconds = _lasting("2d")
     """--collect: a message that is still not there after so long is given up as lost; until then it is critical each time."""
 
@@ -289,6 +291,7 @@ class Profile(Table):
     model_config = ConfigDict(title="submission-probe profile")
     _base: Path | None = PrivateAttr(default=None)
     _given: str = PrivateAttr(default="")
+    _doubts: Doubts = PrivateAttr(default=Doubts())
 
     extends: Text | None = None
     """A parent: a profile's name, or a path relative to this file."""
@@ -321,6 +324,27 @@ class Profile(Table):
         copy = self.model_copy()
         copy._base, copy._given = base, given
         return copy
+
+    def doubting(self, doubts: Doubts) -> Self:
+        """The same profile, with what was found to be doubtful while it was loaded."""
+        copy = self.model_copy()
+        copy._doubts = doubts
+        return copy
+
+    @property
+    def unread(self) -> bool:
+        """Whether an option took every reader away: `--readback none`."""
+        return self._doubts.unread
+
+    def require_real(self) -> None:
+        """Raise ProfileError where names of a template stand in it: for whatever sends a packet."""
+        if self._doubts.placeholders is not None:
+            raise ProfileError(self._doubts.placeholders)
+
+    def require_in_time(self) -> None:
+        """Raise ProfileError where a delivery may take longer than the run: for runs that read their message back themselves."""
+        if self._doubts.late is not None and self.readers:
+            raise ProfileError(self._doubts.late)
 
     @property
     def readers(self) -> dict[str, Reader]:

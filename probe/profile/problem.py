@@ -30,3 +30,13 @@ class ProfileError(Exception):
     def __init__(self, problems: Problem | Iterable[Problem]) -> None:
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """What a profile may say, and a run cannot begin with. `late`: a delivery may take longer than the run. `placeholders`: names
+    that a template has where one's own belong. `unread`: an option took every reader away (--readback none), which is only said."""
+
+    late: Problem | None = None
+    placeholders: Problem | None = None
+    unread: bool = False

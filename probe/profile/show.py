@@ -79,11 +79,19 @@ def _display(value: Any, field: FieldInfo | None = None) -> str:
 
 def json_schema(plugins: Settings) -> dict[str, object]:
     """JSON Schema 2020-12 of a profile, with a table for each plug-in; for editors, by `#:schema FILE`."""
-    schema: dict[str, Any] = _without_null(profile_model(plugins).model_json_schema())
+    schema: dict[str, Any] = _only_alone(_without_null(profile_model(plugins).model_json_schema()))
     for name, described in schema.get("$defs", {}).items():
         for key, text in _docstrings(name).items():
             described.get("properties", {}).get(key, {}).setdefault("description", text)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
+
+
+def _only_alone(schema: dict[str, Any]) -> dict[str, Any]:
+    """What a profile must have is asked of one without a parent; a child may inherit it."""
+    needed = schema.pop("required", [])
+    tables = {key: schema["$defs"][key.capitalize()].pop("required", []) for key in needed}
+    inside = {key: {"required": keys} for key, keys in tables.items() if keys}
+    return {**schema, "if": {"not": {"required": ["extends"]}}, "then": {"required": needed, "properties": inside}}
 
 
 def _docstrings(definition: str) -> dict[str, str]:

@@ -43,8 +43,10 @@ class Session:
 def prepared(plan: Plan, profile: Profile, place: Place, *, try_again: bool = False) -> Plan:
     """The plan with its credentials, and with every side suspended whose secret was refused lately, unless `try_again`.
 
-    Blocks while a command runs or a token is fetched. Raises ProfileError with every secret that cannot be had.
+    Blocks while a command runs or a token is fetched. Raises ProfileError with every secret that cannot be had, and, before one is
+    asked for, where the profile still has a template's placeholders.
     """
+    profile.require_real()
     plan = with_credentials(plan, profile, place)
     return plan if try_again else with_backoff(plan, place)
 

@@ -61,6 +61,8 @@ async def run(
     Raises ProfileError for a mistake of the caller's; whatever a server or the network does is in the Report.
     """
     loaded = load_profile(profile, options)
+    if not light:
+        loaded.require_in_time()
     plan = make_plan(loaded, light=light, delete=delete, pipelining=pipelining)
     session = Session(place or files(), pace or Pace(), interrupt, watch, raise_bugs)
     plan = await prepare(plan, loaded, session.place, try_again=try_again)

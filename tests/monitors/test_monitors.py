@@ -214,7 +214,7 @@ async def test_icinga_kills_a_check_and_its_message_is_accounted_for(folder: Pat
     """Icinga sends SIGTERM after the command's time-out and SIGKILL soon after: the line and the trace stay."""
     async with Sandbox(fault="never-delivers") as never:
         ours = (DEPLOY / "icinga" / "submission-probe.conf").read_text().replace("/usr/bin/probe", str(PROGRAM))
-        (folder / "submission-probe.conf").write_text(ours.replace("timeout = 60s", "timeout = 2s"))
+        (folder / "submission-probe.conf").write_text(ours.replace("timeout = 60s", "timeout = 5s"))
         (folder / "slow.toml").write_text(never.profile())
         (folder / "icinga.conf").write_text(ICINGA.format(folder) + SERVICE.format(name="slow", path=folder / "slow.toml"))
         command, users = _icinga(folder)

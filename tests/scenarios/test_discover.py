@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from probe.facts import Published
 from probe.observe.discover import srv
-from probe.observe.discover.web import Login
+from probe.observe.discover.web import Login, Way
 from probe.report import Report
 from probe.sandbox import Sandbox
 from probe.tasks import discover
@@ -187,6 +188,35 @@ async def test_a_dns_server_that_fails_is_said_and_not_taken_for_no_record(autho
         report = await World(resolver, site, authority.ca_file).ask()
     assert found(report)["discover.source-failed"] == "warning" and report.exit_code == 1
     assert found(report)["discover.could-not-look"] == "warning" and "discover.nothing-found" not in found(report)
+
+
+async def test_one_resolver_that_fails_is_one_problem_in_plain_words(authority: Any, certificate: Any) -> None:
+    async with discovery.names({}, dns.rcode.SERVFAIL) as resolver, discovery.https(certificate, {}) as site:
+        report = await World(resolver, site, authority.ca_file).ask()
+        way = ["--resolver", resolver, "--connect-https", site.address, "--ca-file", str(authority.ca_file)]
+        status, _, err = await discovery.command("init", "anna@contoso.test", "--discover", "--yes", *way)
+    failed = [finding for finding in report.findings if finding.id == "discover.source-failed"]
+    (of_dns,) = [finding for finding in failed if finding.stage == "discover.srv"]
+    assert of_dns.summary.startswith("6 of 12 sources could not be looked up in DNS: look up _submission._tcp.contoso.test: ")
+    assert "certificate" not in of_dns.cause and "resolver" in of_dns.cause
+    assert status == 3 and "could not look, since DNS could not be asked" in err and "nothing is published" not in err
+
+
+async def test_web_servers_whose_names_cannot_be_looked_up_are_not_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def for_now(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr("socket.getaddrinfo", for_now)
+    async with discovery.names({}, dns.rcode.SERVFAIL) as resolver:
+        report = await discover.discover(discover.question(ADDRESS, Way(resolver=resolver)))
+    (one,) = [finding for finding in report.findings if finding.id == "discover.source-failed"]
+    assert one.summary.startswith("12 of 12 sources could not be looked up in DNS") and "curl" not in " ".join(one.remedy)
+
+
+async def test_a_resolver_that_is_not_there_is_named() -> None:
+    """Nobody listens: the datagram comes back, or nothing does."""
+    (text,) = {answer.text.partition(": ")[2] for answer in await srv.ask("contoso.test", "127.0.0.1:9")}
+    assert text == "no answer from 127.0.0.1:9 in 5 s"
 
 
 async def test_a_machine_without_a_resolver_could_not_look(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def test_the_table_of_causes_is_the_one_of_the_program() -> None:
 
 def test_options_and_findings_that_the_page_names_exist(capsys: pytest.CaptureFixture[str]) -> None:
     known = set()
-    for command in ("run", "correlate", "explain"):
+    for command in ("run", "correlate", "explain", "init"):
         entry([command, "--help"])
         known |= set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out))
     assert set(re.findall(r"`[^`\n]*?(--[a-z][a-z-]+)", PAGE)) <= known

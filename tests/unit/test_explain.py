@@ -50,6 +50,43 @@ def test_a_reply_is_explained_by_its_words(explained) -> None:  # type: ignore[n
     assert code == 0 and out.startswith("reply.exchange-pop3-logon-failure:")
 
 
+@pytest.mark.parametrize("beginning", ["certificate", "certificate.", "certificate.ex", "auth", "reply.exchange", "exchange"])
+def test_a_beginning_lists_every_id_that_begins_so(explained, beginning: str) -> None:  # type: ignore[no-untyped-def]
+    everything = [line.split()[0] for line in explained()[1].splitlines()]
+    code, out, _ = explained(beginning)
+    listed = [line.split()[0] for line in out.splitlines()]
+    wanted = f"reply.{beginning}" if beginning == "exchange" else beginning
+    assert code == 0 and len(listed) > 1 and listed == [name for name in everything if name.startswith(wanted)]
+
+
+def test_a_beginning_that_only_one_has_is_explained(explained) -> None:  # type: ignore[no-untyped-def]
+    assert explained("certificate.name-mi")[1] == explained("certificate.name-mismatch")[1] != ""
+
+
+def test_several_ids_are_explained_one_after_the_other(explained) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = explained("auth.refused", "certificate.expired")
+    assert code == 0 and out == explained("auth.refused")[1] + "\n" + explained("certificate.expired")[1]
+
+
+def test_the_id_of_a_reply_needs_no_reply_before_it(explained) -> None:  # type: ignore[no-untyped-def]
+    assert explained("exchange-send-as") == explained("reply.exchange-send-as")
+    assert explained("exchange-send-as")[1].startswith("reply.exchange-send-as: ")
+
+
+@pytest.mark.parametrize("words", [("12014",), ("event", "12014"), ("EventID", "12014"), ("event id 12014",)])
+def test_an_events_number_finds_what_speaks_of_it(explained, words: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = explained(*words)
+    assert code == 0 and "starttls.not-offered" in out and "certificate" not in out
+    assert "starttls.refused" in explained("12016")[1]  # it names 12014-12018
+    assert explained("event", "99999")[0] == 3
+
+
+def test_a_code_alone_lists_the_replies_that_are_known_by_it(explained) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = explained("5.7.139")
+    with_it = [f"reply.{item.id}" for item in entries() if "5.7.139" in item.code]
+    assert code == 0 and [line.split()[0] for line in out.splitlines()] == with_it
+
+
 def test_as_json(explained) -> None:  # type: ignore[no-untyped-def]
     code, out, _ = explained("auth.refused", "-o", "json")
     (row,) = json.loads(out)["findings"]

@@ -33,9 +33,21 @@ async def _ask(service: str, domain: str, resolver: str | None) -> Answer:
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
         return Answer(SOURCE, place, "absent", "no such record")
     except (dns.exception.DNSException, OSError, ValueError) as error:
-        # No answer in time, SERVFAIL, a reply that cannot be read: which one is in its own words.
-        return Answer(SOURCE, place, "failed", f"look up {place}: {type(error).__name__}: {error}")
+        return Answer(SOURCE, place, "failed", f"look up {place}: {_why(error, resolver)}")
     return _read(service, place, list(found))
+
+
+def _why(error: Exception, resolver: str | None) -> str:
+    """No answer in time, no resolver, SERVFAIL, a reply that cannot be read: in plain words, where there are some."""
+    import dns.exception
+    import dns.resolver
+
+    whose = resolver or "this machine's resolver"
+    if isinstance(error, dns.exception.Timeout):
+        return f"no answer from {whose} in {SECONDS:g} s"
+    if isinstance(error, dns.resolver.NoResolverConfiguration):
+        return f"this machine has no resolver set up ({error})"
+    return f"{whose} gave no answer that can be used: {type(error).__name__}: {error}"
 
 
 def _read(service: str, place: str, records: list[Any]) -> Answer:
