@@ -21,6 +21,7 @@ from probe.record import Record, StageRecord
 from probe.report import Report
 from probe.state import outbox
 from probe.state.place import Place, files
+from probe.tasks import backoff
 from probe.tasks.interrupted import cut_short, heeding
 from probe.tasks.plan import Plan, ReaderPlan
 from probe.tasks.prepare import Session, begin_apart
@@ -45,6 +46,7 @@ async def collect(plan: Plan, profile: Profile, *, place: Place | None = None, i
     with heeding(job, interrupt):
         await _look(journal, hunts, readers, dry_run=not plan.conduct.delete)
     stages = journal.stages([name for reader in readers.values() for name in stages_of(reader)])
+    stages = backoff.remember(plan, stages, place)
     found = _Found(awaited, given_up, {leg: hunt.found for leg, hunt in hunts.items()})
     stages = found.accounted(stages, started, profile.limits.lost_after)
     if any(_is_read(stage) for stage in stages):
