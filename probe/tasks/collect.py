@@ -25,6 +25,7 @@ from probe.tasks import backoff
 from probe.tasks.interrupted import cut_short, heeding
 from probe.tasks.plan import Plan, ReaderPlan
 from probe.tasks.prepare import Session, begin_apart
+from probe.tasks.pulse import Pulse
 from probe.tasks.whose import claims, mine
 
 READERS = ("imap", "pop3")
@@ -43,8 +44,9 @@ async def collect(plan: Plan, profile: Profile, *, place: Place | None = None, i
     awaited = [entry for entry in own if not entry.seen]
     given_up = {entry.marker for entry in place.lost()}
     hunts = {leg: Hunt(job, journal, claims(plan, place, job.utc_now)) for leg in readers}
-    with heeding(job, interrupt):
-        await _look(journal, hunts, readers, dry_run=not plan.conduct.delete)
+    async with Pulse() as pulse:
+        with heeding(job, interrupt):
+            await _look(journal, hunts, readers, dry_run=not plan.conduct.delete)
     stages = journal.stages([name for reader in readers.values() for name in stages_of(reader)])
     stages = backoff.remember(plan, stages, place)
     found = _Found(awaited, given_up, {leg: hunt.found for leg, hunt in hunts.items()})
@@ -57,7 +59,7 @@ async def collect(plan: Plan, profile: Profile, *, place: Place | None = None, i
     text = started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     record = Record(
         secrets.token_hex(8), plan.profile, plan.target, text, journal.now, stages, journal.lines,
-        interrupted=job.interrupted, kind="collection",
+        interrupted=job.interrupted, paused=pulse.paused, kind="collection",
     )  # fmt: skip
     return judge(record, profile)
 

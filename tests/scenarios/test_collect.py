@@ -423,3 +423,24 @@ async def test_nor_by_the_next_sweep(here: Round) -> None:
     for _ in range(2):
         swept = await sweep.sweep(here.profile, older_than=timedelta(0), dry_run=False, place=here.place)
     assert len(here.sandbox.logons) == 1 and "auth.suspended" in {finding.id for finding in swept.report.findings}
+
+
+async def test_a_collection_that_straddles_a_pause_is_void(lost: Round, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGSTOP, as a sleeping laptop: what it did not see then says nothing of the server."""
+    from probe.tasks import pulse
+
+    await lost.send()
+    lost.later = 300
+    clock = pulse.clock
+    shifted = 0.0
+    monkeypatch.setattr(pulse, "clock", lambda: clock() + shifted)
+    check = lost.sandbox._world.check
+
+    def stands_still(*given: str, **more: bool) -> bool:
+        nonlocal shifted
+        shifted = 60.0
+        return check(*given, **more)
+
+    monkeypatch.setattr(lost.sandbox._world, "check", stands_still)
+    report = await lost.collect()
+    assert report.verdict == "unknown" and any(finding.id == "run.paused" for finding in report.findings)
