@@ -31,14 +31,18 @@ from probe.tasks.whose import claims, mine
 READERS = ("imap", "pop3")
 
 
-async def collect(plan: Plan, profile: Profile, *, place: Place | None = None, interrupt: asyncio.Event | None = None) -> Report:
+async def collect(
+    plan: Plan, profile: Profile, *, place: Place | None = None, interrupt: asyncio.Event | None = None,
+    utc_now: Callable[[], datetime] | None = None,
+) -> Report:  # fmt: skip
     """One report with the readers' stages. `plan` has its credentials. What other profiles sent, and what runs that may be under
-    way look for, is left to them. `interrupt` ends it early, when it is set. Raises ProfileError without a reader."""
+    way look for, is left to them. `interrupt` ends it early, when it is set; `utc_now`: as a Session has it. Raises ProfileError
+    without a reader."""
     readers = {reader.side.leg: reader for reader in plan.readers if reader.side.leg in READERS}
     if not readers:
         raise ProfileError(Problem(None, None, "readback", "missing; --collect reads the mailbox over IMAP4 or POP3"))
     place = place or files()
-    journal, job = begin_apart(plan, Session(place))
+    journal, job = begin_apart(plan, Session(place, utc_now=utc_now))
     started = job.utc_now()
     own = mine(plan, place.entries(), started)
     awaited = [entry for entry in own if not entry.seen]

@@ -91,8 +91,8 @@ def load_profile(profile: Profile | str | PathLike[str] | Mapping[str, object], 
 async def observe(plan: Plan, session: Session) -> Record:
     """Carry out a plan (prepared) and return the record. Never raises, except for bugs with `raise_bugs`."""
     await session.pace.turn()
-    started = datetime.now(UTC)
     journal, job = begin(plan, session)
+    started = job.utc_now()
     async with Pulse() as pulse:
         with heeding(job, session.interrupt):
             bugs = await _legs(plan, job, journal)
