@@ -79,8 +79,8 @@ class Runner:
         self._place = place or files()
         self._utc_now = utc_now
         self._session = Session(self._place, interrupt=self._interrupt, utc_now=utc_now)
-        # By profile: the report of a collection until the run after it is over, and when the last one was.
-        self._collected: dict[str, Report] = {}
+        # By profile: what a collection found, until the run after it is over, and when the last one was.
+        self._collected: dict[str, tuple[Target, Report]] = {}
         self._looked: dict[str, datetime] = {}
 
     async def run(self, target: Target, seconds: float | None = None) -> tuple[Report, ...]:
@@ -123,12 +123,10 @@ class Runner:
         self._time(target, reports)
         if late := sum(map(came_late, reports)):
             self._note_collected(target, late, 0)
-        if self._interrupt.is_set():
-            self.note_collected(target)
-        reports = (*reports, *self._take_collected(target))
         # What we ended ourselves says nothing of the server; its message keeps its trace, and is accounted for later.
         if not any(report.interrupted for report in reports):
             # Where they cannot be counted, each failure alarms.
+            reports = (*reports, *self._take_collected(target))
             counts, _ = counted(reports, lambda _: f"{self._vantage} {target.plan.probed}".strip(), self._notify_after, self._place)
             reports = tuple(counts)
             self._note(target, reports)
@@ -186,16 +184,16 @@ class Runner:
             self._note(target, reports)
 
     def _take_collected(self, target: Target) -> tuple[Report, ...]:
-        report = self._collected.pop(target.name, None)
-        return () if report is None else (report,)
+        _, *reports = self._collected.pop(target.name, (target,))
+        return tuple(reports)
 
     async def collect(self, target: Target) -> None:
         """Account for messages of earlier runs that were cut off or came too late: found and deleted, or lost after a while.
 
-        What came of them is told with the next run, and judged as `run --collect` judges it."""
+        What came of them is reported with the next run, and judged as `run --collect` judges it."""
         # Not at once after the run that looked for it in vain: that would be a logon more, and find as little.
         waiting = outbox.older(self.leftovers([target])[target.name], self._utc_now(), longest(target.plan))
-        if not waiting and not self._is_lost_due(target):
+        if not waiting and not self.is_lost_due(target):
             return
         if not any(reader.side.leg in READERS for reader in target.plan.readers):
             # With nobody to look for it, the message is counted once.
@@ -214,11 +212,13 @@ class Runner:
             except ProfileError:
                 return  # the run itself says so
             report = await collect(plan, target.profile, place=self._place, interrupt=self._interrupt, utc_now=self._utc_now)
-        self._collected[target.name], self._looked[target.name] = report, self._utc_now()
+        self._looked[target.name] = self._utc_now()
+        if not report.interrupted:
+            self._collected[target.name] = (target, report)
         if (seen := tally(report)) is not None:
             self._note_collected(target, seen.collected, seen.lost)
 
-    def _is_lost_due(self, target: Target) -> bool:
+    def is_lost_due(self, target: Target) -> bool:
         """Whether there are messages that were given up, and that nobody has looked for in a while."""
         before = self._looked.setdefault(target.name, self._utc_now())
         if self._utc_now() - before < LOST_AGAIN:
@@ -242,3 +242,5 @@ class Runner:
         """End the runs early, their clean-up included, and wait for them."""
         self._interrupt.set()
         await asyncio.gather(*self._under_way, *self._collecting, return_exceptions=True)
+        for target, _ in list(self._collected.values()):
+            self.note_collected(target)

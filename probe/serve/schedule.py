@@ -80,7 +80,7 @@ class Schedule:
         """Others say when to run; what their runs left is looked for once it belongs to no run any more, then now and then."""
         while True:
             await self._sleep(target.plan.timeout + COLLECT_AFTER_SECONDS)
-            while self._runner.leftovers([target])[target.name]:
+            while self._runner.leftovers([target])[target.name] or self._runner.is_lost_due(target):
                 await self._once(target)
                 await self._sleep(COLLECT_SECONDS)
 

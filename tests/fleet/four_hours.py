@@ -41,7 +41,8 @@ class Clock:
         """On to the moment for which somebody waits, and until he waits for another."""
         await self._asleep.wait()
         self._asleep.clear()
-        self.now, woken = min(self._sleepers, key=lambda sleeper: sleeper[0])
+        due, woken = min(self._sleepers, key=lambda sleeper: sleeper[0])
+        self.now = max(self.now, due)
         woken.set_result(None)
         await self._asleep.wait()
 

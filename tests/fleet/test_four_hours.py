@@ -3,6 +3,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,44 @@ def check_counted(told: Told, service: Service) -> None:
     totals = {name: counted[f"submission_probe_messages_{name}_total"][("office",)] for name in ("sent", "late", "missing")}
     assert totals == {"sent": TICKS, "late": 3, "missing": 1}
     assert counted["submission_probe_leftovers"] == {("office",): 1}  # that which was returned
+
+
+async def test_without_a_schedule_it_is_said_too(tmp_path: Path, sandbox: Sandbox) -> None:
+    """Nobody asks for a run any more: the message is given up, and known when it comes after all."""
+    clock, place = Clock(), Files(tmp_path / "state")
+    post = Post(sandbox, clock)
+    service = Service(Settings((written(tmp_path, sandbox),), interval=None, place=place, utc_now=clock.utc_now, sleep=clock.sleep))
+
+    def said() -> str:
+        return " / ".join(finding.summary for report in service.board.states["office"].latest for finding in report.findings)
+
+    post.hold()
+    await service.runner.run(service.targets["office"])
+    async with asyncio.timeout(60):
+        while not place.lost():
+            await clock.next()
+        assert "is given up" in said()
+        post.release()
+        clock.now += timedelta(hours=1)
+        while "had been given up" not in said():
+            await clock.next()
+    runs = values(service.metrics())["submission_probe_runs_total"]
+    assert not place.lost() and sum(runs.values()) == 1
+    # What the run itself saw is still shown.
+    assert [report.kind for report in service.board.states["office"].latest] == ["run", "collection"]
+    await service.finish()
+
+
+async def test_what_a_collection_found_outlives_the_end(tmp_path: Path, sandbox: Sandbox) -> None:
+    """The program ends between a collection and the run that would have reported it."""
+    clock, stored = Clock(), list[Report]()
+    post = Post(sandbox, clock)
+    service = Service(
+        Settings((written(tmp_path, sandbox),), interval=None, collects=False, store=stored.extend, utc_now=clock.utc_now)
+    )
+    post.hold()
+    await service.runner.run(service.targets["office"])
+    clock.now += EVERY
+    await service.runner.collect(service.targets["office"])
+    await service.finish()
+    assert [report.kind for report in stored] == ["run", "collection"] and stored[1].verdict == "critical"
