@@ -176,6 +176,16 @@ async def test_metrics_count_what_was_sent_collected_late_and_lost(lost: Round) 
     assert " sent=2" in line and " lost=1" in line and " oldest_outstanding=" in line
 
 
+async def test_a_profile_has_one_verdict_in_the_metrics(lost: Round) -> None:
+    """A collection and the run after it are two reports of one profile: the worse of their verdicts is 1, and no other."""
+    await lost.send()
+    well = await lost.collect()
+    lost.later = 500
+    text = prometheus.write([well, await lost.collect()], Context("", 0.0))
+    shown = dict(re.findall(r'submission_probe_verdict\{.*?verdict="(\w+)"\} (\d)', text))
+    assert well.verdict == "ok" and shown == {"ok": "0", "warning": "0", "critical": "1", "unknown": "0"}
+
+
 # -- judged as a run judges ----------------------------------------------------------------------------------------
 
 
