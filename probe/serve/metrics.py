@@ -89,17 +89,18 @@ class Metrics:
         self._queue_up.set(up)
 
     def add(self, profile: str, reports: Sequence[Report]) -> None:
-        """A run's reports: one, or one of each node; what came of earlier messages among them is no run."""
+        """A run's reports: one, or one of each node. What came of earlier messages among them is no run, and its times, by servers'
+        stamps and of mail that is known to be late, are none of a run's."""
         own = [report for report in reports if report.kind != "collection"]
         if own:
             self.runs.labels(profile, worst_verdict(report.verdict for report in own)).inc()
-        for report in reports:
+        for report in own:
             if report.delivery_seconds is not None:
                 self.delivery.labels(profile).observe(report.delivery_seconds)
             if any(stage.name == "smtp.submit" and stage.record.status == "ok" for stage in report.stages):
                 self.sent.labels(profile).inc()
             # A run that proves nothing took no time that says something.
-            for stage in report.stages if report in own and report.verdict != "unknown" else ():
+            for stage in report.stages if report.verdict != "unknown" else ():
                 if stage.status in ("ok", "warning"):
                     self.stages.labels(profile, stage.name).observe(stage.record.seconds)
 

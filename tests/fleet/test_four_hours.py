@@ -123,6 +123,8 @@ def check_counted(told: Told, service: Service) -> None:
     counted = values(service.metrics())
     totals = {name: counted[f"submission_probe_messages_{name}_total"][("office",)] for name in ("sent", "late", "missing")}
     assert totals == {"sent": TICKS, "late": 3, "missing": 1}
+    # One alert for late mail: what was held is no delivery of a run.
+    assert counted["submission_probe_delivery_latency_seconds_count"] == {("office",): TICKS - 4}
     assert counted["submission_probe_leftovers"] == {("office",): 1}  # that which was returned
 
 
