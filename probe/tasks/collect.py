@@ -6,7 +6,7 @@ A message that is not there yet is waited for by the next run, until `limits.los
 
 import asyncio
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 

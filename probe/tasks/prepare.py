@@ -162,10 +162,10 @@ def _job(plan: Plan, journal: Journal, session: Session) -> Job:
         done={name: Milestone() for name in names},
     )
     if draft is not None:
-        job.claim = claims_in_passing(plan, place, _utc_now)
+        job.claim = claims_in_passing(plan, place, utc_now)
     if remembered:
         job.before_message = lambda: _remember(plan, job, journal, place)
-        job.before_deletion = lambda: place.mark_seen(draft.marker, _utc_now()) if draft else None
+        job.before_deletion = lambda: place.mark_seen(draft.marker, utc_now()) if draft else None
     return job
 
 
