@@ -114,7 +114,7 @@ class Told:
     def add(self, reports: list[Report]) -> None:
         wrong = [finding for report in reports for finding in report.findings if finding.severity != "info"]
         self.findings.append({(finding.severity, finding.id) for finding in wrong})
-        self.summaries.append(" / ".join(finding.summary for finding in wrong))
+        self.summaries.append(" / ".join(finding.summary for report in reports for finding in report.findings))
 
 
 async def play(post: Post, tick: Callable[[], Awaitable[list[Report]]]) -> Told:
@@ -131,15 +131,15 @@ MISSING, LATE = ("critical", "delivery.missing"), ("critical", "delivery.late")
 
 def check(told: Told) -> None:
     """The same at every door, but for two things: a run that waits for its message says at once that it has not come (3, 30, 34,
-    40); and what was given up is looked for each time, or once an hour."""
+    40); and what was given up is found by a collection, or by a run in passing, which only remarks on it."""
     for tick, said in enumerate(told.findings):
         if tick not in (3, 30, 34, 40) and not 18 <= tick < 29:
             assert said == _expected(tick), (tick, said, told.summaries[tick])
     assert "is given up" in told.summaries[15] and not any("is given up" in said for said in told.summaries[:15])
-    recovered = [tick for tick in range(18, 29) if "had been given up" in told.summaries[tick]]
+    recovered = [tick for tick in range(18, 29) if re.search("had been given up|had looked for them in vain", told.summaries[tick])]
     assert len(recovered) == 1, told.summaries[18:29]
     for tick in range(18, 29):
-        assert told.findings[tick] == ({LATE, ("warning", "delivery.late")} if tick in recovered else set())
+        assert told.findings[tick] in (set(), {LATE, ("warning", "delivery.late")} if tick in recovered else set())
     assert "arrived late" in told.summaries[32] and "550 rejected" in told.summaries[47]
 
 
