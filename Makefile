@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-windows quick check bench growth fuzz screenshots recorded sbom audit-dependencies lock reference samples clean
+.PHONY: demo test test-windows quick check bench growth soak fuzz screenshots recorded sbom audit-dependencies lock reference samples clean
 
 demo: $(STAMP)
 	@$(BIN)/probe demo
@@ -69,6 +69,12 @@ clean:
 bench: $(STAMP)
 	scripts/install-servers
 	$(BIN)/python -m benchmarks.bench
+
+# Half an hour; needs root (Postfix, Dovecot) and Prometheus. SOAK_MINUTES=5 for a first look: too short for what counts by itself.
+SOAK_MINUTES ?= 30
+soak: $(STAMP)
+	scripts/install-servers
+	$(BIN)/python -m benchmarks.weather $(SOAK_MINUTES)
 
 growth: $(STAMP)
 	scripts/install-servers

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from probe.facts import Certified, Found, LoggedOn, instant
 from probe.output import Context
 from probe.output._words import safe
-from probe.report import Report
+from probe.report import Report, Verdict, worst_verdict
 from probe.report.collection import Tally, tally
 
 # node_exporter runs as a user of its own.
@@ -50,12 +50,20 @@ def _lines(metric: Metric, reports: Sequence[Report]) -> Iterator[str]:
     yield f"# HELP submission_probe_{metric.name} {metric.help}"
     yield f"# TYPE submission_probe_{metric.name} gauge"
     series: dict[str, float] = {}
-    for report in reports:
+    for report in _as_one(reports) if metric.samples is _verdict else reports:
         for labels, value in metric.samples(report):
             written = ",".join(f'{name}="{_escaped(text)}"' for name, text in {"profile": report.profile, **labels}.items())
             series[written] = metric.keep(series[written], value) if written in series else value
     for written, value in series.items():
         yield f"submission_probe_{metric.name}{{{written}}} {_value(value)}"
+
+
+def _as_one(reports: Sequence[Report]) -> list[Report]:
+    """A profile has one verdict, the worst of its reports': of several nodes, of a collection and the run after it."""
+    worst: dict[str, Verdict] = {}
+    for report in reports:
+        worst[report.profile] = worst_verdict((report.verdict, worst.get(report.profile, report.verdict)))
+    return [replace(report, verdict=worst[report.profile]) for report in reports]
 
 
 def _escaped(text: str) -> str:

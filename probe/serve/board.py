@@ -82,16 +82,20 @@ class Board:
             self.metrics.begin(name)
 
     def note(self, target: Target, reports: Sequence[Report]) -> None:
-        """A run is over. One of a profile that was taken off the list meanwhile is not kept."""
+        """A run is over, and what came of earlier messages is among its reports; or that alone, where nobody asked for a run. One
+        of a profile that was taken off the list meanwhile is not kept."""
         state = self.states.get(target.name)
         if state is None or not reports:
             return
         verdict = worst_verdict(report.verdict for report in reports)
-        if verdict in ("ok", "warning"):
-            state.last_success = time.time()
-        state.latest = tuple(reports)
         state.runs.append(_run(target.name, reports, verdict))
-        self.metrics.add(target.name, reports, verdict)
+        self.metrics.add(target.name, reports)
+        if _is_run(reports):
+            if verdict in ("ok", "warning"):
+                state.last_success = time.time()
+            state.latest = tuple(reports)
+        else:
+            state.latest = (*(report for report in state.latest if report.kind != "collection"), *reports)
 
     def expect(self, name: str, seconds: float, grace: float) -> None:
         """The next run begins in so many seconds, and should have ended `grace` seconds later at the latest."""
@@ -115,8 +119,13 @@ class Board:
         return next((run for state in self.states.values() for run in state.runs if run.id == id), None)
 
 
+def _is_run(reports: Sequence[Report]) -> bool:
+    return any(report.kind != "collection" for report in reports)
+
+
 def _run(name: str, reports: Sequence[Report], verdict: Verdict) -> Run:
-    delivered = [report.delivery_seconds for report in reports if report.delivery_seconds is not None]
+    own = [report for report in reports if report.kind != "collection"] or reports
+    delivered = [report.delivery_seconds for report in own if report.delivery_seconds is not None]
     seconds = max(report.seconds for report in reports)
     whole = to_json(reports, started=reports[0].started, seconds=seconds)
     failed = next((report.failed_stage for report in reports if report.failed_stage), None)

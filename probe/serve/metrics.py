@@ -11,7 +11,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, Summary, generate_latest
 
-from probe.report import EXIT_CODES, Report, Verdict
+from probe.report import EXIT_CODES, Report, worst_verdict
 from probe.version import __version__
 
 # A local delivery takes milliseconds, one through greylisting minutes.
@@ -88,9 +88,13 @@ class Metrics:
             self._queue_up = self._queue_up()
         self._queue_up.set(up)
 
-    def add(self, profile: str, reports: Sequence[Report], verdict: Verdict) -> None:
-        self.runs.labels(profile, verdict).inc()
-        for report in reports:
+    def add(self, profile: str, reports: Sequence[Report]) -> None:
+        """A run's reports: one, or one of each node. What came of earlier messages among them is no run, and its times, by servers'
+        stamps and of mail that is known to be late, are none of a run's."""
+        own = [report for report in reports if report.kind != "collection"]
+        if own:
+            self.runs.labels(profile, worst_verdict(report.verdict for report in own)).inc()
+        for report in own:
             if report.delivery_seconds is not None:
                 self.delivery.labels(profile).observe(report.delivery_seconds)
             if any(stage.name == "smtp.submit" and stage.record.status == "ok" for stage in report.stages):

@@ -27,11 +27,18 @@ from probe.tasks.whose import longest, mine
 
 # Less than this is no time for a run: whoever asks for it hears so, and no message leaves.
 LEAST_SECONDS = 1.0
+# How often messages that were given up are looked for: they may come after all, and nobody else would delete them.
+LOST_AGAIN = timedelta(hours=1)
 # A target whose last run took longer, or half of its time where that is less, is slow: dead, most likely.
 SLOW_SECONDS = 10.0
 
 Note = Callable[[Target, Sequence[Report]], None]
 NoteCollected = Callable[[Target, int, int], None]
+
+
+def utc_now() -> datetime:
+    """The time of day, as the machine has it."""
+    return datetime.now(UTC)
 
 
 class Busy(Exception):
@@ -55,7 +62,7 @@ class Runner:
 
     def __init__(
         self, note: Note, note_collected: NoteCollected, *, concurrency: int, place: Place | None = None, notify_after: int = 1,
-        vantage: str = "",
+        vantage: str = "", utc_now: Callable[[], datetime] = utc_now,
     ) -> None:  # fmt: skip
         self._note, self._note_collected = note, note_collected
         self._turns = asyncio.Semaphore(concurrency)
@@ -70,7 +77,11 @@ class Runner:
         self._interrupt = asyncio.Event()
         self._notify_after, self._vantage = notify_after, vantage
         self._place = place or files()
-        self._session = Session(self._place, interrupt=self._interrupt)
+        self._utc_now = utc_now
+        self._session = Session(self._place, interrupt=self._interrupt, utc_now=utc_now)
+        # By profile: what a collection found, until the run after it is over, and when the last one was.
+        self._collected: dict[str, tuple[Target, Report]] = {}
+        self._looked: dict[str, datetime] = {}
 
     async def run(self, target: Target, seconds: float | None = None) -> tuple[Report, ...]:
         """The run's reports (one, or one per node). `seconds`: how long whoever asks can wait. Raises Busy."""
@@ -115,6 +126,7 @@ class Runner:
         # What we ended ourselves says nothing of the server; its message keeps its trace, and is accounted for later.
         if not any(report.interrupted for report in reports):
             # Where they cannot be counted, each failure alarms.
+            reports = (*reports, *self._take_collected(target))
             counts, _ = counted(reports, lambda _: f"{self._vantage} {target.plan.probed}".strip(), self._notify_after, self._place)
             reports = tuple(counts)
             self._note(target, reports)
@@ -166,11 +178,22 @@ class Runner:
             except ProfileError as error:
                 self._note(target, (unproven(target.plan, target.profile, str(error)),))
 
+    def note_collected(self, target: Target) -> None:
+        """Where no run follows a collection, its report is a result of its own."""
+        if reports := self._take_collected(target):
+            self._note(target, reports)
+
+    def _take_collected(self, target: Target) -> tuple[Report, ...]:
+        _, *reports = self._collected.pop(target.name, (target,))
+        return tuple(reports)
+
     async def collect(self, target: Target) -> None:
-        """Account for messages of earlier runs that were cut off or came too late: found and deleted, or lost after a while."""
+        """Account for messages of earlier runs that were cut off or came too late: found and deleted, or lost after a while.
+
+        What came of them is reported with the next run, and judged as `run --collect` judges it."""
         # Not at once after the run that looked for it in vain: that would be a logon more, and find as little.
-        waiting = outbox.older(self.leftovers([target])[target.name], datetime.now(UTC), longest(target.plan))
-        if not waiting:
+        waiting = outbox.older(self.leftovers([target])[target.name], self._utc_now(), longest(target.plan))
+        if not waiting and not self.is_lost_due(target):
             return
         if not any(reader.side.leg in READERS for reader in target.plan.readers):
             # With nobody to look for it, the message is counted once.
@@ -188,18 +211,28 @@ class Runner:
                 plan = await prepare(make_plan(target.profile, light=True), target.profile, self._session.place)
             except ProfileError:
                 return  # the run itself says so
-            seen = tally(await collect(plan, target.profile, place=self._place, interrupt=self._interrupt))
-        if seen is not None:
+            report = await collect(plan, target.profile, place=self._place, interrupt=self._interrupt, utc_now=self._utc_now)
+        self._looked[target.name] = self._utc_now()
+        if not report.interrupted:
+            self._collected[target.name] = (target, report)
+        if (seen := tally(report)) is not None:
             self._note_collected(target, seen.collected, seen.lost)
+
+    def is_lost_due(self, target: Target) -> bool:
+        """Whether there are messages that were given up, and that nobody has looked for in a while."""
+        before = self._looked.setdefault(target.name, self._utc_now())
+        if self._utc_now() - before < LOST_AGAIN:
+            return False
+        return bool(mine(target.plan, self._place.lost(), self._utc_now()))
 
     def leftovers(self, targets: Iterable[Target]) -> dict[str, list[outbox.Entry]]:
         """By profile: messages whose run is over, and which are not known to be gone."""
         known = self._place.entries()
-        return {target.name: mine(target.plan, known, datetime.now(UTC)) for target in targets}
+        return {target.name: mine(target.plan, known, self._utc_now()) for target in targets}
 
     def _give_up(self, target: Target, waiting: Sequence[outbox.Entry]) -> int:
         """Forget the messages that are older than `limits.lost_after`; how many those were."""
-        lost = outbox.older(waiting, datetime.now(UTC), timedelta(seconds=target.profile.limits.lost_after))
+        lost = outbox.older(waiting, self._utc_now(), timedelta(seconds=target.profile.limits.lost_after))
         for entry in lost:
             with contextlib.suppress(OSError):
                 self._place.give_up(entry)
@@ -209,3 +242,5 @@ class Runner:
         """End the runs early, their clean-up included, and wait for them."""
         self._interrupt.set()
         await asyncio.gather(*self._under_way, *self._collecting, return_exceptions=True)
+        for target, _ in list(self._collected.values()):
+            self.note_collected(target)

@@ -4,7 +4,7 @@ import asyncio
 import random
 import sys
 import traceback
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from probe.serve.board import Board
 from probe.serve.runner import Runner
@@ -25,10 +25,14 @@ COLLECT_SECONDS = 300.0
 
 class Schedule:
     """A task for each profile. `interval` in seconds; None runs nothing by itself, and only accounts for messages of earlier
-    runs, where `collects` (who shares a queue with other machines does so within its jobs)."""
+    runs, where `collects` (who shares a queue with other machines does so within its jobs). `sleep` waits so many seconds."""
 
-    def __init__(self, runner: Runner, board: Board, interval: float | None, *, collects: bool = True) -> None:
+    def __init__(
+        self, runner: Runner, board: Board, interval: float | None, *, collects: bool = True,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:  # fmt: skip
         self._runner, self._board, self._interval, self._collects = runner, board, interval, collects
+        self._sleep = sleep
         self._watches: dict[str, tuple[Target, asyncio.Task[None]]] = {}
 
     def set(self, targets: Iterable[Target], at_once: Collection[str] = ()) -> None:
@@ -59,25 +63,32 @@ class Schedule:
     async def _once(self, target: Target) -> None:
         """A bug of ours in one run must not end the watch: a profile that nobody probes any more looks like health."""
         try:
-            if self._interval is not None:
-                await self._runner.run(target)
             await self._runner.collect(target)
+            if self._interval is not None:
+                # A collection may have taken as long as a run.
+                self._expect(target, self._interval)
+                await self._runner.run(target)
+            else:
+                self._runner.note_collected(target)
         except Exception as bug:
             say_bug(target.name, bug)
+
+    def _expect(self, target: Target, interval: float, delay: float = 0.0) -> None:
+        self._board.expect(target.name, delay, interval * (1 + JITTER) + target.plan.timeout + LATE_SECONDS)
 
     async def _watch_leftovers(self, target: Target) -> None:
         """Others say when to run; what their runs left is looked for once it belongs to no run any more, then now and then."""
         while True:
-            await asyncio.sleep(target.plan.timeout + COLLECT_AFTER_SECONDS)
-            while self._runner.leftovers([target])[target.name]:
+            await self._sleep(target.plan.timeout + COLLECT_AFTER_SECONDS)
+            while self._runner.leftovers([target])[target.name] or self._runner.is_lost_due(target):
                 await self._once(target)
-                await asyncio.sleep(COLLECT_SECONDS)
+                await self._sleep(COLLECT_SECONDS)
 
     async def _watch_runs(self, target: Target, interval: float, delay: float) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            self._board.expect(target.name, delay, interval * (1 + JITTER) + target.plan.timeout + LATE_SECONDS)
-            await asyncio.sleep(delay)
+            self._expect(target, interval, delay)
+            await self._sleep(delay)
             begun = loop.time()
             await self._once(target)
             pause = interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  spreads load

@@ -2,10 +2,10 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from probe.output import prometheus
@@ -15,7 +15,7 @@ from probe.report import Report
 from probe.serve import webconfig
 from probe.serve.board import Board
 from probe.serve.origin import is_loopback
-from probe.serve.runner import Runner
+from probe.serve.runner import Runner, utc_now
 from probe.serve.schedule import Schedule
 from probe.serve.targets import Target, fault_of, load_targets
 from probe.state.place import Place
@@ -49,6 +49,9 @@ class Settings:
     # A run alarms at so many failures in a row, seen from this place.
     notify_after: int = 1
     vantage: str = ""
+    # The time of day, and how the schedule waits for so many seconds.
+    utc_now: Callable[[], datetime] = utc_now
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 class Service:
@@ -62,9 +65,9 @@ class Service:
         self.queue_failure: str | None = None
         self.runner = Runner(
             self._note, self.board.note_collected, concurrency=settings.concurrency, place=settings.place,
-            notify_after=settings.notify_after, vantage=settings.vantage,
+            notify_after=settings.notify_after, vantage=settings.vantage, utc_now=settings.utc_now,
         )  # fmt: skip
-        self._schedule = Schedule(self.runner, self.board, settings.interval, collects=settings.collects)
+        self._schedule = Schedule(self.runner, self.board, settings.interval, collects=settings.collects, sleep=settings.sleep)
         self._writes: set[asyncio.Task[None]] = set()
         self._aside: set[asyncio.Task[None]] = set()
         # One thread: writers do not wait for each other's locks, and the allocator keeps one more arena, not one a thread.
@@ -169,7 +172,7 @@ class Service:
     def metrics(self) -> str:
         """What `/metrics` says: text format 0.0.4."""
         metrics = self.board.metrics
-        now = datetime.now(UTC)
+        now = self.settings.utc_now()
         for name, entries in self.runner.leftovers(self.targets.values()).items():
             metrics.leftovers.labels(name).set(len(entries))
             metrics.oldest.labels(name).set(max((entry.age(now) for entry in entries), default=0.0))

@@ -123,10 +123,21 @@ def _note_accepted(whose: str, user: str, secret: str, place: Place) -> None:
 
 
 def remember(plan: Plan, stages: tuple[StageRecord, ...], place: Place | None = None) -> tuple[StageRecord, ...]:
-    """Note each logon's outcome for later runs; the stages, where a refusal cannot be stored with that fact. Never raises."""
-    place = place or files()
+    """Note each logon's outcome for later runs; the stages, where a refusal cannot be stored with that fact. Never raises.
+
+    Whoever logs on calls this: a run, a collection, a sweep."""
+    place, stages = place or files(), _reconsidered(stages)
     unstored = {stage.name for side, stage in _tried(plan, stages) if not _noted(plan, side, stage, place)}
     return tuple(_unstored(stage) if stage.name in unstored else stage for stage in stages)
+
+
+def _reconsidered(stages: tuple[StageRecord, ...]) -> tuple[StageRecord, ...]:
+    """What several refusals together mean, of which each alone says less."""
+    if not any(stage.trouble and stage.trouble.id == "auth.refused" for stage in stages):
+        return stages
+    from probe.judge._refused_logon import reconsidered  # the reply entries, which a run that logs on does not load
+
+    return reconsidered(stages)
 
 
 def _noted(plan: Plan, side: Side, stage: StageRecord, place: Place) -> bool:

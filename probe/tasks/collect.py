@@ -6,7 +6,7 @@ A message that is not there yet is waited for by the next run, until `limits.los
 
 import asyncio
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -21,30 +21,38 @@ from probe.record import Record, StageRecord
 from probe.report import Report
 from probe.state import outbox
 from probe.state.place import Place, files
+from probe.tasks import backoff
 from probe.tasks.interrupted import cut_short, heeding
 from probe.tasks.plan import Plan, ReaderPlan
 from probe.tasks.prepare import Session, begin_apart
+from probe.tasks.pulse import Pulse
 from probe.tasks.whose import claims, mine
 
 READERS = ("imap", "pop3")
 
 
-async def collect(plan: Plan, profile: Profile, *, place: Place | None = None, interrupt: asyncio.Event | None = None) -> Report:
+async def collect(
+    plan: Plan, profile: Profile, *, place: Place | None = None, interrupt: asyncio.Event | None = None,
+    utc_now: Callable[[], datetime] | None = None,
+) -> Report:  # fmt: skip
     """One report with the readers' stages. `plan` has its credentials. What other profiles sent, and what runs that may be under
-    way look for, is left to them. `interrupt` ends it early, when it is set. Raises ProfileError without a reader."""
+    way look for, is left to them. `interrupt` ends it early, when it is set; `utc_now`: as a Session has it. Raises ProfileError
+    without a reader."""
     readers = {reader.side.leg: reader for reader in plan.readers if reader.side.leg in READERS}
     if not readers:
         raise ProfileError(Problem(None, None, "readback", "missing; --collect reads the mailbox over IMAP4 or POP3"))
     place = place or files()
-    journal, job = begin_apart(plan, Session(place))
+    journal, job = begin_apart(plan, Session(place, utc_now=utc_now))
     started = job.utc_now()
     own = mine(plan, place.entries(), started)
     awaited = [entry for entry in own if not entry.seen]
     given_up = {entry.marker for entry in place.lost()}
     hunts = {leg: Hunt(job, journal, claims(plan, place, job.utc_now)) for leg in readers}
-    with heeding(job, interrupt):
-        await _look(journal, hunts, readers, dry_run=not plan.conduct.delete)
+    async with Pulse() as pulse:
+        with heeding(job, interrupt):
+            await _look(journal, hunts, readers, dry_run=not plan.conduct.delete)
     stages = journal.stages([name for reader in readers.values() for name in stages_of(reader)])
+    stages = backoff.remember(plan, stages, place)
     found = _Found(awaited, given_up, {leg: hunt.found for leg, hunt in hunts.items()})
     stages = found.accounted(stages, started, profile.limits.lost_after)
     if any(_is_read(stage) for stage in stages):
@@ -55,7 +63,7 @@ async def collect(plan: Plan, profile: Profile, *, place: Place | None = None, i
     text = started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     record = Record(
         secrets.token_hex(8), plan.profile, plan.target, text, journal.now, stages, journal.lines,
-        interrupted=job.interrupted, kind="collection",
+        interrupted=job.interrupted, paused=pulse.paused, kind="collection",
     )  # fmt: skip
     return judge(record, profile)
 

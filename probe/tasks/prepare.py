@@ -31,13 +31,15 @@ _Pair = tuple[Plan, Profile]
 @dataclass(frozen=True, slots=True)
 class Session:
     """What surrounds a run: where the installation's state is, how connections are spaced, what ends it early (an event that is
-    set), who watches its stages, and whether an error of our own is raised instead of reported."""
+    set), who watches its stages, whether an error of our own is raised instead of reported, and what the time of day is (None: as
+    the machine has it)."""
 
     place: Place = field(default_factory=files)
     pace: Pace = field(default_factory=Pace)
     interrupt: asyncio.Event | None = None
     watch: Watch | None = None
     raise_bugs: bool = False
+    utc_now: Callable[[], datetime] | None = None
 
 
 def prepared(plan: Plan, profile: Profile, place: Place, *, try_again: bool = False) -> Plan:
@@ -109,7 +111,7 @@ def _answers(
 def begin(plan: Plan, session: Session) -> tuple[Journal, Job]:
     """A journal and a job for a run of this plan (prepared). Made inside a running event loop."""
     journal = Journal(asyncio.get_running_loop().time, Redactor(_secrets_of(plan)), session.watch)
-    return journal, _job(plan, journal, session.pace, session.place)
+    return journal, _job(plan, journal, session)
 
 
 def begin_apart(plan: Plan, session: Session) -> tuple[Journal, Job]:
@@ -131,15 +133,16 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _job(plan: Plan, journal: Journal, pace: Pace, place: Place) -> Job:
+def _job(plan: Plan, journal: Journal, session: Session) -> Job:
     """All that the legs of one run share. The key is asked for only where a message is sent."""
-    key, draft = b"", None
+    key, draft, place = b"", None, session.place
+    utc_now = session.utc_now or _utc_now
     if plan.sender is not None and plan.recipient is not None:
         key, remark = place.key()
         if remark:
             journal.line("probe", "*", remark)
         marker = new_marker(secrets.token_bytes(16))
-        draft = compose(marker=marker, key=key, sender=plan.sender, recipient=plan.recipient, now=_utc_now())
+        draft = compose(marker=marker, key=key, sender=plan.sender, recipient=plan.recipient, now=utc_now())
     names = [reader.side.leg for reader in plan.readers]
     # With nobody to read it back, the message is meant to stay.
     remembered = draft is not None and (bool(names) or plan.send_only) and plan.conduct.delete
@@ -152,17 +155,17 @@ def _job(plan: Plan, journal: Journal, pace: Pace, place: Place) -> Job:
         refused_logon=_refused_logon,
         deadline=Deadline(journal.begin + plan.timeout),
         hold=lambda mailbox, until: _held(place, plan.profile, mailbox, until),
-        pace=pace,
-        utc_now=_utc_now,
+        pace=session.pace,
+        utc_now=utc_now,
         reserve=min(2.0, plan.timeout / 5),
         read={name: Milestone() for name in names},
         done={name: Milestone() for name in names},
     )
     if draft is not None:
-        job.claim = claims_in_passing(plan, place, _utc_now)
+        job.claim = claims_in_passing(plan, place, utc_now)
     if remembered:
         job.before_message = lambda: _remember(plan, job, journal, place)
-        job.before_deletion = lambda: place.mark_seen(draft.marker, _utc_now()) if draft else None
+        job.before_deletion = lambda: place.mark_seen(draft.marker, utc_now()) if draft else None
     return job
 
 
@@ -187,7 +190,7 @@ def _remember(plan: Plan, job: Job, journal: Journal, place: Place) -> None:
     draft = job.draft
     assert draft is not None
     # What is sent and left is for whoever collects it, at once.
-    until = "" if plan.send_only else outbox.stamp(_utc_now() + longest(plan))
+    until = "" if plan.send_only else outbox.stamp(job.utc_now() + longest(plan))
     entry = outbox.Entry(
         draft.marker, plan.profile, draft.sent, draft.recipient, plan.target.host, draft.sender, plan.probed, until,
         outbox.this_process(), run=job.id, left="for a collection" if plan.send_only else "",

@@ -91,8 +91,8 @@ def load_profile(profile: Profile | str | PathLike[str] | Mapping[str, object], 
 async def observe(plan: Plan, session: Session) -> Record:
     """Carry out a plan (prepared) and return the record. Never raises, except for bugs with `raise_bugs`."""
     await session.pace.turn()
-    started = datetime.now(UTC)
     journal, job = begin(plan, session)
+    started = job.utc_now()
     async with Pulse() as pulse:
         with heeding(job, session.interrupt):
             bugs = await _legs(plan, job, journal)
@@ -100,8 +100,7 @@ async def observe(plan: Plan, session: Session) -> Record:
     if job.untraced:
         journal.see("smtp.submit", replace(journal.seen("smtp.submit", Submitted), remembered=False))
     await session.pace.turn()
-    stages = _reconsidered(journal.stages(plan.stages))
-    stages = backoff.remember(plan, stages, session.place)
+    stages = backoff.remember(plan, journal.stages(plan.stages), session.place)
     if job.draft is not None:
         stages = accounted(plan, session.place, stages)
         gone = _is_gone(stages, job) or (bugs and await _removed(plan, job, journal, job.draft.marker))
@@ -123,14 +122,6 @@ async def observe(plan: Plan, session: Session) -> Record:
         interrupted=job.interrupted,
         paused=pulse.paused,
     )
-
-
-def _reconsidered(stages: tuple[StageRecord, ...]) -> tuple[StageRecord, ...]:
-    if not any(stage.trouble and stage.trouble.id == "auth.refused" for stage in stages):
-        return stages
-    from probe.judge._refused_logon import reconsidered  # the reply entries, which a run that logs on does not load
-
-    return reconsidered(stages)
 
 
 async def _legs(plan: Plan, job: Job, journal: Journal) -> list[Exception]:

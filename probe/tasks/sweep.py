@@ -15,6 +15,7 @@ from probe.record import Record
 from probe.report import Report
 from probe.state import outbox
 from probe.state.place import Place, files
+from probe.tasks import backoff
 from probe.tasks.collect import stages_of
 from probe.tasks.plan import make_plan
 from probe.tasks.prepare import Session, begin_apart, prepare
@@ -58,7 +59,7 @@ async def sweep(profile: Profile, *, older_than: timedelta, dry_run: bool, place
     if (pop3 := sides.get("pop3")) and (not imap or (found.kept and not dry_run)):
         found = _together(found, await sweep_maildrop(Hunt(job, journal, claim), pop3.side, dry_run=dry_run))
         names += stages_of(pop3)
-    stages = journal.stages(names)
+    stages = backoff.remember(plan, journal.stages(names), place)
     record = Record(secrets.token_hex(8), plan.profile, plan.target, started, journal.now, stages, journal.lines)
     report = judge(record, profile)
     sent = outbox.older(mine(plan, place.entries(), job.utc_now()), job.utc_now(), older_than)

@@ -14,6 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from benchmarks.alerts import compressed
 from probe.sandbox import Sandbox
 from tests.serve.serving import Serving, values
 
@@ -105,6 +106,22 @@ def test_each_alert_is_tried_both_ways() -> None:
     tests = yaml.safe_load((DEPLOY / "prometheus" / "rules_test.yml").read_text())["tests"]
     tried = {(one["alertname"], bool(one["exp_alerts"])) for test in tests for one in test["alert_rule_test"]}
     assert tried == {(name, fires) for name in names for fires in (True, False)}
+
+
+def test_the_rules_of_the_soak_are_ours_with_less_time(tmp_path: Path) -> None:
+    rules = (DEPLOY / "prometheus" / "rules.yml").read_text()
+    (tmp_path / "rules.yml").write_text(compressed(rules, 30))
+    assert "SUCCESS" in told("promtool", "check", "rules", tmp_path / "rules.yml")
+    whole, hasty = (
+        [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+        for text in (rules, (tmp_path / "rules.yml").read_text())
+    )
+    assert [rule["alert"] for rule in whole] == [rule["alert"] for rule in hasty]
+    assert {rule["alert"]: rule["for"] for rule in hasty if "for" in rule}["SubmissionFailing"] == "12000ms"
+    changed = [rule["alert"] for rule, other in zip(whole, hasty, strict=True) if rule["expr"] != other["expr"]]
+    assert changed == [
+        "SubmissionDeliverySlow", "SubmissionNotProbed", "SubmissionMailOverdue", "SubmissionMailLate", "SubmissionMessagesMissing",
+    ]  # fmt: skip
 
 
 def test_an_unknown_verdict_wakes_nobody() -> None:

@@ -30,13 +30,14 @@ from tests.scenarios.test_sweep import Desk
 
 
 class Round:
-    """A profile for a sandbox, its state, and a clock of its own: `later` seconds ahead."""
+    """A profile for a sandbox, its state, and a clock of its own that stands still, `later` seconds after it began."""
 
     def __init__(self, folder: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.sandbox, self.place = folder, sandbox, Files(folder / "state")
         self.later = 0.0
         monkeypatch.setenv("PROBE_SANDBOX_PASSWORD", sandbox.password)
-        monkeypatch.setattr(prepare, "_utc_now", lambda: datetime.now(UTC) + timedelta(seconds=self.later))
+        begun = datetime.now(UTC)
+        monkeypatch.setattr(prepare, "_utc_now", lambda: begun + timedelta(seconds=self.later))
         self.profile = self.load()
 
     def load(self, name: str = "round", **options: object) -> Profile:
@@ -173,6 +174,16 @@ async def test_metrics_count_what_was_sent_collected_late_and_lost(lost: Round) 
     assert 2 * 86400 - 255 < value["oldest_outstanding_seconds"] < 2 * 86400 - 245
     line = nagios.write([report], Context("", 0.0))
     assert " sent=2" in line and " lost=1" in line and " oldest_outstanding=" in line
+
+
+async def test_a_profile_has_one_verdict_in_the_metrics(lost: Round) -> None:
+    """A collection and the run after it are two reports of one profile: the worse of their verdicts is 1, and no other."""
+    await lost.send()
+    well = await lost.collect()
+    lost.later = 500
+    text = prometheus.write([well, await lost.collect()], Context("", 0.0))
+    shown = dict(re.findall(r'submission_probe_verdict\{.*?verdict="(\w+)"\} (\d)', text))
+    assert well.verdict == "ok" and shown == {"ok": "0", "warning": "0", "critical": "1", "unknown": "0"}
 
 
 # -- judged as a run judges ----------------------------------------------------------------------------------------
@@ -402,3 +413,44 @@ async def test_cron_hears_of_the_second_failure_in_a_row(tmp_path: Path, here: R
     assert await tick(*closed) == (0, "")
     code, printed = await tick(*closed)
     assert code == 2 and "CRITICAL" in printed and "2 failures in a row" in printed
+
+
+# -- what a collection must not do ------------------------------------------------------------------------------------
+
+
+async def test_a_refused_password_is_not_tried_by_the_next_collection(here: Round) -> None:
+    """Promise 4 holds for a collection as for a run: cron would lock the account, one logon every five minutes."""
+    await here.send()
+    here.sandbox._world.fault = "wrong-password"
+    assert ("critical", "auth.refused", "imap.login") in said(await here.collect())
+    before = len(here.sandbox.logons)
+    report = await here.collect()
+    assert "auth.suspended" in {finding.id for finding in report.findings} and len(here.sandbox.logons) == before
+
+
+async def test_nor_by_the_next_sweep(here: Round) -> None:
+    here.sandbox._world.fault = "wrong-password"
+    for _ in range(2):
+        swept = await sweep.sweep(here.profile, older_than=timedelta(0), dry_run=False, place=here.place)
+    assert len(here.sandbox.logons) == 1 and "auth.suspended" in {finding.id for finding in swept.report.findings}
+
+
+async def test_a_collection_that_straddles_a_pause_is_void(lost: Round, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGSTOP, as a sleeping laptop: what it did not see then says nothing of the server."""
+    from probe.tasks import pulse
+
+    await lost.send()
+    lost.later = 300
+    clock = pulse.clock
+    shifted = 0.0
+    monkeypatch.setattr(pulse, "clock", lambda: clock() + shifted)
+    check = lost.sandbox._world.check
+
+    def stands_still(*given: str, **more: bool) -> bool:
+        nonlocal shifted
+        shifted = 60.0
+        return check(*given, **more)
+
+    monkeypatch.setattr(lost.sandbox._world, "check", stands_still)
+    report = await lost.collect()
+    assert report.verdict == "unknown" and any(finding.id == "run.paused" for finding in report.findings)

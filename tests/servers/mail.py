@@ -191,7 +191,12 @@ class MailServers:
             raise
 
     def stop(self) -> None:
-        """End both by their process ids, their children with them, and remove the directory. May be called again."""
+        """End both, and remove the directory. May be called again."""
+        self.halt()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def halt(self) -> None:
+        """End both by their process ids, their children with them; users and mail stay, and `start` brings them back."""
         for process in self._processes:
             process.send_signal(signal.SIGTERM)
         for process in self._processes:
@@ -201,7 +206,20 @@ class MailServers:
                 _await(lambda group=process.pid: not living(group), _STOP_SECONDS)
             process.wait()
         self._processes.clear()
-        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def hold(self) -> None:
+        """Accept mail, and leave it in the queue."""
+        self._reload_postfix({**self.extra_postfix, "defer_transports": "lmtp"})
+
+    def release(self) -> None:
+        """Deliver again, and what lies in the queue at once."""
+        self._reload_postfix({key: value for key, value in self.extra_postfix.items() if key != "defer_transports"})
+        subprocess.run(["postqueue", "-c", str(self.directory / "postfix"), "-f"], env={"PATH": _PATH}, check=True)
+
+    def _reload_postfix(self, settings: dict[str, str]) -> None:
+        self.extra_postfix = settings
+        self._write()
+        self._processes[-1].send_signal(signal.SIGHUP)
 
     def swap_certificate(self, certificate: Certificate, *, readers: bool = True) -> None:
         """Serve another certificate from now on, as an administrator would: change the files and reload. Without `readers` Dovecot
