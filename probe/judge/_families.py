@@ -6,22 +6,32 @@ pattern in a refusal: words that this family says). What a server says of itself
 words: a filter in front of a server greets with its own name, and a banner can be changed.
 
 `title` is the family's name in a sentence, `labels` what stands before a command that is for it alone (`Postfix: postconf …`),
-`beside` families that usually stand on the same server, and `mailboxes` is true where its submission and its mailboxes go together.
+`beside` families that usually stand on the same server, `mailboxes` is true where its submission and its mailboxes go together, and
+`refines` names the family that says the same of itself (Exchange Online greets like Exchange): there a refusal's words set the two
+apart.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from probe.facts import Ehlo, LoggedOn, Secured, greetings
 from probe.record import Record
 
 # One file a family of servers.
 _FOLDER = Path(__file__).with_name("replies")
+
+
+class File(TypedDict, total=False):
+    """One file as it is written: its place in the order, the family, and the replies."""
+
+    order: int
+    family: dict[str, object]
+    reply: list[dict[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +46,35 @@ class Family:
     words: re.Pattern[str] | None = None
     beside: tuple[str, ...] = ()
     mailboxes: bool = False
+    refines: str | None = None
 
 
-@cache
-def files() -> tuple[dict[str, Any], ...]:
+def files() -> tuple[File, ...]:
     """What the files say, in the order of their `order` (50 where there is none)."""
-    import tomllib  # a run that goes well needs neither the files nor what reads them
-
-    read = [tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(_FOLDER.glob("[!_]*.toml"))]
-    return tuple(sorted(read, key=lambda file: int(file.get("order", 50))))
+    return _read(_parsed(text) for text in _texts())
 
 
 @cache
 def families() -> dict[str, Family]:
     """Every family by its name, in the order in which they are tried."""
-    known = [_family(file["family"]) for file in files() if "family" in file]
+    # What stands before the first reply is a tenth of the files: a remark in a run that went well needs no more of them.
+    heads = _read(_parsed(text.partition("[[reply]]")[0]) for text in _texts())
+    known = [_family(file["family"]) for file in heads if "family" in file]
     return {family.name: family for family in known}
+
+
+def _read(tables: Iterable[File]) -> tuple[File, ...]:
+    return tuple(sorted(tables, key=lambda file: file.get("order", 50)))
+
+
+def _parsed(text: str) -> File:
+    import tomllib  # a run that goes well needs neither the files nor what reads them
+
+    return cast(File, tomllib.loads(text))
+
+
+def _texts() -> Iterator[str]:
+    return (path.read_text(encoding="utf-8") for path in sorted(_FOLDER.glob("[!_]*.toml")))
 
 
 def _family(row: dict[str, Any]) -> Family:
@@ -75,6 +98,12 @@ def by_host(host: str) -> str | None:
 def by_words(reply: str) -> str | None:
     """The family that is likely to refuse in these words."""
     return next((name for name, one in families().items() if one.words and one.words.search(reply)), None)
+
+
+def by_all(seen: str | None, reply: str) -> str | None:
+    """The family that was recognised, or by a refusal's words the one that refines it, or is likely where none was."""
+    said = by_words(reply)
+    return said if said and seen in (None, families()[said].refines) else seen
 
 
 def family(record: Record, protocol: str) -> str | None:

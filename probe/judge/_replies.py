@@ -20,17 +20,16 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
-from probe.facts import LoggedOn
-from probe.judge._families import by_itself, by_words, families, family, files, fitting
-from probe.record import Record, StageRecord
+from probe.judge._elsewhere import Elsewhere, elsewhere, weighed
+from probe.judge._families import File, by_all, by_itself, by_words, families, family, files, fitting
+from probe.record import Record
 from probe.report import Finding, Kind
 
 _CODE = r"(?<!\S)([245]\d\d)[ -](?:([245]\.\d{1,3}\.\d{1,3})\b)?"
+_ADDRESS = re.compile(r"[^\s<>()\[\]:;,]+@[\w.-]+")
 # Long texts are no replies; a pattern never runs over more.
 _MOST_CHARACTERS = 2_000
 
-# What the other services of a run say of a logon that one of them refused.
-Elsewhere = Literal["taken"]
 Means = Literal["password", "other-password", "temporary", "limit", "in-use", "policy", "mechanism", "unknown-mechanism", "failure"]
 FINDING_OF: dict[Means, str] = {
     "password": "auth.refused",
@@ -58,7 +57,8 @@ class Entry:
     source: str
     families: tuple[str, ...] = ()
     code: frozenset[str] = frozenset()
-    text: re.Pattern[str] | None = None
+    # A pattern; compiled when a reply is held against it, as most never are.
+    text: str | None = None
     findings: tuple[str, ...] = ()
     port: int | None = None
     # Of a refused logon: what it says of the password, and with it whether the next run logs on (_refused_logon.py).
@@ -93,8 +93,8 @@ def entries() -> tuple[Entry, ...]:
     return tuple(_entry(row, _own(file)) for file in files() for row in file.get("reply", ()))
 
 
-def _own(file: Mapping[str, Any]) -> tuple[str, ...]:
-    return (file["family"]["name"],) if "family" in file else ()
+def _own(file: File) -> tuple[str, ...]:
+    return (str(file["family"]["name"]),) if "family" in file else ()
 
 
 def _entry(said: Mapping[str, Any], own: tuple[str, ...]) -> Entry:
@@ -102,7 +102,6 @@ def _entry(said: Mapping[str, Any], own: tuple[str, ...]) -> Entry:
     for name in ("stages", "families", "findings"):
         row[name] = tuple(row.get(name, ()))
     row["code"] = frozenset(row.get("code", "").split())
-    row["text"] = re.compile(row["text"], re.IGNORECASE) if "text" in row else None
     return Entry(**row)
 
 
@@ -120,7 +119,9 @@ def means_of(said: Said, greeting: str, allowed: Collection[Means]) -> Means | N
 def _held(said: Said) -> Iterator[Entry]:
     """The entries that hold. A banner can be changed: a server that does not say what it is shows it by words of its own."""
     text = said.text[:_MOST_CHARACTERS]
-    said, codes = replace(said, text=text, family=said.family or by_words(text)), _codes(text)
+    if said.stage == "smtp.submit":  # in an address "spam", "relay" or a provider's domain says nothing of the refusal
+        text = _ADDRESS.sub("address", text)
+    said, codes = replace(said, text=text, family=by_all(said.family, text)), _codes(text)
     return (entry for entry in entries() if _holds(entry, said, text, codes))
 
 
@@ -134,13 +135,23 @@ def _holds(entry: Entry, said: Said, text: str, codes: set[str]) -> bool:
     if entry.findings and said.finding not in entry.findings:
         return False
     # Advice about a wrong password helps nobody whose server is busy, and the other way round.
-    if entry.means and said.finding.startswith("auth.") and FINDING_OF[entry.means] != said.finding:
+    if entry.means and said.finding.startswith("auth.") and said.finding not in _findings_of(entry.means):
         return False
     if entry.port is not None and said.port != entry.port:
         return False
     if (entry.families and said.family not in entry.families) or entry.elsewhere not in (None, said.elsewhere):
         return False
-    return entry.code <= codes and (entry.text is None or entry.text.search(text) is not None)
+    return entry.code <= codes and (entry.text is None or _pattern(entry.text).search(text) is not None)
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text, re.IGNORECASE)
+
+
+def _findings_of(means: Means) -> tuple[str, ...]:
+    """The findings that such an entry may explain: where an app password is wanted, the one that was sent is wrong too."""
+    return (FINDING_OF[means], FINDING_OF["password"]) if means == "other-password" else (FINDING_OF[means],)
 
 
 def _same_stage(pattern: str, stage: str) -> bool:
@@ -163,21 +174,22 @@ def explained(record: Record, found: Iterable[Finding], kinds: Mapping[str, Kind
 
 def _explained(record: Record, finding: Finding, kind: Kind | None) -> Finding:
     protocol = finding.stage.partition(".")[0]
-    # The server's words first; our own sentence has the user's name, which some entries are about.
-    text = f"{finding.evidence}\n{finding.summary}" if finding.evidence else finding.summary
+    # The server's words first; at a logon our own sentence has the user's name, which some entries are about.
+    words = (finding.evidence, "" if finding.stage == "smtp.submit" and finding.evidence else finding.summary)
+    text = "\n".join(filter(None, words))
     port = record.target.port if protocol == "smtp" else None
-    said = Said(text, finding.stage, finding.id, family(record, protocol), port, _elsewhere(record, finding))
+    said = Said(text, finding.stage, finding.id, family(record, protocol), port, elsewhere(record, finding))
     entry = known(said)
     # A check that looked at more than one port's words (at which certificate each shows) and found a cause of its own.
     says_why = kind is not None and finding.cause != kind.cause
     if entry and not (says_why and entry.text is None and not entry.code):
         finding = replace(finding, cause=entry.cause, remedy=_remedy(entry, said))
-    return _of_mechanism(record, _of_every_service(record, _fitted(record, finding)))
+    return weighed(record, _fitted(record, finding))
 
 
 def _remedy(entry: Entry, said: Said) -> tuple[str, ...]:
     """The entry's steps; under the family's label where only the refusal's words point at it."""
-    guessed = by_words(said.text) if said.family is None and entry.families else None
+    guessed = by_words(_ADDRESS.sub("address", said.text)) if said.family is None and entry.families else None
     if guessed is None:
         return entry.remedy
     return tuple(f"{families()[guessed].title}: {step[:1].lower()}{step[1:]}" for step in entry.remedy)
@@ -185,43 +197,3 @@ def _remedy(entry: Entry, said: Said) -> tuple[str, ...]:
 
 def _fitted(record: Record, finding: Finding) -> Finding:
     return replace(finding, remedy=fitting(finding.remedy, family(record, finding.stage.partition(".")[0])))
-
-
-def _elsewhere(record: Record, finding: Finding) -> Elsewhere | None:
-    """Whether another service of this run took the same user's secret."""
-    return "taken" if any(stage.status == "ok" for stage in _logons_of_the_same(record, finding)) else None
-
-
-def _logons_of_the_same(record: Record, finding: Finding) -> list[StageRecord]:
-    """The logons of this run's other services by the same user, with the same kind of secret (a password, or a token)."""
-    mine = record.seen(finding.stage, LoggedOn)
-    others = [stage for stage in record.stages if stage.name in _LOGONS and stage.name != finding.stage]
-    return [stage for stage in others if mine.attempts and _secret_of(stage.seen(LoggedOn)) == _secret_of(mine)]
-
-
-def _secret_of(seen: LoggedOn) -> tuple[str | None, bool, bool]:
-    return seen.username, seen.token is not None, bool(seen.attempts)
-
-
-def _of_every_service(record: Record, finding: Finding) -> Finding:
-    """Where every service refused the user, no single protocol is the matter."""
-    others = _logons_of_the_same(record, finding) if finding.id == "auth.refused" else []
-    if not others or not all(stage.trouble and stage.trouble.id == "auth.refused" for stage in others):
-        return finding
-    said = "Every service of this run refused this user: it is the name, the password or the account, not one protocol."
-    return replace(finding, cause=f"{finding.cause} {said}")
-
-
-_LOGONS = ("smtp.auth", "imap.login", "pop3.login")
-
-
-def _of_mechanism(record: Record, finding: Finding) -> Finding:
-    """A wrong password, or one that the server keeps only hashed: where it is not sent, a refusal may mean either."""
-    mechanism = next((stage.seen(LoggedOn).mechanism for stage in record.stages if stage.name == finding.stage), None)
-    if finding.id != "auth.refused" or mechanism is None or not mechanism.startswith(_KEEPS_THE_PASSWORD):
-        return finding
-    cause = f"{finding.cause} Or the server keeps this password only hashed, and cannot do {mechanism} with it."
-    return replace(finding, cause=cause, remedy=(*finding.remedy, f'If {mechanism} is the matter: account.mechanism = "PLAIN"'))
-
-
-_KEEPS_THE_PASSWORD = ("CRAM-", "SCRAM-", "DIGEST-", "NTLM", "APOP")

@@ -61,7 +61,7 @@ FINDINGS = {
     ),
     "certificate.self-signed": Kind(
         "the certificate is self-signed",
-        "One that the server made for itself when it was installed, or one made by hand: clients do not trust it.",
+        "A default certificate that the server made for itself at its installation, or one made by hand: clients do not trust it.",
         ("Assign a certificate of a CA that clients trust, or pin this one by tls.thumbprint", *_RENEW),
     ),
     "certificate.unknown-issuer": Kind(

@@ -16,6 +16,7 @@ from probe.judge._refused_logon import finding_of
 from probe.judge._replies import FINDING_OF, Said, entries, known
 from probe.profile import load_mapping
 from probe.record import Record, StageRecord, Target, Trouble
+from probe.tasks.each_address import compared
 from probe.tasks.plan import plugins
 
 EX, EOL, PF, DC = "exchange", "exchange-online", "postfix", "dovecot"
@@ -259,6 +260,30 @@ ROWS: dict[str, tuple[str, str, str | None, int | None, str]] = {
         "smtp.submit", "submit.recipient-refused", None, 25, "550 Envelope blocked - User Entry - https://community.mimecast.com/docs/DOC-1369#550",
     ),
     "barracuda-not-now": ("smtp.submit", "submit.temporary", None, 25, "451 cuda_nsu 4.4.3 Temporary server error. Please try again later"),
+    "about-form": ("smtp.submit", "submit.refused", None, 587, "550 5.7.1 Messages with multiple From headers are refused"),
+    "about-spam-score": ("smtp.submit", "submit.refused", None, 587, "554 5.7.1 Mail score 9 is over the limit of 5"),
+    "about-loop": ("smtp.submit", "submit.refused", None, 587, "554 5.4.6 Too many hops"),
+    "about-sending-quota": ("smtp.submit", "submit.sender-refused", None, 587, "550 5.7.1 Your hourly sending quota is used up"),
+    "about-sending-account": ("smtp.submit", "submit.sender-refused", None, 587, "550 5.7.0 Your account is not yet activated"),
+    "about-system-by-code": ("smtp.submit", "submit.refused", None, 587, "554 5.3.0 That did not work"),
+    "logon-account-disabled": ("smtp.auth", "auth.not-allowed", None, 587, "535 5.7.13 User account disabled"),
+    "online-reader-password": ("imap.login", REFUSED, EOL, None, "NO LOGIN failed."),
+    "zoho-sender-not-owned": ("smtp.submit", "submit.sender-refused", "zoho", 587, "553 Relaying disallowed as boss@example.test"),
+    "zoho-unusual-activity": ("smtp.submit", "submit.refused", "zoho", 587, "550 5.4.6 Unusual sending activity detected"),
+    "netease-sending-limit": ("smtp.submit", "submit.temporary", "netease", 25, "451 MI:SFQ 163 mx1,abc"),
+    "netease-address-refused": ("smtp.submit", "smtp.unavailable", "netease", 25, "421 HL:REP 163 mx1,abc"),
+    "netease-content": ("smtp.submit", "submit.refused", "netease", 25, "554 DT:SPM 163 smtp1,abc"),
+    "netease-account-suspended": ("smtp.auth", "auth.not-allowed", "netease", 465, "550 User suspended"),
+    "brevo-address-not-authorised": ("smtp.auth", "auth.not-allowed", "brevo", 587, "525 5.7.1 Unauthorized IP address"),
+    "ses-paused": ("smtp.submit", "submit.refused", "ses", 587, "554 Message rejected: Sending paused for this account."),
+    "ses-permission": ("smtp.submit", "submit.refused", "ses", 587, "554 Access denied: User `x' is not authorized to perform `ses:SendRawEmail'"),
+    "sendgrid-credits": ("smtp.auth", "auth.login-delay", "sendgrid", 587, "451 Authentication failed: Maximum credits exceeded"),
+    "proton-bridge-later": ("smtp.auth", "auth.temporary", "proton", 1025, "454 4.7.0 invalid username or password"),
+    "courier-authdaemon-down": ("imap.login", "imap.unavailable", "courier", None, "BYE Temporary problem, please try again later"),
+    "about-limited-for-authentication": ("smtp.submit", "smtp.unavailable", None, 587, "421 4.7.0 Your mail is rate limited, since SPF did not pass"),
+    "gmail-sender-requirements": ("smtp.submit", "submit.refused", "gmail", 587, "550 5.7.30 This mail has been blocked because DKIM does not pass."),
+    "online-corrupt-content": ("smtp.submit", "submit.refused", EX, 587, "554 5.6.0 STOREDRV.Deliver; Corrupt message content"),
+    "about-relay-for-sender": ("smtp.submit", "submit.sender-refused", None, 587, "553 Relaying disallowed as boss@example.test"),
 }  # fmt: skip
 # What another service of the run made of the same password.
 ELSEWHERE = {
@@ -286,6 +311,7 @@ def test_the_table_has_a_row_for_every_entry_and_no_entry_claims_to_know() -> No
         assert "likely" in entry.cause, entry.id
         assert entry.check and entry.fix and entry.source.startswith("https://"), entry.id
         assert set(entry.findings) <= set(kinds()), entry.id
+        assert entry.text is None or re.compile(entry.text), entry.id
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)
@@ -463,12 +489,52 @@ def test_where_every_service_refuses_it_is_the_password() -> None:
     assert all("Every service of this run refused this user" in item.cause for item in found)
 
 
+@pytest.mark.parametrize("address", ["spam@relay.example", "quota@mail.163.com", "greylist@example.test"])
+def test_an_address_in_a_refusal_is_not_what_it_is_about(address: str) -> None:
+    said = f"550 5.1.1 <{address}>: no such user here"
+    trouble = Trouble("submit.recipient-refused", f"RCPT TO:<{address}>: refused: {said}", said)
+    (found,) = findings(_record("220 m ESMTP", trouble, "smtp.submit"), PROFILE)
+    assert any("explain reply.about-recipient-unknown" in step for step in found.remedy), found
+
+
+def test_a_node_that_alone_refuses_is_named() -> None:
+    said = "554 5.7.1 no"
+    records = [
+        replace(_record("220 m ESMTP", trouble, "smtp.submit"), target=Target("m.test", 587, "starttls", address, node))
+        for address, node, trouble in (
+            ("192.0.2.1:587", "ex01", None),
+            ("192.0.2.2:587", "ex02", Trouble("submit.refused", said, said)),
+        )
+    ]
+    connected = [replace(one, stages=(StageRecord("smtp.connect", "ok"), *one.stages)) for one in records]
+    (found,) = findings(compared(connected)[1], PROFILE)
+    assert "it is 192.0.2.2:587 (ex02): 192.0.2.1:587 went well" in found.cause
+    alone = [connected[1], replace(connected[1], target=records[0].target)]
+    (found,) = findings(compared(alone)[0], PROFILE)
+    assert "it is 192.0.2" not in found.cause
+
+
 def test_every_family_is_recognised_and_beside_ones_that_exist() -> None:
     assert len(families()) >= 32
     for one in families().values():
         assert one.greeting or one.hosts or one.words, one.name
         assert set(one.beside) <= set(families()) and one.labels, one.name
         assert all(host == host.lower() for host in one.hosts), one.name
+
+
+def test_a_remark_reads_no_entries() -> None:
+    code = (
+        "from probe.judge._replies import entries, explained\n"
+        "from probe.judge import kinds\n"
+        "from probe.record import Record, Target\n"
+        "from probe.report import Finding\n"
+        "record = Record('0' * 16, 'p', Target('smtp.gmail.com', 587, 'starttls'), '2026-11-24T00:00:00Z', 1.0, ())\n"
+        "remark = Finding('tls.weak', 'info', 'smtp.starttls', 's', '', 'c', ('Look', 'Postfix: postconf x'))\n"
+        "(found,) = explained(record, [remark], kinds())\n"
+        "assert found.remedy == ('Look',), found.remedy\n"
+        "assert entries.cache_info().currsize == 0\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent.parent)
 
 
 def test_a_run_that_went_well_never_reads_the_file() -> None:
