@@ -121,7 +121,7 @@ def _summary(entry: "Entry") -> str:
     said = " ".join(sorted(entry.code))
     parts = [
         f"replies {said}" if said else "",
-        f"words like {entry.text.pattern}" if entry.text else "",
+        f"words like {entry.text}" if entry.text else "",
         f"with {', '.join(entry.findings)}" if entry.findings else "",
         f"from {' or '.join(entry.families)}" if entry.families else "",
         f"on port {entry.port}" if entry.port else "",

@@ -1,7 +1,7 @@
 """What facts are made of where one value has several parts: each table within `facts` of the JSON."""
 
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 
 class Lookup(TypedDict):
@@ -48,7 +48,8 @@ class Attempt(TypedDict):
 
 
 class Node(TypedDict):
-    """What one node of several showed; null what it did not show. `ehlo`: keywords after TLS; `chain`: subjects, leaf first."""
+    """What one node of several showed; null what it did not show. `ehlo`: keywords after TLS; `chain`: subjects, leaf first;
+    `failed_stage`: the first stage that failed there, null where none did."""
 
     address: str | None
     node: str | None
@@ -56,6 +57,7 @@ class Node(TypedDict):
     tls: str | None
     thumbprint: str | None
     chain: list[str] | None
+    failed_stage: NotRequired[str | None]
 
 
 class Offered(TypedDict):

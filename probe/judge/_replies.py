@@ -1,10 +1,13 @@
 """What servers say when they refuse: a reply's likely cause and the commands, from replies/, one file a family of servers.
 
-An entry holds when all its keys hold: `stages` (a stage, or a protocol before a dot and a star), `families` (of the server, by its
-greeting; without the key, any), `code` (of the reply, basic and enhanced), `text` (a pattern in the reply, case aside), `findings`
-(the id the refusal already has) and `port`. `means` says what a refused logon says of the password (_refused_logon.py). The first
-entry that holds is taken, so the special stand before the general; files are tried in the order of their `order` (50 where there is
-none), logon.toml last. The cause always says how sure it is. `check` only reads; `fix` changes something.
+An entry holds when all its keys hold: `stages` (a stage, or a protocol before a dot and a star), `families` (of the server; without
+the key the one of its file, and in a file without a family any: _families.py), `code` (of the reply, basic and enhanced), `text` (a
+pattern in the reply, case aside), `findings` (the id the refusal already has), `port`, and `elsewhere` (`taken`: another service of
+the run took the same user's password). `means` says what a refused logon says of the password (_refused_logon.py). The
+first entry that holds is taken, so the special stand before the general; files are tried in the order of their `order`: families by
+their own words, then about.toml by what a refusal is about, general.toml, and logon.toml last. The cause always says how sure it
+is. `check` only reads; `fix` changes something; a command for one product only stands behind its label (`Postfix: postconf …`), and
+is left out for the others.
 
 The other checks know that a logon was refused; here the server's own words say why. A finding whose reply is known keeps its
 id, severity and evidence, and gets the entry's cause and commands instead of the general ones. The file is read when a stage has
@@ -12,30 +15,20 @@ failed, never for a run that went well. Codes: RFC 3463 (enhanced status codes),
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
-from probe.facts import LoggedOn, greetings
+from probe.judge._elsewhere import Elsewhere, elsewhere, weighed
+from probe.judge._families import File, by_all, by_itself, by_words, families, family, files, fitting
 from probe.record import Record
 from probe.report import Finding, Kind
 
-# One file a family of servers.
-_FOLDER = Path(__file__).with_name("replies")
-# Patterns are compiled when they are needed, for the same reason.
 _CODE = r"(?<!\S)([245]\d\d)[ -](?:([245]\.\d{1,3}\.\d{1,3})\b)?"
+_ADDRESS = re.compile(r"[^\s<>()\[\]:;,]+@[\w.-]+")
 # Long texts are no replies; a pattern never runs over more.
 _MOST_CHARACTERS = 2_000
-
-_FAMILIES = (
-    ("exchange-online", r"outlook\.com|office365\.com|office365\.us|partner\.outlook\.cn"),
-    ("exchange", r"Microsoft ESMTP MAIL|Microsoft Exchange (Server|IMAP4|POP3)"),
-    ("postfix", r"\bPostfix\b"),
-    ("dovecot", r"\bDovecot\b"),
-)
-
 
 Means = Literal["password", "other-password", "temporary", "limit", "in-use", "policy", "mechanism", "unknown-mechanism", "failure"]
 FINDING_OF: dict[Means, str] = {
@@ -64,11 +57,13 @@ class Entry:
     source: str
     families: tuple[str, ...] = ()
     code: frozenset[str] = frozenset()
-    text: re.Pattern[str] | None = None
+    # A pattern; compiled when a reply is held against it, as most never are.
+    text: str | None = None
     findings: tuple[str, ...] = ()
     port: int | None = None
     # Of a refused logon: what it says of the password, and with it whether the next run logs on (_refused_logon.py).
     means: Means | None = None
+    elsewhere: Elsewhere | None = None
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -89,39 +84,45 @@ class Said:
     finding: str = ""
     family: str | None = None
     port: int | None = None
+    elsewhere: Elsewhere | None = None
 
 
 @cache
 def entries() -> tuple[Entry, ...]:
     """Every entry, in the order in which they are tried."""
-    import tomllib  # a run that goes well needs neither the file nor what reads it
-
-    files = [tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(_FOLDER.glob("[!_]*.toml"))]
-    files.sort(key=lambda file: int(file.get("order", 50)))
-    return tuple(_entry(row) for file in files for row in file["reply"])
+    return tuple(_entry(row, _own(file)) for file in files() for row in file.get("reply", ()))
 
 
-def _entry(row: dict[str, Any]) -> Entry:
+def _own(file: File) -> tuple[str, ...]:
+    return (str(file["family"]["name"]),) if "family" in file else ()
+
+
+def _entry(said: Mapping[str, Any], own: tuple[str, ...]) -> Entry:
+    row = {"families": own, **said}
     for name in ("stages", "families", "findings"):
         row[name] = tuple(row.get(name, ()))
     row["code"] = frozenset(row.get("code", "").split())
-    row["text"] = re.compile(row["text"], re.IGNORECASE) if "text" in row else None
     return Entry(**row)
 
 
 def known(said: Said) -> Entry | None:
     """The first entry that holds for what was said, or None."""
-    text = said.text[:_MOST_CHARACTERS]
-    codes = _codes(text)
-    return next((entry for entry in entries() if _holds(entry, said, text, codes)), None)
+    return next(_held(said), None)
 
 
 def means_of(said: Said, greeting: str, allowed: Collection[Means]) -> Means | None:
     """What the first entry that knows this refused logon says of it, of the meanings that are allowed; None where none does."""
-    said = replace(said, family=_family_of(greeting))
+    held = _held(replace(said, family=by_itself(greeting)))
+    return next((entry.means for entry in held if entry.means in allowed), None)
+
+
+def _held(said: Said) -> Iterator[Entry]:
+    """The entries that hold. A banner can be changed: a server that does not say what it is shows it by words of its own."""
     text = said.text[:_MOST_CHARACTERS]
-    codes = _codes(text)
-    return next((entry.means for entry in entries() if entry.means in allowed and _holds(entry, said, text, codes)), None)
+    if said.stage == "smtp.submit":  # in an address "spam", "relay" or a provider's domain says nothing of the refusal
+        text = _ADDRESS.sub("address", text)
+    said, codes = replace(said, text=text, family=by_all(said.family, text)), _codes(text)
+    return (entry for entry in entries() if _holds(entry, said, text, codes))
 
 
 def _codes(text: str) -> set[str]:
@@ -134,13 +135,23 @@ def _holds(entry: Entry, said: Said, text: str, codes: set[str]) -> bool:
     if entry.findings and said.finding not in entry.findings:
         return False
     # Advice about a wrong password helps nobody whose server is busy, and the other way round.
-    if entry.means and said.finding.startswith("auth.") and FINDING_OF[entry.means] != said.finding:
+    if entry.means and said.finding.startswith("auth.") and said.finding not in _findings_of(entry.means):
         return False
     if entry.port is not None and said.port != entry.port:
         return False
-    if not _of_family(entry, said):
+    if (entry.families and said.family not in entry.families) or entry.elsewhere not in (None, said.elsewhere):
         return False
-    return entry.code <= codes and (entry.text is None or entry.text.search(text) is not None)
+    return entry.code <= codes and (entry.text is None or _pattern(entry.text).search(text) is not None)
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text, re.IGNORECASE)
+
+
+def _findings_of(means: Means) -> tuple[str, ...]:
+    """The findings that such an entry may explain: where an app password is wanted, the one that was sent is wrong too."""
+    return (FINDING_OF[means], FINDING_OF["password"]) if means == "other-password" else (FINDING_OF[means],)
 
 
 def _same_stage(pattern: str, stage: str) -> bool:
@@ -149,57 +160,40 @@ def _same_stage(pattern: str, stage: str) -> bool:
     return protocol in ("*", own_protocol) and step in ("*", own_step)
 
 
-def _of_family(entry: Entry, said: Said) -> bool:
-    """A banner can be changed: for a server that does not say what it is, only words or a code as special as words decide."""
-    if not entry.families or said.family in entry.families:
-        return True
-    return said.family is None and (entry.text is not None or len(entry.code) > 1)
-
-
-def family(record: Record, protocol: str) -> str | None:
-    """What kind of server answered on this protocol, by its greeting; SMTP's where a reader's says nothing."""
-    found = _family_of(" ".join(greetings(record.seen, protocol)))
-    return found if found or protocol == "smtp" else _exchange_only(family(record, "smtp"))
-
-
-def _exchange_only(name: str | None) -> str | None:
-    """Behind an Exchange submission stands Exchange's mailbox; behind Postfix may stand anything."""
-    return name if name in ("exchange", "exchange-online") else None
-
-
-def _family_of(greeting: str) -> str | None:
-    return next((name for name, pattern in _FAMILIES if re.search(pattern, greeting, re.IGNORECASE)), None)
-
-
 def explained(record: Record, found: Iterable[Finding], kinds: Mapping[str, Kind]) -> list[Finding]:
-    """The findings; those of failed stages and the critical ones with the cause and commands that the server's words point at."""
+    """The findings; those of failed stages and the critical ones with the cause and commands that the server's words point at, and
+    all without the commands of other products than the one that answered."""
     failed = {stage.name for stage in record.stages if stage.status == "failed"}
     return [
-        _explained(record, item, kinds.get(item.id)) if item.stage in failed or item.severity == "critical" else item
+        _explained(record, item, kinds.get(item.id))
+        if item.stage in failed or item.severity == "critical"
+        else _fitted(record, item)
         for item in found
     ]
 
 
 def _explained(record: Record, finding: Finding, kind: Kind | None) -> Finding:
     protocol = finding.stage.partition(".")[0]
-    # The server's words first; our own sentence has the user's name, which some entries are about.
-    text = f"{finding.evidence}\n{finding.summary}" if finding.evidence else finding.summary
+    # The server's words first; at a logon our own sentence has the user's name, which some entries are about.
+    words = (finding.evidence, "" if finding.stage == "smtp.submit" and finding.evidence else finding.summary)
+    text = "\n".join(filter(None, words))
     port = record.target.port if protocol == "smtp" else None
-    entry = known(Said(text, finding.stage, finding.id, family(record, protocol), port))
+    said = Said(text, finding.stage, finding.id, family(record, protocol), port, elsewhere(record, finding))
+    entry = known(said)
     # A check that looked at more than one port's words (at which certificate each shows) and found a cause of its own.
     says_why = kind is not None and finding.cause != kind.cause
     if entry and not (says_why and entry.text is None and not entry.code):
-        finding = replace(finding, cause=entry.cause, remedy=entry.remedy)
-    return _of_mechanism(record, finding)
+        finding = replace(finding, cause=entry.cause, remedy=_remedy(entry, said))
+    return weighed(record, _fitted(record, finding))
 
 
-def _of_mechanism(record: Record, finding: Finding) -> Finding:
-    """A wrong password, or one that the server keeps only hashed: where it is not sent, a refusal may mean either."""
-    mechanism = next((stage.seen(LoggedOn).mechanism for stage in record.stages if stage.name == finding.stage), None)
-    if finding.id != "auth.refused" or mechanism is None or not mechanism.startswith(_KEEPS_THE_PASSWORD):
-        return finding
-    cause = f"{finding.cause} Or the server keeps this password only hashed, and cannot do {mechanism} with it."
-    return replace(finding, cause=cause, remedy=(*finding.remedy, f'If {mechanism} is the matter: account.mechanism = "PLAIN"'))
+def _remedy(entry: Entry, said: Said) -> tuple[str, ...]:
+    """The entry's steps; under the family's label where only the refusal's words point at it."""
+    guessed = by_words(_ADDRESS.sub("address", said.text)) if said.family is None and entry.families else None
+    if guessed is None:
+        return entry.remedy
+    return tuple(f"{families()[guessed].title}: {step[:1].lower()}{step[1:]}" for step in entry.remedy)
 
 
-_KEEPS_THE_PASSWORD = ("CRAM-", "SCRAM-", "DIGEST-", "NTLM", "APOP")
+def _fitted(record: Record, finding: Finding) -> Finding:
+    return replace(finding, remedy=fitting(finding.remedy, family(record, finding.stage.partition(".")[0])))

@@ -39,7 +39,7 @@ class _Seen:
 
 def why(record: Record, stage: str, host: str) -> tuple[str, tuple[str, ...]] | None:
     """(cause, remedy) for a wrong certificate at this stage; None where the product is not known, or there is no certificate."""
-    from probe.judge._replies import family
+    from probe.judge._families import family
 
     leg, served = stage.partition(".")[0], record.seen(stage, Certified)
     rule = _RULES.get((family(record, leg) or "", leg == "smtp"))

@@ -22,6 +22,7 @@ from probe.record import Record
 from probe.report import Finding, Kind, Severity
 
 _RENEW = (
+    "Fix: renew the certificate, put it with its intermediates where the server reads it, and reload every service that shows it",
     "Exchange: Get-ExchangeCertificate | fl Subject,NotAfter,Services,Thumbprint; New-ExchangeCertificate; "
     "Enable-ExchangeCertificate -Thumbprint THUMBPRINT -Services SMTP,POP,IMAP",
     "Postfix: smtpd_tls_chain_files; then postfix reload   Dovecot: ssl_cert; then doveadm reload",
@@ -60,7 +61,7 @@ FINDINGS = {
     ),
     "certificate.self-signed": Kind(
         "the certificate is self-signed",
-        "Exchange's own default certificate, or one made by hand: clients do not trust it.",
+        "A default certificate that the server made for itself at its installation, or one made by hand: clients do not trust it.",
         ("Assign a certificate of a CA that clients trust, or pin this one by tls.thumbprint", *_RENEW),
     ),
     "certificate.unknown-issuer": Kind(
@@ -102,7 +103,7 @@ FINDINGS = {
     "certificate.thumbprint-differs": Kind(
         "another certificate is served than the profile expects",
         "It was likely renewed, and the profile was not changed, or the change has not reached this service.",
-        ("Compare with Get-ExchangeCertificate | fl Thumbprint,Services; restart the service that serves the old one", *_RENEW),
+        ("Restart the service that serves the old one", "Exchange: Get-ExchangeCertificate | fl Thumbprint,Services", *_RENEW),
     ),
     "certificate.identifier-differs": Kind(
         "issuer or subject is not what the profile expects",

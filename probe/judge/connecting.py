@@ -32,7 +32,8 @@ FINDINGS = {
         (
             "Exchange: Get-ReceiveConnector | fl Identity,Bindings; Test-NetConnection NAME -Port 587; "
             "Get-Service MSExchangeFrontEndTransport",
-            "Postfix: postconf -M submission/inet; ss -ltn 'sport = :587'   Dovecot: doveconf service; ss -ltn",
+            "Postfix: postconf -M submission/inet; ss -ltn 'sport = :587'",
+            "Dovecot: doveconf service; ss -ltn",
         ),
     ),
     "connect.timeout": Kind(

@@ -24,6 +24,7 @@ FINDINGS = {
         "the message was accepted, but did not arrive",
         "It is likely still queued, was filtered, bounced, or delivered to another mailbox.",
         (
+            "Check: the server's queue and its log, by the marker or the queue id; the spam folder and the quarantine",
             "Exchange: Get-MessageTrackingLog -MessageSubject MARKER; Get-Queue",
             "Postfix: postqueue -p; grep QUEUE-ID /var/log/mail.log",
         ),
@@ -56,7 +57,7 @@ FINDINGS = {
     "message.altered": Kind(
         "the message was changed on the way",
         "A disclaimer, a content filter or a gateway likely rewrote it.",
-        ("Check: transport rules (Get-TransportRule), content filters, mailing-list footers",),
+        ("Check: transport rules (Exchange, Exchange Online: Get-TransportRule), content filters, mailing-list footers",),
     ),
     "message.forged": Kind(
         "a message with our marker is not ours",

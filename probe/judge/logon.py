@@ -10,7 +10,9 @@ from probe.profile import Profile
 from probe.record import Record, StageRecord
 from probe.report import Finding, Kind, Severity
 
-_LOOK = "Check: the server's log for this user and time (Exchange: protocol log of the connector; Postfix/Dovecot: mail.log)"
+_LOOK = (
+    "Check: the server's log for this user and time (Exchange: protocol log of the connector; Postfix: mail.log; Dovecot: mail.log)"
+)
 
 _BASIC_AUTH = (
     "Exchange: Set-ReceiveConnector 'NAME\\Client Frontend NAME' -AuthMechanism Tls,Integrated,BasicAuth,BasicAuthRequireTLS"
@@ -19,11 +21,11 @@ _BASIC_AUTH = (
 FINDINGS = {
     "auth.refused": Kind(
         "the logon was refused",
-        "The password is likely wrong or expired, the account locked, or the protocol switched off for this mailbox. "
-        "Exchange also refuses the Administrator mailbox over POP3 and IMAP4.",
+        "The password is likely wrong or expired, the account locked, or the protocol switched off for this mailbox.",
         (
             _LOOK,
-            "Exchange: Get-CASMailbox USER | fl PopEnabled,ImapEnabled,SmtpClientAuthenticationDisabled; use a test mailbox",
+            "Exchange: Get-CASMailbox USER | fl PopEnabled,ImapEnabled; use a test mailbox: POP3 and IMAP4 refuse Administrator's",
+            "Exchange Online: Get-CASMailbox USER | fl PopEnabled,ImapEnabled,SmtpClientAuthenticationDisabled",
             "Dovecot: doveadm auth test USER",
         ),
     ),
@@ -33,7 +35,7 @@ FINDINGS = {
         "password, a token) or another client. The password itself is not the matter, so later runs go on trying.",
         (
             _LOOK,
-            "Exchange: Get-CASMailbox USER | fl PopEnabled,ImapEnabled,SmtpClientAuthenticationDisabled",
+            "Exchange, Exchange Online: Get-CASMailbox USER | fl PopEnabled,ImapEnabled,SmtpClientAuthenticationDisabled",
             "Google, Yahoo, Apple: an app password; QQ, 163: an authorisation code; Exchange Online: account.token (OAuth)",
         ),
     ),
@@ -69,11 +71,12 @@ FINDINGS = {
     ),
     "auth.mechanism-not-offered": Kind(
         "no mechanism to log on with",
-        "After TLS the server offers no mechanism that the profile allows. Exchange's connector offers LOGIN only with "
-        "BasicAuth in AuthMechanism.",
+        "After TLS the server offers no mechanism that the profile allows. The server likely has password "
+        "logon switched off for this port.",
         (
             _BASIC_AUTH,
-            "Postfix: postconf smtpd_sasl_auth_enable smtpd_sasl_type smtpd_sasl_path   Dovecot: doveconf auth_mechanisms",
+            "Postfix: postconf smtpd_sasl_auth_enable smtpd_sasl_type smtpd_sasl_path",
+            "Dovecot: doveconf auth_mechanisms",
             "Check account.mechanism in the profile",
         ),
     ),
@@ -165,7 +168,8 @@ FINDINGS = {
         "issuer is not trusted there.",
         (
             "Set tls.client_certificate (and client_key) in the profile",
-            "Dovecot: ssl_ca must hold the issuer; auth_ssl_require_client_cert   Postfix: smtpd_tls_CAfile, smtpd_tls_req_ccert",
+            "Dovecot: ssl_ca must hold the issuer; auth_ssl_require_client_cert",
+            "Postfix: smtpd_tls_CAfile, smtpd_tls_req_ccert",
         ),
     ),
     "auth.withheld": Kind(
@@ -189,7 +193,7 @@ FINDINGS = {
     "auth.cleartext-before-tls": Kind(
         "the password can be sent in clear",
         "AUTH with LOGIN, PLAIN or a token mechanism is offered before TLS, so a client may send the password in clear. "
-        "GSSAPI and NTLM before TLS are Exchange's healthy default.",
+        "GSSAPI and NTLM before TLS do not: they are a healthy default.",
         (
             _BASIC_AUTH,
             "Postfix: postconf -e smtpd_tls_auth_only=yes",

@@ -27,7 +27,7 @@ FINDINGS = {
         "The certificate was likely renewed or assigned on some nodes only.",
         (
             _EXCHANGE,
-            "Assign it there too: Enable-ExchangeCertificate -Thumbprint … -Services SMTP,IMAP,POP",
+            "Exchange: assign it there too: Enable-ExchangeCertificate -Thumbprint … -Services SMTP,IMAP,POP",
             "Postfix, Dovecot: copy the certificate to that node and reload",
         ),
     ),

@@ -14,19 +14,24 @@ from probe.report import Finding, Kind, Severity
 FINDINGS = {
     "starttls.not-offered": Kind(
         "the server does not offer STARTTLS",
-        "The server likely has no usable certificate for this name (Exchange then logs event 12014 and hides STARTTLS), "
-        "TLS is switched off there, or something on the way strips it.",
+        "The server likely has no usable certificate for this name and hides STARTTLS, TLS is switched off there, or "
+        "something on the way strips it.",
         (
             "Exchange: Get-ReceiveConnector 'NAME\\Client Frontend NAME' | fl AuthMechanism,TlsCertificateName,Fqdn; "
             "Get-ExchangeCertificate | fl Subject,Services,Thumbprint",
-            "Exchange: Enable-ExchangeCertificate -Thumbprint THUMBPRINT -Services SMTP,POP,IMAP",
-            "Postfix: postconf smtpd_tls_security_level smtpd_tls_chain_files   Dovecot: doveconf ssl ssl_cert",
+            "Exchange: Enable-ExchangeCertificate -Thumbprint THUMBPRINT -Services SMTP,POP,IMAP (look for event 12014)",
+            "Postfix: postconf smtpd_tls_security_level smtpd_tls_chain_files",
+            "Dovecot: doveconf ssl ssl_cert",
         ),
     ),
     "starttls.refused": Kind(
         "STARTTLS is offered, but refused",
         "The server likely cannot load its certificate or key.",
-        ("Postfix: grep -i tls /var/log/mail.log", "Exchange: event log, source MSExchangeFrontEndTransport, 12014-12018"),
+        (
+            "Check: the server's log at this time",
+            "Postfix: grep -i tls /var/log/mail.log",
+            "Exchange: event log, source MSExchangeFrontEndTransport, 12014-12018",
+        ),
     ),
     "starttls.injected-reply": Kind(
         "octets came in clear behind the STARTTLS reply",
@@ -46,8 +51,9 @@ FINDINGS = {
         "server and profile have no TLS version in common",
         "The server likely speaks only TLS 1.0 or 1.1, which RFC 8996 retired.",
         (
-            "Windows: enable TLS 1.2 for Server under SCHANNEL\\Protocols",
-            "Postfix: smtpd_tls_protocols   Dovecot: ssl_min_protocol",
+            "Windows Server: enable TLS 1.2 for Server under SCHANNEL\\Protocols",
+            "Postfix: smtpd_tls_protocols",
+            "Dovecot: ssl_min_protocol",
             "To see the rest of the conversation all the same: tls.minimum_version in the profile",
         ),
     ),
@@ -57,7 +63,7 @@ FINDINGS = {
         "cannot connect, and recorded traffic may be read later.",
         (
             "Check: openssl s_client -connect NAME:PORT -starttls smtp | grep -e Protocol -e Cipher -e 'Temp Key'",
-            "Windows: enable TLS 1.2 for Server under SCHANNEL\\Protocols; Disable-TlsCipherSuite for what has no ECDHE",
+            "Windows Server: enable TLS 1.2 for Server under SCHANNEL\\Protocols; Disable-TlsCipherSuite for what has no ECDHE",
             "Postfix: smtpd_tls_mandatory_protocols = >=TLSv1.2, smtpd_tls_mandatory_ciphers = high, tls_preempt_cipherlist = yes; "
             "Dovecot: ssl_min_protocol = TLSv1.2, ssl_cipher_list",
         ),

@@ -11,15 +11,21 @@ from probe.report import Finding, Kind
 FINDINGS = {
     "submit.sender-refused": Kind(
         "the sender was refused",
-        "The account likely may not send as this address (Exchange: 550 5.7.60), or the address does not exist.",
-        ("Check message.sender in the profile", "Exchange: Get-RecipientPermission, SendAs", "Postfix: smtpd_sender_login_maps"),
+        "The account likely may not send as this address, or the address does not exist.",
+        (
+            "Check message.sender in the profile",
+            "Exchange, Exchange Online: Get-RecipientPermission, SendAs",
+            "Postfix: smtpd_sender_login_maps",
+        ),
     ),
     "submit.recipient-refused": Kind(
         "the recipient was refused",
-        "The mailbox does not exist, is full (5.2.2), or relaying is not allowed although the logon was accepted.",
+        "The mailbox likely does not exist, is full (5.2.2), a policy or filter blocks it, or relaying is not allowed although "
+        "the logon was accepted; the reply does not say which.",
         (
             "Check message.recipient in the profile",
-            "Exchange: Get-MailboxStatistics USER | fl TotalItemSize,StorageLimitStatus   Dovecot: doveadm quota get -u USER",
+            "Exchange, Exchange Online: Get-MailboxStatistics USER | fl TotalItemSize,StorageLimitStatus",
+            "Dovecot: doveadm quota get -u USER",
         ),
     ),
     "submit.refused": Kind(
@@ -29,9 +35,13 @@ FINDINGS = {
     ),
     "submit.temporary": Kind(
         "the message was refused for now",
-        "Greylisting, back pressure (Exchange 452 4.3.1), a full disk or a full mailbox (4.2.2), likely. The probe does not "
-        "try again by itself, since that would hide the fault.",
-        ("Exchange: Get-ExchangeDiagnosticInfo -Component ResourceThrottling", "Postfix: postqueue -p; df -h"),
+        "Greylisting, a server short of memory or disk space, a limit or a full mailbox (4.2.2), likely. The probe does not try "
+        "again by itself, since that would hide the fault.",
+        (
+            "Check: the server's log at this time; does the same reply come again in some minutes?",
+            "Exchange: Get-ExchangeDiagnosticInfo -Component ResourceThrottling",
+            "Postfix: postqueue -p; df -h",
+        ),
     ),
     "submit.smtputf8-missing": Kind(
         "an address is not ASCII, and the server does not offer SMTPUTF8",

@@ -17,12 +17,20 @@ FINDINGS = {
     "smtp.unavailable": Kind(
         "the SMTP server said good-bye (421)",
         "The service is likely shutting down, in maintenance, or limits this client's connections or rate.",
-        ("Exchange: Get-ServerComponentState NAME", "Postfix: grep -e anvil -e 421 /var/log/mail.log"),
+        (
+            "Check: the server's log at this time",
+            "Exchange: Get-ServerComponentState NAME",
+            "Postfix: grep -e anvil -e 421 /var/log/mail.log",
+        ),
     ),
     "imap.unavailable": Kind(
         "the IMAP4 server said good-bye",
         "The service is likely shutting down or limits connections per user and address.",
-        ("Exchange: Get-ServerComponentState NAME", "Dovecot: doveadm who; mail_max_userip_connections"),
+        (
+            "Check: the server's log at this time; who else reads this mailbox",
+            "Exchange: Get-ServerComponentState NAME",
+            "Dovecot: doveadm who; mail_max_userip_connections",
+        ),
     ),
     "ehlo.refused": Kind(
         "EHLO was refused",

@@ -35,17 +35,23 @@ async def observe_each(plan: Plan, profile: Profile, session: Session) -> list[R
     found = await _addresses(plan, session) if plan.every_address != "off" else ()
     if len(found) < 2:
         return [judge(await observe(plan, session), profile)]
-    first = await observe(_at(plan, found[0]), session)
+    first = await _observe_at(plan, found[0], session)
     unwatched = replace(session, watch=None)
     turns = asyncio.Semaphore(AT_A_TIME)
     follow = _following(plan, first)
 
     async def one(address: Address) -> Record:
         async with turns:
-            return await observe(_at(follow, address), unwatched)
+            return await _observe_at(follow, address, unwatched)
 
     others = await asyncio.gather(*(one(address) for address in found[1:]))
     return [judge(record, profile) for record in compared([first, *others])]
+
+
+async def _observe_at(plan: Plan, address: Address, session: Session) -> Record:
+    """A node that could not be reached has its address all the same."""
+    record = await observe(_at(plan, address), session)
+    return record if record.target.address else replace(record, target=replace(record.target, address=str(address)))
 
 
 async def _addresses(plan: Plan, session: Session) -> Sequence[Address]:
@@ -104,6 +110,7 @@ def _shown(record: Record) -> Node:
         "tls": record.seen("smtp.starttls", Secured).version,
         "thumbprint": certificate.thumbprint,
         "chain": [item["subject"] for item in certificate.chain] if certificate.chain else None,
+        "failed_stage": next((stage.name for stage in record.stages if stage.status == "failed"), None),
     }
 
 

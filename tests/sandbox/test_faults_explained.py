@@ -39,8 +39,8 @@ TABLE: dict[str, tuple[str, str, str]] = {
     "security-defaults": ("smtp.auth", "auth.not-allowed", "Security defaults"),
     "credentials-incorrect": ("smtp.auth", "auth.refused", "app password"),
     "imap-not-connected": ("imap.login", "imap.refused", "password is right"),
-    "imap-disabled": ("imap.login", "auth.refused", "IMAP4 is switched off"),
-    "pop3-disabled": ("pop3.login", "auth.refused", "POP3 is switched off"),
+    "imap-disabled": ("imap.login", "auth.refused", "IMAP4 is likely switched off"),
+    "pop3-disabled": ("pop3.login", "auth.refused", "POP3 is likely switched off"),
     "administrator": ("imap.login", "auth.refused", "Administrator"),
     "new-message-id": ("imap.verify", "message.altered", "gateway"),
 }

@@ -92,6 +92,12 @@ def test_a_node_that_is_down_is_a_report_of_its_own(tmp_path: Path, mail: Any) -
     done = run(bench, bench.profile(submission={"connect": connect}), "-o", "json", "--every-address")
     verdicts = [(report["verdict"], report["failed_stage"]) for report in json_of(done)["reports"]]
     assert verdicts == [("ok", None), ("critical", "smtp.connect")] and done.returncode == 2
+    down = json_of(done)["reports"][1]
+    assert down["target"]["address"] == "127.0.0.3:1"
+    (refused,) = [finding for finding in down["findings"] if finding["severity"] == "critical"]
+    assert f"it is 127.0.0.3:1: 127.0.0.1:{mail.ports['submission']} went well" in refused["cause"]
+    shown = run(bench, bench.profile(submission={"connect": connect}), "--every-address")
+    assert " at 127.0.0.3:1 " in shown.stdout and "None" not in shown.stdout
 
 
 def test_a_black_hole_costs_little_and_is_reported(tmp_path: Path, mail: Any) -> None:

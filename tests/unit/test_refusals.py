@@ -1,102 +1,173 @@
-"""The back-off after a refused secret."""
+"""Refusals of many servers, as tests/replies/refusals.toml has them: the cause speaks of what each is about, the finding says what it
+means for the password, and no other product than the one that answered is named."""
 
-import hmac
-import json
-import os
-import time
+# ruff: noqa: E501 (a kind is easier to compare in one line)
+import re
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
-from probe.state import refusals
-from probe.state.refusals import FIRST_SECONDS, MOST_SECONDS, Refusal, fingerprint, forget, note_refused, suspended_until
+from probe.facts import LoggedOn, from_json
+from probe.judge import findings
+from probe.judge._families import families
+from probe.judge._refused_logon import finding_of
+from probe.observe.legs.submission import _refused
+from probe.observe.protocol.smtp import Reply
+from probe.profile import load_mapping
+from probe.record import Record, StageRecord, Target, Trouble
+from probe.report import Finding
+from probe.tasks.plan import plugins
 
-WHO = ("smtp://mail.contoso.com:587 ", "probe@contoso.com")
-MARK = fingerprint(b"k" * 32, "wrong")
-
-
-def test_a_refused_secret_is_left_alone_until_it_changes(tmp_path: Path) -> None:
-    assert suspended_until(tmp_path, *WHO, MARK) is None
-    note_refused(tmp_path, *WHO, MARK)
-    until = suspended_until(tmp_path, *WHO, MARK)
-    assert until is not None and FIRST_SECONDS - 60 < until - time.time() <= FIRST_SECONDS
-    assert suspended_until(tmp_path, *WHO, fingerprint(b"k" * 32, "another")) is None
-    assert suspended_until(tmp_path, WHO[0], "somebody.else@contoso.com", MARK) is None
-    forget(tmp_path, *WHO)
-    assert suspended_until(tmp_path, *WHO, MARK) is None
-
-
-def test_each_refusal_doubles_the_wait_up_to_a_limit() -> None:
-    waits = [Refusal(MARK, times, 0.0).until for times in (1, 2, 3, 4, 5, 6, 100)]
-    assert waits == [1800, 3600, 7200, 14400, 28800, MOST_SECONDS, MOST_SECONDS]
-
-
-def test_the_back_off_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    note_refused(tmp_path, *WHO, MARK)
-    later = time.time() + FIRST_SECONDS + 1
-    monkeypatch.setattr(refusals.time, "time", lambda: later)
-    assert suspended_until(tmp_path, *WHO, MARK) is None
-    note_refused(tmp_path, *WHO, MARK)
-    until = suspended_until(tmp_path, *WHO, MARK)
-    assert until is not None and until - later == 2 * FIRST_SECONDS
-
-
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"fingerprint": 1}', "\0" * 100])
-def test_a_damaged_file_means_one_try_which_is_noted(tmp_path: Path, damage: str) -> None:
-    note_refused(tmp_path, *WHO, MARK)
-    (path,) = tmp_path.iterdir()
-    path.write_text(damage)
-    assert suspended_until(tmp_path, *WHO, MARK) is None
-    note_refused(tmp_path, *WHO, MARK)
-    assert suspended_until(tmp_path, *WHO, MARK) is not None
-
-
-def test_a_clock_set_back_suspends_nobody_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    note_refused(tmp_path, *WHO, MARK)
-    earlier = time.time() - 10 * 86400
-    monkeypatch.setattr(refusals.time, "time", lambda: earlier)
-    assert suspended_until(tmp_path, *WHO, MARK) is None
-
-
-def test_neither_secret_nor_user_stands_in_the_file(tmp_path: Path) -> None:
-    note_refused(tmp_path, *WHO, fingerprint(b"k" * 32, "hunter2-hunter2"))
-    (path,) = tmp_path.iterdir()
-    assert os.name == "nt" or path.stat().st_mode & 0o077 == 0
-    assert set(json.loads(path.read_text())) == {"fingerprint", "times", "at"}
-    assert "hunter2" not in path.read_text() and "contoso" not in path.name + path.read_text()
-
-
-def test_the_state_confirms_no_guess(tmp_path: Path) -> None:
-    """A fingerprint is one of 256, the same over however many protocols the secret was refused: of a word list many fit."""
-    key = b"k" * 32
-    marks = {fingerprint(key, f"Summer{number}!") for number in range(16)}
-    assert len(fingerprint(key, "wrong").removeprefix("scrypt-")) == 2 and len(marks) > 8
-    for leg in ("smtp", "imap", "pop3"):
-        note_refused(tmp_path, f"{leg}://mail.contoso.com", WHO[1], fingerprint(key, "wrong"))
-    assert len({json.loads(path.read_text())["fingerprint"] for path in tmp_path.iterdir()}) == 1
-
-
-def _old(directory: Path, at: float, times: int = 1) -> str:
-    """An entry as versions before wrote it; its digest."""
-    digest = hmac.new(b"k" * 32, b"refused\0wrong", "sha256").hexdigest()
-    note_refused(directory, *WHO, MARK)
-    (path,) = directory.iterdir()
-    path.write_text(json.dumps({"fingerprint": digest, "times": times, "at": at}))
-    return digest
-
-
-def test_an_old_digest_suspends_until_its_back_off_ends_and_is_written_over_at_once(tmp_path: Path) -> None:
-    digest, now = _old(tmp_path, time.time(), times=2), time.time()
-    until = suspended_until(tmp_path, *WHO, MARK)
-    assert until is not None and FIRST_SECONDS < until - now <= 2 * FIRST_SECONDS + 1
-    (path,) = tmp_path.iterdir()
-    assert digest not in path.read_text()
-    assert suspended_until(tmp_path, *WHO, fingerprint(b"k" * 32, "another")) == until
-    note_refused(tmp_path, *WHO, MARK)
-    assert json.loads(path.read_text())["times"] == 3 and json.loads(path.read_text())["fingerprint"] == MARK
+# What a refusal is about → the findings of a logon that are right, what the cause must speak of, and what it must not say.
+UNKNOWN = r"no such recipient|knows? no such|does not exist|misspelt"
+WRONG = r"password is likely wrong|password is wrong"
+ABOUT: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "password": (("auth.refused",), r"password", r"$^"),
+    "other-password": (("auth.refused", "auth.not-allowed"), r"app(-specific)? password|external applications|token|API key|SMTP (credential|key|password)|Bridge", r"$^"),
+    "bridge": (("auth.temporary",), r"Bridge", WRONG),
+    "code": (("auth.refused", "auth.not-allowed"), r"authori[sz]ation code", r"$^"),
+    "token": (("auth.not-allowed",), r"token|OAuth", WRONG),
+    "web-logon": (("auth.not-allowed",), r"web|browser|app password", r"$^"),
+    "protocol-off": (("auth.not-allowed",), r"switched (off|on)|not (enabled|allow)|does not allow", WRONG),
+    "permission": (("auth.not-allowed",), r"allow|permission|may not", WRONG),
+    "temporary": (("auth.temporary", "auth.server-failure"), r"at (the|that) moment|busy|later|could not|cannot|not answer|for now|puts off", WRONG),
+    "rate": (("auth.login-delay",), r"rate|often|many|limit|volume|quota|too fast", rf"{UNKNOWN}|{WRONG}|mailbox is likely full"),
+    "connections": (("auth.login-delay",), r"connections", rf"{UNKNOWN}|{WRONG}"),
+    "in-use": (("auth.mailbox-in-use",), r"another", WRONG),
+    "disabled": (("auth.not-allowed",), r"disabled|suspended|blocked|locked|closed|inactive|paused|not (yet )?activ", WRONG),
+    "full": ((), r"\bfull\b|quota|space", UNKNOWN),
+    "relay": ((), r"relay", r"mailbox is likely full"),
+    "unknown": ((), r"exist|know|no such|misspelt", r"spam|mailbox is likely full"),
+    "domain": ((), r"SPF|DKIM|DMARC", UNKNOWN),
+    "content": ((), r"spam|content|filter|virus", UNKNOWN),
+    "policy": ((), r"polic|filter|rule|block", UNKNOWN),
+    "reputation": ((), r"block list|reputation|reverse|blocks", UNKNOWN),
+    "sender": ((), r"send as|sender", rf"{UNKNOWN}|mailbox is likely full"),
+    "loop": ((), r"loop", r"mailbox is likely full"),
+    "sender-domain": ((), r"sender", r"mailbox is likely full"),
+    "size": ((), r"\bsize\b|larger", r"mailbox is likely full"),
+    "resources": ((), r"disk|memory|space|fault|busy|behind|configuration|resources|file system|service that", UNKNOWN),
+    "log-on": ((), r"log ?on|logged on", UNKNOWN),
+    "tls": ((), r"TLS", UNKNOWN),
+    "greylisting": ((), r"gr[ea]ylist", UNKNOWN),
+}  # fmt: skip
+# Words that are one product's or provider's alone.
+NAMES = {
+    "exchange": r"\b(Get|Set|New|Enable|Add)-[A-Z]\w+|\bExchange\b|SCHANNEL",
+    "exchange-online": r"Entra|Microsoft 365|Exchange Online",
+    "gmail": r"Google|Gmail",
+    "yahoo": r"Yahoo",
+    "icloud": r"iCloud|Apple",
+    "qq": r"\bQQ\b",
+    "netease": r"NetEase|\b163\b",
+    "zoho": r"Zoho",
+    "yandex": r"Yandex",
+    "mailru": r"Mail\.ru",
+    "gmx": r"GMX|web\.de",
+    "fastmail": r"Fastmail",
+    "proton": r"Proton",
+    "ses": r"\bSES\b|Amazon|\bAWS\b",
+    "sendgrid": r"SendGrid|apikey",
+    "mailgun": r"Mailgun",
+    "postmark": r"Postmark",
+    "brevo": r"Brevo",
+    "postfix": r"\bpostconf\b|\bPostfix\b|main\.cf|postqueue",
+    "dovecot": r"\bdove(conf|adm)\b|\bDovecot\b",
+    "exim": r"\bexim\b|\bExim\b",
+    "sendmail": r"[Ss]endmail",
+    "opensmtpd": r"OpenSMTPD|smtpctl",
+    "courier": r"Courier|authtest",
+    "cyrus": r"\bCyrus\b|cyradm|imtest",
+    "hmailserver": r"hMailServer",
+    "mdaemon": r"MDaemon",
+    "zimbra": r"Zimbra|zmprov",
+    "stalwart": r"Stalwart",
+    "proofpoint": r"Proofpoint",
+    "mimecast": r"Mimecast",
+    "barracuda": r"Barracuda",
+}
+STAGES = {"auth": "smtp.auth", "greeting": "smtp.greeting", "imap": "imap.login", "pop3": "pop3.login"}
+COMMANDS = {"mail": "MAIL FROM:<a@contoso.com>", "rcpt": "RCPT TO:<a@contoso.com>", "data": "the message"}
+PROFILE = load_mapping(
+    {"submission": {"host": "mail.contoso.com"}, "message": {"sender": "a@b.test", "recipient": "a@b.test"}}, plugins=plugins()
+)
 
 
-def test_an_old_digest_is_removed_when_its_back_off_has_ended(tmp_path: Path) -> None:
-    _old(tmp_path, time.time() - FIRST_SECONDS - 1)
-    assert suspended_until(tmp_path, *WHO, MARK) is None
-    assert list(tmp_path.iterdir()) == []
+class Refusal(NamedTuple):
+    server: dict[str, Any]
+    where: str
+    about: str
+    said: str
+
+
+def _refusals() -> Iterator[Refusal]:
+    read = tomllib.loads((Path(__file__).parent.parent / "replies" / "refusals.toml").read_text("utf-8"))
+    for server in read["server"]:
+        for where, about, said in server["said"]:
+            yield Refusal(server, where, about, said)
+
+
+REFUSALS = tuple(_refusals())
+
+
+def _found(refusal: Refusal) -> Finding:
+    """What the judges say of a run that this refusal ended."""
+    server, where, _, said = refusal
+    greeting = server.get({"imap": "imap", "pop3": "pop3"}.get(where, "greeting"), "")
+    stage = STAGES.get(where, "smtp.submit")
+    trouble = _trouble(where, stage, said, greeting)
+    ended = StageRecord(stage, "failed", trouble=trouble, facts=_facts(where, greeting))
+    first = StageRecord("smtp.greeting", "ok", facts=from_json("smtp.greeting", {"lines": greeting.splitlines()}))
+    stages = (ended,) if where in ("greeting", "imap", "pop3") else (first, ended)
+    target = Target(server.get("host", "mail.contoso.com"), 587, "starttls")
+    (found,) = findings(Record("0" * 16, "p", target, "2026-11-24T00:00:00Z", 1.0, stages), PROFILE)
+    return found
+
+
+def _facts(where: str, greeting: str) -> Any:
+    return LoggedOn(username="a@b.test", attempts=1, greeting=greeting) if where in ("imap", "pop3", "auth") else None
+
+
+def _trouble(where: str, stage: str, said: str, greeting: str) -> Trouble:
+    if where in COMMANDS:
+        return _refused(COMMANDS[where], Reply(int(said[:3]), tuple(said.splitlines()))).trouble
+    if where == "greeting":
+        return Trouble("smtp.unavailable" if said.startswith("421") else "greeting.refused", said, said)
+    return Trouble(finding_of(stage, said, greeting), f"logon as a@b.test: refused: {said}", said)
+
+
+def _faults(refusal: Refusal) -> list[str]:
+    found = _found(refusal)
+    ids, speaks, never = ABOUT[refusal.about]
+    text = "\n".join((found.cause, *found.remedy))
+    faults = [] if speaks and re.search(speaks, found.cause, re.I) else [f"does not speak of {refusal.about}"]
+    if re.search(never, found.cause):
+        faults.append("speaks of something else")
+    if found.stage in ("smtp.auth", "imap.login", "pop3.login") and found.id not in ids:
+        faults.append(f"is {found.id}")
+    return faults + [f"names {name}" for name in _strangers(refusal, text)]
+
+
+def _strangers(refusal: Refusal, text: str) -> list[str]:
+    known = refusal.server.get("family")
+    own = {known, *families()[known].beside} if known else set()
+    own |= {"exchange"} if known == "exchange-online" else set()
+    if not known or refusal.where == "greeting":  # a greeting that refuses says no name
+        labels = "|".join(re.escape(label) for one in families().values() for label in one.labels)
+        text = re.sub(rf"(?:{labels})(?:(?:, |/)(?:{labels}))*: [^\n]*", "", text)
+    seen = [name for name, pattern in NAMES.items() if name not in own and re.search(pattern, text)]
+    return [name for name in seen if not re.search(NAMES[name], refusal.said)]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda one: f"{one.server.get('family', 'any')}-{one.where}-{one.said[:40]}")
+def test_the_advice_fits_the_server_that_spoke(refusal: Refusal) -> None:
+    found = _found(refusal)
+    assert _faults(refusal) == [], (found.id, found.cause, found.remedy)
+
+
+def test_every_family_and_every_kind_is_in_the_table() -> None:
+    assert {refusal.server.get("family") for refusal in REFUSALS} - {None} == set(families())
+    assert {refusal.about for refusal in REFUSALS} == set(ABOUT)

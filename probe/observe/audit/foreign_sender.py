@@ -1,5 +1,12 @@
-"""After AUTH, a sender that the account does not own. Stops at RCPT."""
+"""After AUTH, a sender that the account does not own. Stops at RCPT.
 
+Exchange takes any sender in the envelope and judges it when the message has come (550 5.7.60, learn.microsoft.com: "Client does not
+have permissions to send as this sender"), so that an acceptance there says nothing.
+"""
+
+import re
+
+from probe.facts import greetings
 from probe.observe.audit import Facts
 from probe.observe.audit._scene import FOREIGN_DOMAIN, Scene, Smtp
 from probe.observe.legs.submission import open_authenticated
@@ -10,7 +17,8 @@ FINDINGS = {
         "an account may send as an address that is not its own",
         "Any account that is taken over can then write as anybody.",
         (
-            "Exchange: 550 5.7.60 is the default; look for SendAs on all",
+            "Exchange, Exchange Online: probe run PROFILE --set message.sender=OTHER must end with 550 5.7.60 or SendAsDenied",
+            "Exchange: where it does not, look for Send-As on all: Get-ADPermission MAILBOX | ? ExtendedRights -like '*Send-As*'",
             "Postfix: reject_sender_login_mismatch, smtpd_sender_login_maps",
         ),
     )
@@ -33,4 +41,13 @@ async def observe(scene: Scene) -> Facts:
         await conversation.say("RSET")
     finally:
         await talk.close()
-    return Facts("fail" if rcpt.code in (250, 251) else "pass", f"{mail}; {rcpt}")
+    return _judged(scene, f"{mail}; {rcpt}", taken=rcpt.code in (250, 251))
+
+
+def _judged(scene: Scene, said: str, *, taken: bool) -> Facts:
+    if taken and _JUDGES_AFTER_DATA.search(" ".join(greetings(scene.journal.seen, "smtp"))):
+        return Facts("undecided", f"{said}; Exchange judges the sender only after DATA, and an audit sends no message")
+    return Facts("fail" if taken else "pass", said)
+
+
+_JUDGES_AFTER_DATA = re.compile(r"Microsoft ESMTP MAIL", re.IGNORECASE)
