@@ -116,6 +116,15 @@ def family(record: Record, protocol: str) -> str | None:
     return submission if submission and families()[submission].mailboxes else None
 
 
+def likely(record: Record, protocol: str) -> str | None:
+    """The family, or for a reader that shows none the submission's, whose labels name what usually stands beside it."""
+    found = family(record, protocol)
+    if found or protocol == "smtp":
+        return found
+    submission = family(record, "smtp")
+    return submission if submission and families()[submission].beside else None
+
+
 def _host(record: Record, protocol: str) -> str:
     """A reader may have a host of its own, which TLS names."""
     named = record.seen(f"{protocol}.tls", Secured).sni if protocol != "smtp" else None

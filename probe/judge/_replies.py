@@ -21,7 +21,7 @@ from functools import cache
 from typing import Any, Literal
 
 from probe.judge._elsewhere import Elsewhere, elsewhere, weighed
-from probe.judge._families import File, by_all, by_itself, by_words, families, family, files, fitting
+from probe.judge._families import File, by_all, by_itself, by_words, families, family, files, fitting, likely
 from probe.record import Record
 from probe.report import Finding, Kind
 
@@ -196,4 +196,4 @@ def _remedy(entry: Entry, said: Said) -> tuple[str, ...]:
 
 
 def _fitted(record: Record, finding: Finding) -> Finding:
-    return replace(finding, remedy=fitting(finding.remedy, family(record, finding.stage.partition(".")[0])))
+    return replace(finding, remedy=fitting(finding.remedy, likely(record, finding.stage.partition(".")[0])))

@@ -463,6 +463,14 @@ def test_no_family_gets_another_ones_commands(name: str, stage: str) -> None:
         assert found.remedy and [other for other, shown in NAMES.items() if other not in allowed and re.search(shown, text)] == []
 
 
+def test_a_reader_that_does_not_say_what_it_is_stands_beside_its_submission() -> None:
+    for greeting, elsewhere in (("220 m.test ESMTP Postfix", False), ("220 m.test ESMTP", True)):
+        record = _record(greeting, Trouble("auth.refused", "refused: NO", "NO"), "imap.login")
+        (found,) = findings(record, PROFILE)
+        text = "\n".join(found.remedy)
+        assert "doveadm" in text and ("Exchange: " in text) == elsewhere, text
+
+
 def test_pop3_that_refuses_a_password_which_smtp_took_is_off_for_the_user() -> None:
     refusal = "-ERR [AUTH] Authentication failed."
     record = _logons("m.test", ("smtp.auth", "", None), ("pop3.login", "+OK Dovecot ready.", refusal))
