@@ -116,7 +116,7 @@ def test_a_black_hole_costs_little_and_is_reported(tmp_path: Path, mail: Any) ->
         ran = bench.run(bench.profile(submission={"connect": connect}), "--readback", "none")
         for filler in fillers:
             filler.close()
-    (finding,) = ran.report["findings"]
+    (finding,) = (one for one in ran.report["findings"] if one["id"] != "cleanup.left-behind")
     assert (finding["id"], finding["stage"], ran.code) == ("connect.address-dead", "smtp.connect", 1), ran.printed
     dead, alive = ran.stage("smtp.connect")["facts"]["attempts"]
     assert "127.0.0.4" in dead["address"] and alive["error"] is None

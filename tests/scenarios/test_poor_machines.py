@@ -132,7 +132,7 @@ async def test_what_cannot_be_done_without_is_refused_in_one_line(machine: Machi
     compared = await desk.run(machine, "compare", "/no/such.json", "/no/such.json")
     assert compared.code == 3 and not compared.out and compared.err.count("\n") == 1, compared
     begun = await desk.run(
-        machine, "init", "a@mail.test", "--host", "mail.test", "--password-env", "PW", "--no-discover", "--yes",
+        machine, "init", "a@mail.test", "--host", "mail.test", "--password-env", "PW", "--no-discover", "--no-look", "--yes",
         "--output", "/proc/no.toml",
     )  # fmt: skip
     assert begun.code == 3 and "cannot write /proc/no.toml" in begun.err and begun.err.count("\n") == 1, begun
@@ -172,7 +172,7 @@ async def test_the_exporter_serves_all_the_same(machine: Machine, desk: Desk) ->
 
 
 async def test_without_a_home_directory_a_first_profile_needs_a_name(desk: Desk) -> None:
-    options = ("--host", "mail.test", "--password-env", "PW", "--no-discover", "--yes")
+    options = ("--host", "mail.test", "--password-env", "PW", "--no-discover", "--no-look", "--yes")
     done = await desk.run(MACHINES["no home"], "init", "a@mail.test", *options)
     assert done.code == 3 and "no home directory is known" in done.err and "--output" in done.err and done.err.count("\n") == 1
     named = await desk.run(MACHINES["no home"], "run", "~/desk.toml")
