@@ -332,6 +332,7 @@ async def test_a_worker_without_its_database_can_be_ended(tmp_path: Path) -> Non
             environ = {"DSN": server.conninfo}
             assert (await asyncio.to_thread(worker, "--init", "--database-env", "DSN", **environ)).returncode == 0
             async with Worker(tmp_path, str(tmp_path / "office.toml"), "--database-env", "DSN", environ=environ) as one:
+                await one.until_metric("submission_probe_queue_up", 1)
                 await asyncio.to_thread(server.stop)
                 await one.until(lambda: "the queue cannot be reached" in one.said)
                 assert await one.end() == 0
