@@ -38,7 +38,7 @@ def findings(record: Record, profile: "Profile") -> tuple[Finding, ...]:
         from probe.judge._filled import filled  # a run with nothing to say does not even load these
         from probe.judge._replies import explained
 
-        found = filled(record, profile, explained(record, found, kinds()))
+        found = filled(record, profile, explained(record, found, kinds(), profile.extends))
     order = {stage.name: index for index, stage in enumerate(record.stages)}
     return tuple(sorted(found, key=lambda finding: order.get(finding.stage, len(order))))
 

@@ -6,9 +6,9 @@ pattern in a refusal: words that this family says). What a server says of itself
 words: a filter in front of a server greets with its own name, and a banner can be changed.
 
 `title` is the family's name in a sentence, `labels` what stands before a command that is for it alone (`Postfix: postconf …`),
-`beside` families that usually stand on the same server, `mailboxes` is true where its submission and its mailboxes go together, and
-`refines` names the family that says the same of itself (Exchange Online greets like Exchange): there a refusal's words set the two
-apart.
+`beside` families that usually stand on the same server, `mailboxes` is true where its submission and its mailboxes go together,
+`profiles` are the shipped profiles that are for it, and `refines` names the family that says the same of itself (Exchange Online
+greets like Exchange): there a refusal's words set the two apart.
 """
 
 import re
@@ -46,6 +46,7 @@ class Family:
     words: re.Pattern[str] | None = None
     beside: tuple[str, ...] = ()
     mailboxes: bool = False
+    profiles: tuple[str, ...] = ()
     refines: str | None = None
 
 
@@ -79,7 +80,7 @@ def _texts() -> Iterator[str]:
 
 def _family(row: dict[str, Any]) -> Family:
     read: dict[str, Any] = {"labels": (row["title"],), **row}
-    read |= {name: tuple(read.get(name, ())) for name in ("labels", "hosts", "beside")}
+    read |= {name: tuple(read.get(name, ())) for name in ("labels", "hosts", "beside", "profiles")}
     read |= {name: re.compile(row[name], re.IGNORECASE) for name in ("greeting", "words") if name in row}
     return Family(**read)
 
@@ -116,9 +117,10 @@ def family(record: Record, protocol: str) -> str | None:
     return submission if submission and families()[submission].mailboxes else None
 
 
-def likely(record: Record, protocol: str) -> str | None:
-    """The family, or for a reader that shows none the submission's, whose labels name what usually stands beside it."""
-    found = family(record, protocol)
+def likely(record: Record, protocol: str, parent: str | None = None) -> str | None:
+    """The family; where nothing shows it that of `parent` (a shipped profile, which this one extends), and for a reader the
+    submission's, whose labels name what usually stands beside it."""
+    found = family(record, protocol) or next((name for name, one in families().items() if parent in one.profiles), None)
     if found or protocol == "smtp":
         return found
     submission = family(record, "smtp")

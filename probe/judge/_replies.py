@@ -160,14 +160,14 @@ def _same_stage(pattern: str, stage: str) -> bool:
     return protocol in ("*", own_protocol) and step in ("*", own_step)
 
 
-def explained(record: Record, found: Iterable[Finding], kinds: Mapping[str, Kind]) -> list[Finding]:
+def explained(record: Record, found: Iterable[Finding], kinds: Mapping[str, Kind], parent: str | None = None) -> list[Finding]:
     """The findings; those of failed stages and the critical ones with the cause and commands that the server's words point at, and
-    all without the commands of other products than the one that answered."""
+    all without the commands of other products than the one that answered, or that `parent`, the profile's, is for."""
     failed = {stage.name for stage in record.stages if stage.status == "failed"}
     return [
-        _explained(record, item, kinds.get(item.id))
+        _fitted(record, _explained(record, item, kinds.get(item.id)), parent)
         if item.stage in failed or item.severity == "critical"
-        else _fitted(record, item)
+        else _fitted(record, item, parent)
         for item in found
     ]
 
@@ -184,7 +184,7 @@ def _explained(record: Record, finding: Finding, kind: Kind | None) -> Finding:
     says_why = kind is not None and finding.cause != kind.cause
     if entry and not (says_why and entry.text is None and not entry.code):
         finding = replace(finding, cause=entry.cause, remedy=_remedy(entry, said))
-    return weighed(record, _fitted(record, finding))
+    return weighed(record, finding)
 
 
 def _remedy(entry: Entry, said: Said) -> tuple[str, ...]:
@@ -195,5 +195,8 @@ def _remedy(entry: Entry, said: Said) -> tuple[str, ...]:
     return tuple(f"{families()[guessed].title}: {step[:1].lower()}{step[1:]}" for step in entry.remedy)
 
 
-def _fitted(record: Record, finding: Finding) -> Finding:
-    return replace(finding, remedy=fitting(finding.remedy, likely(record, finding.stage.partition(".")[0])))
+def _fitted(record: Record, finding: Finding, parent: str | None) -> Finding:
+    seen = likely(record, finding.stage.partition(".")[0], parent)
+    # Exchange Online greets like Exchange, and refuses in words of its own.
+    said = by_all(seen, finding.evidence or "") if seen else None
+    return replace(finding, remedy=fitting(finding.remedy, said or seen))

@@ -44,9 +44,11 @@ FINDINGS = {
     ),
     "discover.could-not-look": Kind(
         "it is not known what users are given: DNS could not be asked",
-        "This machine's resolver is not set up, cannot be reached or fails; what may be published was not seen.",
+        "The resolver that was asked (this machine's, or that of --resolver) is not set up, cannot be reached or fails; what "
+        "may be published was not seen.",
         (
-            "Check: Resolve-DnsName _submission._tcp.DOMAIN -Type SRV (Windows), or dig SRV _submission._tcp.DOMAIN",
+            "Check: Resolve-DnsName _submission._tcp.DOMAIN -Type SRV (Windows), or dig SRV _submission._tcp.DOMAIN (-Server "
+            "ADDRESS or @ADDRESS asks the one of --resolver)",
             "Ask another resolver: --resolver ADDRESS",
         ),
     ),
@@ -166,7 +168,9 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
         looked = not any(answer["outcome"] == "failed" for answer in by_stage["discover.srv"])
         name = "discover.nothing-found" if looked else "discover.could-not-look"
         yield _finding(name, "warning", "discover.srv", FINDINGS[name].summary, said[:1000])
-    yield from _look_ups_that_failed([(stage, answer) for stage in _STAGES for answer in by_stage[stage]])
+    else:
+        looked = True
+    yield from _look_ups_that_failed([(stage, answer) for stage in _STAGES for answer in by_stage[stage]], said_why=not looked)
     for stage, of_stage in by_stage.items():
         for answer in of_stage:
             if not _was_not_looked_up(answer):
@@ -179,7 +183,7 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
         yield from _tried(server)
 
 
-def _look_ups_that_failed(answers: Sequence[tuple[str, Answered]]) -> Iterator[Finding]:
+def _look_ups_that_failed(answers: Sequence[tuple[str, Answered]], *, said_why: bool) -> Iterator[Finding]:
     """One finding for all: a resolver that fails fails for each name, and is no fault of who publishes there."""
     failed = [(stage, answer) for stage, answer in answers if _was_not_looked_up(answer)]
     if failed:
@@ -187,7 +191,7 @@ def _look_ups_that_failed(answers: Sequence[tuple[str, Answered]]) -> Iterator[F
         text = f"{len(failed)} of {len(answers)} sources could not be looked up in DNS: {first['text']}"
         one = _finding("discover.source-failed", "warning", stage, text, ", ".join(answer["place"] for _, answer in failed)[:1000])
         kind = FINDINGS["discover.could-not-look"]
-        yield replace(one, cause=kind.cause, remedy=kind.remedy)
+        yield replace(one, cause="", remedy=()) if said_why else replace(one, cause=kind.cause, remedy=kind.remedy)
 
 
 def _was_not_looked_up(answer: Answered) -> bool:

@@ -65,7 +65,7 @@ TEACHES = {
     "basic-auth-disabled": "auth.not-allowed: passwords are switched off by an authentication policy; OAuth is needed",
     "conditional-access": "auth.not-allowed: a policy refuses this sign-in; the sign-in log says which",
     "security-defaults": "auth.not-allowed: security defaults refuse passwords for the whole organisation",
-    "credentials-incorrect": "auth.refused: now it is the password (or an app password is needed)",
+    "credentials-incorrect": "auth.refused: SMTP AUTH is off where IMAP4 takes the same password; else it is the password",
     "imap-not-connected": "imap.refused: the logon succeeded and the mailbox did not open: the password is right",
     "imap-disabled": "auth.refused: SMTP takes the same password, so IMAP4 is switched off for the mailbox",
     "pop3-disabled": "auth.refused: SMTP takes the same password, so POP3 is switched off for the mailbox",

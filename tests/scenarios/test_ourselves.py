@@ -102,6 +102,7 @@ async def test_a_lease_is_named_by_no_user(tmp_path: Path) -> None:
 
 
 def test_an_internal_error_is_unknown(tmp_path: Path) -> None:
-    code = "import probe.cli.run as r, probe.cli, sys\nr.load_all = lambda *a, **k: 1 / 0\nsys.exit(probe.cli.entry(['run', 'generic']))"
+    code = "import probe.cli.run as r, probe.cli, sys\nr.load_all = lambda *a, **k: 1 / 0\n"
+    code += "sys.exit(probe.cli.entry(['run', 'generic']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 3 and "internal error: ZeroDivisionError" in done.stderr

@@ -14,7 +14,7 @@ from probe.judge import findings, kinds
 from probe.judge._families import families, family
 from probe.judge._refused_logon import finding_of
 from probe.judge._replies import FINDING_OF, Said, entries, known
-from probe.profile import load_mapping
+from probe.profile import Profile, load_mapping
 from probe.record import Record, StageRecord, Target, Trouble
 from probe.tasks.each_address import compared
 from probe.tasks.plan import plugins
@@ -119,6 +119,7 @@ ROWS: dict[str, tuple[str, str, str | None, int | None, str]] = {
     "exchange-server-unavailable": ("imap.login", REFUSED, EX, None, "NO Server Unavailable. 15"),
     "exchange-reader-service-stopped": ("imap.connect", "connect.refused", EX, None, "[Errno 111] Connection refused"),
     "fqdn-missing-in-one-zone": ("smtp.resolve", "dns.resolver-no-record", None, 587, "no address"),
+    "providers-name-missing": ("smtp.resolve", "dns.no-record", "gmail", 587, "no address"),
     "fqdn-missing": ("smtp.resolve", "dns.no-record", None, 587, "no address"),
     "submission-port-blocked": ("smtp.connect", "connect.timeout", None, 587, "no answer in time"),
     "port-25-blocked": ("smtp.connect", "connect.timeout", None, 25, "no answer in time"),
@@ -469,6 +470,24 @@ def test_a_reader_that_does_not_say_what_it_is_stands_beside_its_submission() ->
         (found,) = findings(record, PROFILE)
         text = "\n".join(found.remedy)
         assert "doveadm" in text and ("Exchange: " in text) == elsewhere, text
+
+
+def test_a_server_that_says_nothing_is_what_the_profile_extends() -> None:
+    record = _record("220 m.test", Trouble("connect.refused", "connection refused", ""), "smtp.connect")
+    steps = {parent: "\n".join(findings(record, _extending(parent))[0].remedy) for parent in ("generic", "postfix-dovecot")}
+    assert "Exchange: " in steps["generic"] and "Postfix: " in steps["generic"]
+    assert "Exchange: " not in steps["postfix-dovecot"] and "Postfix: " in steps["postfix-dovecot"]
+
+
+def _extending(parent: str) -> Profile:
+    return PROFILE.model_copy(update={"extends": parent})
+
+
+def test_advice_for_a_providers_name_is_not_to_publish_it() -> None:
+    trouble = Trouble("dns.no-record", "look up smtp.office365.com: the name has no address", "")
+    record = replace(_logons("smtp.office365.com"), stages=(StageRecord("smtp.resolve", "failed", trouble=trouble),))
+    (found,) = findings(record, PROFILE)
+    assert "this machine's resolver" in found.cause and not any("A/AAAA" in step for step in found.remedy)
 
 
 def test_pop3_that_refuses_a_password_which_smtp_took_is_off_for_the_user() -> None:

@@ -64,6 +64,8 @@ class _Trip:
     """How far one fetch has come, for the words when its time is over."""
 
     answered: bool = False
+    # The name whose addresses are being looked up, and where.
+    looked_up: str = ""
 
 
 class Web:
@@ -85,6 +87,8 @@ class Web:
             limit = f"{self._way.seconds:g} s"
             if trip.answered:
                 raise stop("discover.document-refused", f"{tried}: the answer had not ended after {limit}") from None
+            if trip.looked_up:
+                raise stop("dns.failed", f"look up {trip.looked_up}: no answer within {limit}") from None
             raise stop("connect.timeout", f"{tried}: no answer within {limit}") from None
 
     async def _follow(self, trip: _Trip, method: str, url: str, body: bytes, headers: dict[str, str]) -> Page:
@@ -137,7 +141,9 @@ class Web:
         # The whole has a limit (fetch); an address that swallows packets must leave time for the next.
         patience = httpx2.Timeout(self._way.seconds + 1, connect=self._way.seconds / 2)
         async with httpx2.AsyncClient(verify=context, trust_env=False, follow_redirects=False, timeout=patience) as client:
-            for ip, port in (await self._addresses(url))[:MOST_ADDRESSES]:
+            trip.looked_up = f"{host} at {self._way.resolver}" if self._way.resolver else host
+            addresses, trip.looked_up = await self._addresses(url), ""
+            for ip, port in addresses[:MOST_ADDRESSES]:
                 try:
                     request = client.build_request(
                         method,
