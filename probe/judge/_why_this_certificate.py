@@ -46,10 +46,10 @@ def why(record: Record, stage: str, host: str) -> tuple[str, tuple[str, ...]] | 
     if rule is None or not served.chain:
         return None
     own = record.seen("smtp.ehlo", Ehlo).name or record.seen("smtp.ehlo_tls", Ehlo).name or ""
-    return rule(_Seen(leg, host, served, own, _better(record, stage, host)))
+    return rule(_Seen(leg, host, served, own, better(record, stage, host)))
 
 
-def _better(record: Record, stage: str, host: str) -> tuple[str, Certified] | None:
+def better(record: Record, stage: str, host: str) -> tuple[str, Certified] | None:
     """A certificate that another port of this run shows, and that would do here: (its leg, its facts)."""
     for other in record.stages:
         seen = other.seen(Certified)

@@ -16,11 +16,12 @@ from probe.facts.parts import Link
 from probe.judge._chain import spare_and_expired, unrelated, used
 from probe.judge._finding import finding
 from probe.judge._openssl import NOT_TRUSTED, UNTRUSTED, explains, likely_cause, of_the_issuer, refusal, unexplained
-from probe.judge._why_this_certificate import CHOSEN, why
+from probe.judge._why_this_certificate import CHOSEN, better, why
 from probe.profile import Profile, Tls
 from probe.record import Record
 from probe.report import Finding, Kind, Severity
 
+_OBTAIN = "Postfix, Dovecot: obtain a certificate that has this name as subjectAltName"
 _RENEW = (
     "Fix: renew the certificate, put it with its intermediates where the server reads it, and reload every service that shows it",
     "Exchange: Get-ExchangeCertificate | fl Subject,NotAfter,Services,Thumbprint; New-ExchangeCertificate; "
@@ -51,7 +52,7 @@ FINDINGS = {
             "Exchange: Set-ReceiveConnector 'NAME\\Client Frontend NAME' -Fqdn NAME -TlsCertificateName '<I>issuer<S>subject'",
             "Exchange: Set-PopSettings -X509CertificateName NAME; Restart-Service MSExchangePOP3,MSExchangePOP3BE",
             "Exchange: Set-ImapSettings -X509CertificateName NAME; Restart-Service MSExchangeIMAP4,MSExchangeIMAP4BE",
-            "Postfix, Dovecot: obtain a certificate that has this name as subjectAltName",
+            _OBTAIN,
         ),
     ),
     "certificate.no-subject-alternative-name": Kind(
@@ -142,6 +143,9 @@ def _with_rule(found: Finding, record: Record, profile: Profile, seen: Certified
     ruled = why(record, found.stage, host)
     if ruled:
         found = replace(found, cause=f"{found.cause} {ruled[0]}", remedy=ruled[1])
+    elif found.id == "certificate.name-mismatch" and (there := better(record, found.stage, host)):
+        fix = f"Fix: use here too the certificate that {there[0]} shows (SHA-1 {there[1].thumbprint}): it is valid for {host}"
+        found = replace(found, remedy=(fix, *(step for step in found.remedy if step != _OBTAIN)))
     if found.id in _ASSIGNED:
         found = replace(
             found, remedy=(*found.remedy, f"Exchange: to assign what is served now: {assignment(seen.certificate_name or '')}")

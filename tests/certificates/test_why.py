@@ -111,6 +111,12 @@ def test_of_an_unknown_product_no_rule_is_said(stage: str) -> None:
     assert found.cause == FINDINGS[MISMATCH].cause
 
 
+def test_of_an_unknown_product_the_certificate_of_another_port_is_named_and_none_is_bought() -> None:
+    found = judged(ODD, HOST, GOOD, OTHER)[MISMATCH, "imap.certificate"]
+    assert f"the certificate that smtp shows (SHA-1 {_sha1(GOOD)})" in found.remedy[0]
+    assert not any("obtain a certificate" in step for step in found.remedy)
+
+
 def _sha1(made: Made) -> str:
     from cryptography.hazmat.primitives import hashes
 
