@@ -78,8 +78,8 @@ class Place(Protocol):
         """One more refusal. Raises OSError."""
         ...
 
-    def forget_refused(self, whose: str, username: str) -> None:
-        """A logon succeeded. Raises OSError."""
+    def forget_refused(self, whose: str, username: str, mark: str) -> None:
+        """A logon with this secret succeeded. Raises OSError."""
         ...
 
     def is_unconfirmed(self, whose: str, username: str, mark: str) -> bool:
@@ -154,8 +154,8 @@ class Files:
     def note_refused(self, whose: str, username: str, mark: str) -> None:
         refusals.note_refused(self._directory, whose, username, mark)
 
-    def forget_refused(self, whose: str, username: str) -> None:
-        refusals.forget(self._directory, whose, username)
+    def forget_refused(self, whose: str, username: str, mark: str) -> None:
+        refusals.forget(self._directory, whose, username, mark)
 
     def is_unconfirmed(self, whose: str, username: str, mark: str) -> bool:
         return refusals.unconfirmed(self._directory, whose, username, mark)

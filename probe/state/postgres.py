@@ -20,11 +20,12 @@ import psycopg
 
 from probe.redact import Redactor
 from probe.report import Report, Verdict
+from probe.state import refusals as refused
 from probe.state.directory import state_directory
 from probe.state.history import packed
 from probe.state.lease import Held
 from probe.state.outbox import MOST_ENTRIES, Entry, forgotten_before, from_text, stamp, to_text
-from probe.state.refusals import Refusal, is_unconfirmed, once_more, still_suspended, without_digest
+from probe.state.refusals import Refusal, Refusals, is_unconfirmed, once_more, still_suspended, without, without_digests
 from probe.state.streaks import Streak
 from probe.state.tokens import Tokens
 
@@ -34,6 +35,8 @@ LOOK_SECONDS = 0.2
 # Before `whose`, in the table of refusals: the secret that was last accepted there. No table of its own, which tables made by an
 # earlier version would lack.
 _ACCEPTED = "accepted "
+# Likewise, as JSON in the fingerprint's column: the refusals of other secrets of that user than the one that was refused last.
+_OTHERS = "others "
 # A dead machine's connection, and with it its lease, is gone after about half a minute.
 _SETTINGS: dict[str, Any] = {
     "connect_timeout": CONNECT_SECONDS, "application_name": "submission-probe",
@@ -218,30 +221,44 @@ class Postgres:
 
     def is_refused(self, whose: str, username: str) -> bool:
         try:
-            return self._refusal(whose, username) is not None
+            return bool(self._refusals(whose, username))
         except Unreachable:
             return False
 
     def suspended_until(self, whose: str, username: str, mark: str) -> float | None:
         try:
-            return still_suspended(self._refusal(whose, username), mark)
+            return still_suspended(self._refusals(whose, username), mark)
         except Unreachable:
             return None
+
+    def _refusals(self, whose: str, username: str) -> Refusals:
+        newest, others = self._refusal(whose, username), self._refusal(_OTHERS + whose, username)
+        found = ((newest,) if newest else ()) + (refused.from_text(others.fingerprint) if others else ())
+        refusals = without_digests(found)
+        if refusals != found:
+            self._keep_refusals(whose, username, refusals)
+        return refusals
 
     def _refusal(self, whose: str, username: str) -> Refusal | None:
         rows = self._execute(
             "select fingerprint, times, at from submission_probe_refusal where whose = %s and username = %s",
             _account(whose, username),
         )
-        refusal = Refusal(*rows[0]) if rows else None
-        if refusal is not None and (fresh := without_digest(refusal)):
-            self._write_refusal(whose, username, fresh)
-            return fresh
-        return refusal
+        return Refusal(*rows[0]) if rows else None
 
     def note_refused(self, whose: str, username: str, mark: str) -> None:
         good = self._refusal(_ACCEPTED + whose, username)
-        self._write_refusal(whose, username, once_more(self._refusal(whose, username), mark, good.fingerprint if good else None))
+        self._keep_refusals(whose, username, once_more(self._refusals(whose, username), mark, good.fingerprint if good else None))
+
+    def _keep_refusals(self, whose: str, username: str, refusals: Refusals) -> None:
+        newest, others = refusals[:1], refusals[1:]
+        listed = tuple(Refusal(refused.to_text(others), 0, one.at) for one in others[:1])
+        for name, kept in ((_OTHERS + whose, listed), (whose, newest)):
+            if kept:
+                self._write_refusal(name, username, kept[0])
+            else:
+                account = _account(name, username)
+                self._execute("delete from submission_probe_refusal where whose = %s and username = %s", account)
 
     def _write_refusal(self, whose: str, username: str, refusal: Refusal) -> None:
         self._execute(
@@ -250,12 +267,14 @@ class Postgres:
             [*_account(whose, username), refusal.fingerprint, refusal.times, refusal.at],
         )
 
-    def forget_refused(self, whose: str, username: str) -> None:
-        self._execute("delete from submission_probe_refusal where whose = %s and username = %s", _account(whose, username))
+    def forget_refused(self, whose: str, username: str, mark: str) -> None:
+        before = self._refusals(whose, username)
+        if (after := without(before, mark)) != before:
+            self._keep_refusals(whose, username, after)
 
     def is_unconfirmed(self, whose: str, username: str, mark: str) -> bool:
         try:
-            return is_unconfirmed(self._refusal(whose, username), mark)
+            return is_unconfirmed(self._refusals(whose, username), mark)
         except Unreachable:
             return False
 

@@ -6,6 +6,9 @@ Directory's default: 10 to 30 minutes; Microsoft, "Reset account lockout counter
 `--try-again`. Where the state was lost, one try is made and noted.
 
 A secret that was good before is tried once more after a minute: a directory that hiccups for seconds says 535 as well.
+
+Each secret has its own refusal. Two profiles may share an account, and one of them have a stale password: the other's success says
+nothing of it.
 """
 
 import contextlib
@@ -22,6 +25,8 @@ from probe.state.files import foreign, own_folder, write_private
 CONFIRM_SECONDS = 60.0
 FIRST_SECONDS = 30 * 60.0
 MOST_SECONDS = 12 * 3600.0
+# Of one account. Each fits one word in 256, which a password that was corrected must not be.
+MOST_SECRETS = 4
 _MOST_OCTETS = 4096
 # RFC 7914 section 2: for interactive logins. 16 MiB, some 50 ms.
 _SCRYPT = {"n": 2**14, "r": 8, "p": 1}
@@ -49,6 +54,10 @@ class Refusal:
         return self.at + min(MOST_SECONDS, FIRST_SECONDS * 2.0 ** min(self.times - 1, 20))
 
 
+# Of one account: the newest first, each of another secret.
+Refusals = tuple[Refusal, ...]
+
+
 def fingerprint(key: bytes, secret: str) -> str:
     """A mark of the secret that shows whether it changed, and confirms no guess: one octet of scrypt (RFC 7914).
 
@@ -62,9 +71,9 @@ def fingerprint(key: bytes, secret: str) -> str:
     return f"scrypt-{octet.hex()}"
 
 
-def without_digest(refusal: Refusal) -> Refusal | None:
-    """What to keep instead of an entry of an earlier version, whose digest confirms guesses; None when it is none of those."""
-    return replace(refusal, fingerprint=ANY) if _WHOLE_DIGEST.fullmatch(refusal.fingerprint) else None
+def without_digests(refusals: Refusals) -> Refusals:
+    """The same without entries of an earlier version, whose digest confirms guesses."""
+    return tuple(replace(one, fingerprint=ANY) if _WHOLE_DIGEST.fullmatch(one.fingerprint) else one for one in refusals)
 
 
 def is_noted(directory: Path, host: str, username: str) -> bool:
@@ -78,33 +87,55 @@ def is_noted(directory: Path, host: str, username: str) -> bool:
 def suspended_until(directory: Path, host: str, username: str, mark: str) -> float | None:
     """Until when this secret is not to be tried; None when it may be. A file that cannot be read says nothing."""
     path = _path(directory, host, username)
-    refusal = _read(path)
-    until = still_suspended(refusal, mark)
-    if refusal is not None and (fresh := without_digest(refusal)):
-        until = still_suspended(fresh, mark)
+    found = _read(path)
+    refusals = without_digests(found)
+    if refusals != found:
         with contextlib.suppress(OSError):
-            _write(path, fresh) if until else path.unlink(missing_ok=True)
-    return until
+            _keep(path, tuple(one for one in refusals if one.fingerprint != ANY or still_suspended((one,), mark)))
+    return still_suspended(refusals, mark)
 
 
-def still_suspended(refusal: Refusal | None, mark: str) -> float | None:
-    """Until when the refusal suspends the secret of this mark; None when it does not."""
-    if refusal is None or refusal.fingerprint not in (mark, ANY):
-        return None
+def still_suspended(refusals: Refusals, mark: str) -> float | None:
+    """Until when one of the refusals suspends the secret of this mark; None when none does."""
+    now = time.time()
     # A clock that was set back must not suspend for longer than the back-off itself.
-    return refusal.until if refusal.at <= time.time() + 60 and time.time() < refusal.until else None
+    held = [one.until for one in refusals if one.fingerprint in (mark, ANY) and one.at <= now + 60 and now < one.until]
+    return max(held, default=None)
 
 
-def is_unconfirmed(refusal: Refusal | None, mark: str) -> bool:
+def is_unconfirmed(refusals: Refusals, mark: str) -> bool:
     """Whether one more logon with the secret of this mark, which was good before, says if the refusal was meant."""
-    return refusal is not None and refusal.times == 0 and refusal.fingerprint == mark
+    return any(one.times == 0 and one.fingerprint == mark for one in refusals)
 
 
-def once_more(before: Refusal | None, mark: str, good: str | None = None) -> Refusal:
-    """The refusal after one more; `good` is the mark of the last secret that was accepted there."""
-    if before is not None and before.fingerprint in (mark, ANY):
-        return Refusal(mark, before.times + 1, time.time())
-    return Refusal(mark, 0 if mark == good else 1, time.time())
+def once_more(before: Refusals, mark: str, good: str | None = None) -> Refusals:
+    """The refusals after one more, newest first; `good` is the mark of the last secret that was accepted there."""
+    same = [one.times for one in before if one.fingerprint in (mark, ANY)]
+    times = max(same) + 1 if same else 0 if mark == good else 1
+    others = [one for one in before if one.fingerprint not in (mark, ANY)]
+    return (Refusal(mark, times, time.time()), *others)[:MOST_SECRETS]
+
+
+def without(before: Refusals, mark: str) -> Refusals:
+    """The refusals after a success: those of other secrets stay until they are long over, so that theirs go on doubling."""
+    now = time.time()
+    return tuple(one for one in before if one.fingerprint not in (mark, ANY) and now < one.until + MOST_SECONDS)
+
+
+def to_text(refusals: Refusals) -> str:
+    """As JSON: the newest as earlier versions read it, and the others in it."""
+    newest, *others = map(asdict, refusals)
+    return json.dumps({**newest, "others": others} if others else newest)
+
+
+def from_text(text: str | bytes) -> Refusals:
+    """What `to_text` gave; none of anything else."""
+    try:
+        found = json.loads(text)
+        listed = [found, *found.get("others", ())][:MOST_SECRETS]
+        return tuple(Refusal(str(one["fingerprint"]), int(one["times"]), float(one["at"])) for one in listed)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +149,13 @@ class Accepted:
 def read_accepted(directory: Path, host: str, username: str) -> Accepted | None:
     """What `note_accepted` wrote; None where there is nothing that can be read."""
     found = _read(_path(directory, host, username, "accepted"))
-    return Accepted(found.fingerprint, found.at) if found else None
+    return Accepted(found[0].fingerprint, found[0].at) if found else None
 
 
 def note_accepted(directory: Path, host: str, username: str, mark: str) -> None:
     """The secret of this mark was accepted. Raises OSError when that cannot be written."""
     own_folder(directory)
-    _write(_path(directory, host, username, "accepted"), Refusal(mark, 0, time.time()))
+    _write(_path(directory, host, username, "accepted"), (Refusal(mark, 0, time.time()),))
 
 
 def unconfirmed(directory: Path, host: str, username: str, mark: str) -> bool:
@@ -140,9 +171,13 @@ def note_refused(directory: Path, host: str, username: str, mark: str) -> None:
     _write(path, once_more(_read(path), mark, good.fingerprint if good else None))
 
 
-def forget(directory: Path, host: str, username: str) -> None:
-    """A logon succeeded."""
-    _path(directory, host, username).unlink(missing_ok=True)
+def forget(directory: Path, host: str, username: str, mark: str) -> None:
+    """A logon with the secret of this mark succeeded. Raises OSError when that cannot be written."""
+    path = _path(directory, host, username)
+    before = _read(path)
+    after = without(before, mark)
+    if after != before or not after:
+        _keep(path, after)
 
 
 def _path(directory: Path, host: str, username: str, kind: str = "refused") -> Path:
@@ -151,16 +186,19 @@ def _path(directory: Path, host: str, username: str, kind: str = "refused") -> P
     return directory / f"{kind}-{name}.json"
 
 
-def _write(path: Path, refusal: Refusal) -> None:
-    write_private(path, json.dumps(asdict(refusal)))
+def _keep(path: Path, refusals: Refusals) -> None:
+    _write(path, refusals) if refusals else path.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> Refusal | None:
+def _write(path: Path, refusals: Refusals) -> None:
+    write_private(path, to_text(refusals))
+
+
+def _read(path: Path) -> Refusals:
     try:
         if foreign(path):
-            return None
+            return ()
         with path.open("rb") as stream:
-            found = json.loads(stream.read(_MOST_OCTETS))
-        return Refusal(str(found["fingerprint"]), int(found["times"]), float(found["at"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+            return from_text(stream.read(_MOST_OCTETS))
+    except OSError:
+        return ()

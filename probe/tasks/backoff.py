@@ -13,12 +13,12 @@ from probe.observe.job import Side
 from probe.record import StageRecord
 from probe.sasl import mechanisms
 from probe.state.place import Place, files
-from probe.state.refusals import Refusal, fingerprint, once_more, still_suspended
+from probe.state.refusals import Refusals, fingerprint, once_more, still_suspended, without
 from probe.tasks.plan import Plan
 
 _LOGONS = ("auth", "login")
 # What could not be stored counts for this process (serve, worker, --repeat), by whose and user; marked by a key of its own.
-_UNSTORED: dict[tuple[str, str], Refusal] = {}
+_UNSTORED: dict[tuple[str, str], Refusals] = {}
 _PROCESS_KEY = secrets.token_bytes(32)
 # By whose and user, the secret that this process last noted as good; and the marks of secrets. Both hold only what is keyed by
 # _PROCESS_KEY, which leaves the process nowhere.
@@ -99,17 +99,24 @@ def note(whose: str, user: str, secret: str, *, refused: bool, place: Place | No
     """Remember how a logon ended; False where a refusal cannot be stored, and counts for this process only. Never raises."""
     place = place or files()
     if not refused:
-        _UNSTORED.pop((whose, user), None)
+        if unstored := _UNSTORED.pop((whose, user), ()):
+            _UNSTORED[whose, user] = without(unstored, fingerprint(_PROCESS_KEY, secret))
         with suppress(OSError):
-            place.forget_refused(whose, user)
+            _forget(whose, user, secret, place)
             _note_accepted(whose, user, secret, place)
         return True
     try:
         place.note_refused(whose, user, _mark(secret, place))
     except OSError:
-        _UNSTORED[whose, user] = once_more(_UNSTORED.get((whose, user)), fingerprint(_PROCESS_KEY, secret))
+        _UNSTORED[whose, user] = once_more(_UNSTORED.get((whose, user), ()), fingerprint(_PROCESS_KEY, secret))
         return False
     return True
+
+
+def _forget(whose: str, user: str, secret: str, place: Place) -> None:
+    """End the back-off of this secret, and of no other. Raises OSError."""
+    if place.is_refused(whose, user):
+        place.forget_refused(whose, user, _mark(secret, place))
 
 
 def _note_accepted(whose: str, user: str, secret: str, place: Place) -> None:
@@ -165,7 +172,7 @@ def _note_others(plan: Plan, side: Side, *, refused: bool, place: Place) -> None
                     note(whose, user, secret, refused=True, place=place)
                 else:
                     with suppress(OSError):
-                        place.forget_refused(whose, user)
+                        _forget(whose, user, secret, place)
 
 
 def _unstored(stage: StageRecord) -> StageRecord:

@@ -74,7 +74,7 @@ def test_what_its_place_does_the_role_may(postgresql: PostgreSQL) -> None:
     place.note_refused("smtp://h", "U", "mark")
     place.note_refused("smtp://h", "U", "mark")
     assert place.suspended_until("smtp://h", "U", "mark")
-    place.forget_refused("smtp://h", "U")
+    place.forget_refused("smtp://h", "U", "mark")
     assert place.suspended_until("smtp://h", "U", "mark") is None
 
 

@@ -116,7 +116,14 @@ def test_traces_and_refusals_are_kept_alike(place: Place) -> None:
     second = place.suspended_until("smtp://h", "U", "mark")
     assert first and second and second > first + 1700 and place.suspended_until("smtp://h", "U", "changed") is None
     assert place.is_refused("smtp://h", "U") and not place.is_refused("imap://h", "U")
-    place.forget_refused("smtp://h", "U")
+    # A success of another secret leaves it; each secret has a refusal of its own.
+    place.forget_refused("smtp://h", "U", "changed")
+    assert place.suspended_until("smtp://h", "U", "mark") == second
+    place.note_refused("smtp://h", "U", "stale")
+    assert place.suspended_until("smtp://h", "U", "mark") == second and place.suspended_until("smtp://h", "U", "stale")
+    place.forget_refused("smtp://H", "u", "stale")
+    assert place.suspended_until("smtp://h", "U", "mark") == second and place.suspended_until("smtp://h", "U", "stale") is None
+    place.forget_refused("smtp://h", "U", "mark")
     assert not place.is_refused("smtp://h", "U") and place.suspended_until("smtp://h", "U", "mark") is None
     # One that was good before is confirmed after a minute.
     assert place.accepted_at("smtp://h", "U") is None
@@ -129,7 +136,8 @@ def test_traces_and_refusals_are_kept_alike(place: Place) -> None:
     assert place.is_unconfirmed("smtp://h", "U", "mark") and minute and minute < first - 1700 + 100
     place.note_refused("smtp://h", "U", "mark")
     assert not place.is_unconfirmed("smtp://h", "U", "mark")
-    place.forget_refused("smtp://h", "U")
+    for mark in ("mark", "other"):
+        place.forget_refused("smtp://h", "U", mark)
 
 
 def test_what_is_on_its_way_lost_and_failing_is_kept_alike(place: Place) -> None:
@@ -170,7 +178,7 @@ def test_an_old_digest_in_the_database_is_written_over_and_suspends(postgresql: 
     assert place.is_refused("smtp://old", "u")
     assert "0" * 64 not in rows(postgresql, "select fingerprint from submission_probe_refusal")
     assert place.suspended_until("smtp://old", "u", "whatever") is not None
-    place.forget_refused("smtp://old", "u")
+    place.forget_refused("smtp://old", "u", "whatever")
 
 
 @pytest.mark.parametrize("seconds", [1, 2, 5, 30, 60, 300, 900, 3600, 7200])

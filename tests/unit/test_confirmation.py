@@ -152,3 +152,92 @@ def test_a_state_that_cannot_be_written_changes_no_run(tmp_path: Path, clock: Cl
     good("was-good", place)
     plan = ready("was-good", place)
     assert tried(plan) == ["smtp", "imap", "pop3"] and replace(plan) == plan
+
+
+def test_a_success_ends_the_back_off_of_its_own_secret_alone(tmp_path: Path, clock: Clock) -> None:
+    """Two profiles of one account, one with a stale password: its secret is sent once, however often the other is good."""
+    place = Files(tmp_path)
+    wrong, right = two_secrets(place)
+    sent = 0
+    for _ in range(4):
+        sent += len(tried(ready(wrong, place)))
+        run(ready(wrong, place), place)
+        good(right, place)
+        clock.now += 60
+    assert sent == len(SIDES)
+    assert tried(ready(right, place)) == ["smtp", "imap", "pop3"]
+
+
+def test_two_stale_secrets_of_one_account_are_each_left_alone(tmp_path: Path, clock: Clock) -> None:
+    place = Files(tmp_path)
+    for secret in two_secrets(place):
+        run(ready(secret, place), place)
+    assert [tried(ready(secret, place)) for secret in two_secrets(place)] == [[], []]
+
+
+def test_a_stale_secret_doubles_its_back_off_between_good_runs(tmp_path: Path, clock: Clock) -> None:
+    place = Files(tmp_path)
+    wrong, right = two_secrets(place)
+    run(ready(wrong, place), place)
+    good(right, place)
+    clock.now += FIRST_SECONDS + 1
+    run(ready(wrong, place), place)
+    good(right, place)
+    clock.now += FIRST_SECONDS + 1
+    assert tried(ready(wrong, place)) == []
+
+
+def test_a_stale_secret_leaves_the_confirmation_of_the_good_one(tmp_path: Path, clock: Clock) -> None:
+    place = Files(tmp_path)
+    wrong, right = two_secrets(place)
+    good(right, place)
+    run(ready(right, place), place)  # seconds of 535
+    run(ready(wrong, place), place)
+    clock.now += CONFIRM_SECONDS + 1
+    assert tried(ready(right, place)) == ["smtp"]
+    run(ready(right, place), place, smtp=True)
+    assert tried(ready(right, place)) == ["smtp", "imap", "pop3"]
+    assert tried(ready(wrong, place)) == []
+
+
+def test_a_success_ends_the_back_off_of_the_secret_that_succeeded(tmp_path: Path, clock: Clock) -> None:
+    place = Files(tmp_path)
+    wrong, _ = two_secrets(place)
+    run(ready(wrong, place), place)
+    plan = replace(ready(wrong, place), submission=replace(ready(wrong, place).submission, suspended=None))  # --try-again
+    run(plan, place, smtp=True)
+    assert tried(ready(wrong, place)) == ["smtp"]
+
+
+def test_no_more_than_a_few_refused_secrets_are_kept_and_old_ones_go(tmp_path: Path, clock: Clock) -> None:
+    for number in range(2 * refusals.MOST_SECRETS):
+        clock.now += 1
+        refusals.note_refused(tmp_path, "h", "u", f"mark-{number}")
+    (path,) = tmp_path.glob("refused-*")
+    assert len(json.loads(path.read_text(encoding="utf-8"))["others"]) == refusals.MOST_SECRETS - 1
+    assert refusals.suspended_until(tmp_path, "h", "u", f"mark-{2 * refusals.MOST_SECRETS - 1}")
+    clock.now += 2 * refusals.MOST_SECONDS
+    refusals.forget(tmp_path, "h", "u", "another")
+    assert not path.exists()
+
+
+def test_what_a_process_could_not_store_ends_with_its_own_secret(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(backoff, "_UNSTORED", {})
+    monkeypatch.setattr(refusals, "note_refused", full)
+    place = Files(tmp_path)
+    wrong, right = two_secrets(place)
+    run(ready(wrong, place), place)
+    good(right, place)
+    assert (tried(ready(wrong, place)), tried(ready(right, place))) == ([], ["smtp", "imap", "pop3"])
+
+
+def two_secrets(place: Files) -> tuple[str, str]:
+    """Two secrets whose octets differ, by this place's key."""
+    key = place.key()[0]
+    first = refusals.fingerprint(key, "wrong")
+    return "wrong", next(one for one in ("right", "right-2", "right-3") if refusals.fingerprint(key, one) != first)
