@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from probe.profile.layers import KeyPath, Merged, Overlay, dotted, file_layers
 from probe.profile.load import KINDS, Settings, profile_model, read
 from probe.profile.margin import Margin
+from probe.profile.model import Profile, Reader
 from probe.profile.problem import ProfileError
 from probe.profile.secret import SecretSource
 from probe.profile.table import Table
@@ -33,7 +34,8 @@ def effective(
 ) -> list[Row]:
     """Every setting as (dotted key, value as TOML, origin: FILE:LINE, option, variable or "default").
 
-    Of a secret only the source is shown. A key that still has to be set, as in a shipped profile, has the value
+    What a reader or the message takes from elsewhere in the profile is shown as the run has it, its origin followed by that
+    key. Of a secret only the source is shown. A key that still has to be set, as in a shipped profile, has the value
     "missing" and is no error here. Raises ProfileError for anything else that is wrong.
     """
     layers, _ = file_layers(os.fspath(name_or_path), os.environ if environ is None else environ)
@@ -41,8 +43,42 @@ def effective(
     if reading.profile is None or not all(fault.missing for fault in reading.faults):
         raise ProfileError(reading.problems())
     missing = {fault.path for fault in reading.faults}
-    rows = list(_rows(reading.profile, (), reading.merged))
-    return [(dotted(path), "missing" if path in missing else value, origin) for path, value, origin in rows]
+    own = {path: (value, origin) for path, value, origin in _rows(reading.profile, (), reading.merged)}
+    own |= {path: ("missing", own[path][1]) for path in missing & own.keys()}
+    elsewhere = _elsewhere(reading.profile)
+    return [(dotted(path), *(_taken(elsewhere[path], own) if path in elsewhere else row)) for path, row in own.items()]
+
+
+def _taken(source: KeyPath, own: Mapping[KeyPath, tuple[str, str]]) -> tuple[str, str]:
+    if source not in own:
+        return f"as {dotted(source)}", "default"  # a whole table
+    value, origin = own[source]
+    return value, origin if origin == "default" else f"{origin} ({dotted(source)})"
+
+
+def _elsewhere(profile: Profile) -> dict[KeyPath, KeyPath]:
+    """The keys and tables that are not set, by what the run takes in their place."""
+    found: dict[KeyPath, KeyPath] = {
+        ("message", key): ("account", "username") for key in ("sender", "recipient") if getattr(profile.message, key) is None
+    }
+    for name, reader in profile.readers.items():
+        if not isinstance(reader, Reader):
+            continue
+        path = ("readback", name)
+        if reader.host is None:
+            found[*path, "host"] = ("submission", "host")
+        for key, whole in (("tls", profile.tls_for(reader)), ("account", profile.account_for(reader))):
+            found |= {(*path, *part): (key, *part[1:]) for part in _inherited(key, getattr(reader, key), whole, profile)}
+    return found
+
+
+def _inherited(key: str, own: Table | None, whole: Table, profile: Profile) -> Iterator[KeyPath]:
+    if own is None:
+        yield (key,)
+        return
+    for name in type(whole).model_fields:
+        if name not in own.model_fields_set and getattr(whole, name) == getattr(getattr(profile, key), name):
+            yield key, name
 
 
 def _rows(table: BaseModel, path: KeyPath, merged: Merged) -> Iterator[tuple[KeyPath, str, str]]:

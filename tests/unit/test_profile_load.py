@@ -92,6 +92,31 @@ def test_each_source_wins_over_the_one_below(tmp_path):
     assert origins["tls.expires_warning"] == "default"
 
 
+def test_what_a_reader_inherits_is_shown_as_the_run_has_it(tmp_path):
+    lines = [
+        "[submission]", "host='a.example'", "[account]", "username='u@a.example'", "password={env='P'}", "mechanism='auto'",
+        "[tls]", f"thumbprint='{'0' * 40}'", "minimum_version='TLSv1.3'", "expires_warning='30d'", "[readback.imap]",
+        "host='imap.a.example'", "account={token={env='T'}}", "[readback.pop3.tls]", "trust_any_certificate=true",
+    ]  # fmt: skip
+    file = write(tmp_path, "p", "\n".join(lines))
+    rows = {key: (value, origin) for key, value, origin in effective(str(file), plugins=PLUGINS, environ={})}
+    profile = load(str(file), plugins=PLUGINS, environ={})
+    assert profile.tls_for(profile.readers["pop3"]).thumbprint == "0" * 40
+    for key, line in (("thumbprint", 8), ("minimum_version", 9), ("expires_warning", 10)):
+        assert rows[f"readback.pop3.tls.{key}"] == (rows[f"tls.{key}"][0], f"{file}:{line} (tls.{key})")
+    assert rows["readback.pop3.tls.trust_any_certificate"] == ("true", f"{file}:15")
+    assert rows["readback.pop3.tls.expires_critical"] == (rows["tls.expires_critical"][0], "default")
+    assert rows["readback.pop3.account"] == ("as account", "default") and rows["readback.imap.tls"] == ("as tls", "default")
+    assert rows["readback.imap.account.username"] == ('"u@a.example"', f"{file}:4 (account.username)")
+    # A reader's own token takes the place of the account's password.
+    assert rows["readback.imap.account.token"] == ("env T", f"{file}:13")
+    assert rows["readback.imap.account.password"] == ("not set", "default")
+    assert rows["readback.imap.account.mechanism"] == ('"auto"', f"{file}:6 (account.mechanism)")
+    assert rows["readback.pop3.host"] == ('"a.example"', f"{file}:2 (submission.host)")
+    assert rows["readback.imap.host"] == ('"imap.a.example"', f"{file}:12")
+    assert rows["message.sender"] == rows["message.recipient"] == ('"u@a.example"', f"{file}:4 (account.username)")
+
+
 def test_a_user_profile_may_extend_the_shipped_one_of_its_name(tmp_path):
     text = "extends='generic'\n[submission]\nhost='a.example'\n[account]\nusername='u@a.example'"
     write(tmp_path, "generic", text)
