@@ -62,7 +62,7 @@ def entry(arguments: list[str]) -> int:
             return _complete(arguments)
         return _status(app(arguments or ["--help"], prog_name="probe", standalone_mode=False))
     except TyperException as error:
-        return _complain(f"{error.format_message()} (see `probe --help`, `probe COMMAND --help`)", arguments)
+        return _complain(f"{error.format_message()} (see `{_command(arguments)} --help`)", arguments)
     except (Abort, KeyboardInterrupt):
         LAST.say()
         print("probe: interrupted", file=sys.stderr)
@@ -114,6 +114,10 @@ def _wanted(arguments: list[str]) -> list[str]:
     option of every command it is given, at each start."""
     names = commands()
     return [arguments[0]] if arguments and arguments[0] in names else names
+
+
+def _command(arguments: list[str]) -> str:
+    return " ".join(["probe", *(name for name in arguments[:1] if name in commands())])
 
 
 def _status(result: Any) -> int:

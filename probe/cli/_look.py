@@ -44,7 +44,12 @@ def look(servers: "Mapping[str, Server]", connect: Sequence[str] = (), ca_file: 
     keywords = [word for stage in ("smtp.ehlo", "smtp.ehlo_tls") for word in report.seen(stage, Ehlo).keywords]
     parent = recognised(" ".join([submission.host, *lines, *keywords]))
     first = [*lines, *(stage.record.reason or "" for stage in report.stages if stage.status == "failed"), "nothing was said"][0]
-    return Looked(parent, safe(f"{submission.host}: {first}"[:160]), bool(lines))
+    return Looked(parent, safe(f"{submission.host}: {_without(submission.host, first)}"[:160]), bool(lines))
+
+
+def _without(host: str, reason: str) -> str:
+    """What failed, without the name that stands before it."""
+    return reason.removeprefix(f"look up {host}: ").removeprefix(f"{host}: ")
 
 
 def recognised(said: str) -> str | None:

@@ -18,6 +18,17 @@ def _one(name: str) -> str:
     return str(one_path(Path(name))) if set(name) & set("*?[~") else name
 
 
+def _maybe(name: str | None) -> str | None:
+    return _one(name) if name else None
+
+
+def needed(profile: str | None) -> str:
+    """The profile. Raises the usage error of an argument that is missing."""
+    if not profile:
+        raise typer.BadParameter("Missing argument 'PROFILE'.")
+    return profile
+
+
 def _profiles(incomplete: str) -> list[str]:
     """For the shell's completion, which completes files where no name fits."""
     from probe.profile import names
@@ -34,6 +45,10 @@ def _formats(incomplete: str) -> list[str]:
 _PROFILE = "A profile's name, or a path to a TOML file."
 Profiles = Annotated[
     list[str] | None, typer.Argument(metavar="PROFILE", help=_PROFILE, show_default=False, callback=_many, autocompletion=_profiles)
+]
+# For a command that has something to say without one (audit --list); `needed` asks for it otherwise.
+MaybeProfile = Annotated[
+    str | None, typer.Argument(metavar="PROFILE", help=_PROFILE, show_default=False, callback=_maybe, autocompletion=_profiles)
 ]
 OneProfile = Annotated[
     str, typer.Argument(metavar="PROFILE", help=_PROFILE, show_default=False, callback=_one, autocompletion=_profiles)

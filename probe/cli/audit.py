@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def audit(
-    profile: option.OneProfile,
+    profile: option.MaybeProfile = None,
     output: Annotated[str, typer.Option("-o", "--output", metavar="text|json", help="What stdout carries.")] = "text",
     check: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this check (repeatable).")] = None,
     list_checks: Annotated[bool, typer.Option("--list", help="List the checks, what each proves and does not, and exit.")] = False,
@@ -52,7 +52,7 @@ def audit(
     settings = option.given(
         host=host, port=port, user=user, password_env=password_env, password_file=password_file, set=set
     )  # fmt: skip
-    loaded = load_profile(profile, settings)
+    loaded = load_profile(option.needed(profile), settings)
     told = _tell if output == "text" else None
     done = asyncio.run(task.audit(loaded, tuple(check or ()), told))
     if output == "json":

@@ -114,7 +114,14 @@ def _filled(record: Record, profile: Profile, finding: Finding, found: Iterable[
         **_of_run(record, profile, finding, side),
         **_of_certificates(record, profile, finding, right),
     }
+    finding = _with_source(finding, profile, side.leg)
     return replace(finding, remedy=tuple(dict.fromkeys(_with(step, values) for step in steps if step)) or (_ITS_OWN,))
+
+
+def _with_source(finding: Finding, profile: Profile, leg: str) -> Finding:
+    """Of a password or token that was refused: where the probe has it from, which may be a place that nobody looks at any more."""
+    source = profile.secret_of(leg) if finding.id == "auth.refused" else ""
+    return replace(finding, cause=f"{finding.cause} The {source}.") if source else finding
 
 
 def _with(step: str, values: Mapping[str, str]) -> str:

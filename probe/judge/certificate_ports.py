@@ -53,7 +53,7 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
         chains = [[entry["sha256"] for entry in item.chain] for item in (first, facts)]
         if chains[0] != chains[1]:
             what = "another certificate" if chains[0][0] != chains[1][0] else "another chain"
-            evidence = f"smtp: {first.thumbprint} ({len(chains[0])} sent); {name}: {facts.thumbprint} ({len(chains[1])} sent)"
+            evidence = f"smtp: {_sent(first)}; {name}: {_sent(facts)}"
             text = f"{name} shows {what} than the submission port"
             # One subject and two ages: the older one was likely left behind by a renewal. Else it is likely so on purpose.
             renewed = _is_renewal(first.chain[0], facts.chain[0])
@@ -62,6 +62,11 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
                 yield _not_reloaded(("smtp", first), (name, facts))
             found = _finding("certificate.differs-between-ports", severity, f"{name}.certificate", text, evidence)
             yield found if chains[0][0] != chains[1][0] else replace(found, cause=_OTHER_CHAIN, remedy=_SAME_CHAIN)
+
+
+def _sent(facts: Certified) -> str:
+    number = len(facts.chain)
+    return f"{facts.thumbprint} ({number} certificate{'s' if number > 1 else ''} sent)"
 
 
 def _is_renewal(one: Link, other: Link) -> bool:

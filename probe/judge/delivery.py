@@ -26,7 +26,7 @@ FINDINGS = {
         (
             "Check: the server's queue and its log, by the marker or the queue id; the spam folder and the quarantine",
             "Exchange: Get-MessageTrackingLog -MessageSubject MARKER; Get-Queue",
-            "Postfix: postqueue -p; grep QUEUE-ID /var/log/mail.log",
+            "Postfix: postqueue -p; grep QUEUE-ID /var/log/mail.log (or journalctl -u 'postfix*' | grep QUEUE-ID)",
         ),
     ),
     "delivery.bounced": Kind(

@@ -11,7 +11,8 @@ from probe.record import Record, StageRecord
 from probe.report import Finding, Kind, Severity
 
 _LOOK = (
-    "Check: the server's log for this user and time (Exchange: protocol log of the connector; Postfix: mail.log; Dovecot: mail.log)"
+    "Check: the server's log for this user and time (Exchange: protocol log of the connector; "
+    "Postfix: /var/log/mail.log, or journalctl -u 'postfix*'; Dovecot: /var/log/mail.log, or journalctl -u dovecot)"
 )
 
 _BASIC_AUTH = (
@@ -85,7 +86,7 @@ FINDINGS = {
         "A refused password or token is left alone until it changes or the back-off passes, so that no account is locked: "
         "30 minutes after the first refusal (a minute, once, where it was accepted before), doubled with each further one, "
         "12 hours at most.",
-        ("Correct the password or the account, then: probe run PROFILE --try-again (a success ends the back-off)",),
+        ("With a corrected password just run again; to try the same one, run the same command with --try-again",),
     ),
     "auth.backoff-not-stored": Kind(
         "the refused logon cannot be remembered",

@@ -29,7 +29,7 @@ FINDINGS = {
         "The server likely cannot load its certificate or key.",
         (
             "Check: the server's log at this time",
-            "Postfix: grep -i tls /var/log/mail.log",
+            "Postfix: grep -i tls /var/log/mail.log (or journalctl -u 'postfix*' | grep -i tls)",
             "Exchange: event log, source MSExchangeFrontEndTransport, 12014-12018",
         ),
     ),

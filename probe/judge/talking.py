@@ -20,7 +20,7 @@ FINDINGS = {
         (
             "Check: the server's log at this time",
             "Exchange: Get-ServerComponentState NAME",
-            "Postfix: grep -e anvil -e 421 /var/log/mail.log",
+            "Postfix: grep -e anvil -e 421 /var/log/mail.log (or journalctl -u 'postfix*' | grep -e anvil -e 421)",
         ),
     ),
     "imap.unavailable": Kind(

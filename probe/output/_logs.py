@@ -53,6 +53,7 @@ def _commands(leg: str, local: str, host: str, queue: str | None, software: str)
         yield Place("Postfix under systemd:", f"journalctl -u 'postfix*' | grep -F '{words}'")
     else:
         yield Place("Dovecot:", f"grep -F 'rip={host}' /var/log/mail.log")
+        yield Place("Dovecot under systemd:", f"journalctl -u dovecot | grep -F 'rip={host}'")
         yield Place("Dovecot, wherever it logs:", "doveadm log find")
 
 

@@ -65,10 +65,11 @@ def _placeholders(profile: Profile, merged: Merged) -> Problem | None:
     found = [(path, value) for path, value in _names(profile) if _is_placeholder(value)]
     if not found or _leads_to_a_test(profile):
         return None
-    said = " and ".join(f"{value} ({'.'.join(map(str, path))})" for path, value in found)
+    first = found[0][0]
+    # The line begins with the first one's key.
+    said = " and ".join(value if path == first else f"{value} ({'.'.join(map(str, path))})" for path, value in found)
     wanted = " and ".join(dict.fromkeys(_WANTED[str(path[-1])] for path, _ in found))
     text = f"{said} {'is a placeholder' if len(found) == 1 else 'are placeholders'} of a template; set {wanted}"
-    first = found[0][0]
     return merged.layer(first).problem(first, text)
 
 

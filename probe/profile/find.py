@@ -82,7 +82,22 @@ def find(
     near = difflib.get_close_matches(name, known, n=2)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     text = f"no profile is named {shown(name)}{hint} (known: {', '.join(known) or 'none'})"
+    text += _lying_here(name, folder) + _own_ones(environ)
     raise ProfileError(Problem(place.file, place.line, place.key, text))
+
+
+def _lying_here(name: str, folder: Path | None) -> str:
+    """What to write for a file of that name, which a name alone does not mean."""
+    if not Path(folder or "", f"{name}.toml").is_file():
+        return ""
+    if folder is not None:
+        return f'; {name}.toml lies beside this file: extends = "{name}.toml"'
+    return f"; {name}.toml lies in this directory: `probe run {name}.toml`"
+
+
+def _own_ones(environ: Mapping[str, str]) -> str:
+    folder = user_folder(environ)
+    return "" if folder == NOWHERE else f". Own profiles are looked for in {folder}"
 
 
 def _files(environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:

@@ -4,9 +4,11 @@ For requests-oauthlib and msal alike, which want something with requests' `get` 
 """
 
 import contextlib
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -74,6 +76,46 @@ class Client:
             except urllib3.exceptions.HTTPError as error:
                 raise requests.RequestException(f"the answer broke off: {type(error).__name__}") from None
             return Answer(got.status_code, {k.lower(): v for k, v in got.headers.items()}, octets.decode("utf-8", "replace"))
+
+
+def why(error: requests.RequestException, url: str) -> str:
+    """In one line, what a request failed of that was made for the token of `url`."""
+    asked = urlsplit(str(getattr(error.request, "url", None) or url))
+    host, port = asked.hostname or url, asked.port or 443
+    what = _plain(error)
+    if what is None:
+        return f"{url} cannot be asked: {type(error).__name__}: {error}"
+    return f"{host}: {what}; the token is fetched over HTTPS, port {port}, from this machine"
+
+
+def _plain(error: requests.RequestException) -> str | None:
+    """Subclasses first: each kind of requests' own is a ConnectionError too."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    if isinstance(error, requests.exceptions.ProxyError):
+        return f"the proxy (HTTPS_PROXY) cannot be reached: {_innermost(reason or error)}"
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"TLS failed: {_innermost(reason or error)}"
+    if isinstance(error, requests.Timeout):
+        return "no connection in time" if isinstance(error, requests.ConnectTimeout) else "no answer in time"
+    if isinstance(reason, urllib3.exceptions.NameResolutionError):
+        return "the name cannot be looked up"
+    if isinstance(reason, urllib3.exceptions.NewConnectionError):
+        return f"cannot be reached: {_innermost(reason)}"
+    if isinstance(error, requests.ConnectionError):
+        return f"the connection broke off: {_innermost(error)}"
+    return None
+
+
+def _innermost(error: BaseException) -> str:
+    """The system's or OpenSSL's own words, which urllib3 wraps several times."""
+    seen = error
+    while inner := seen.__cause__ or seen.__context__ or next((one for one in seen.args if isinstance(one, BaseException)), None):
+        seen = inner
+    if isinstance(seen, ssl.SSLCertVerificationError):
+        return seen.verify_message
+    if isinstance(seen, ssl.SSLError):
+        return str(seen.reason or seen).lower().replace("_", " ")
+    return str(getattr(seen, "strerror", None) or seen)
 
 
 class _Adapter(HTTPAdapter):

@@ -15,7 +15,7 @@ from probe.profile.find import is_path
 from probe.profile.layers import Layer, Merged, Overlay, as_parent, file_layers, mapping_layer, outside_layers
 from probe.profile.model import Plugins, Profile
 from probe.profile.problem import Problem, ProfileError
-from probe.profile.table import Table
+from probe.profile.table import SECRETS, Table
 
 KINDS = ("readback",)
 Settings = Mapping[str, Mapping[str, type[BaseModel]]]
@@ -97,7 +97,9 @@ def _finished(reading: Reading, base: Path | None, name: str, given: str = "") -
     if reading.faults or reading.profile is None:
         raise ProfileError(reading.problems())
     profile = reading.profile if reading.profile.name else reading.profile.model_copy(update={"name": name})
-    return profile.doubting(doubts(profile, reading.merged)).at(base, given)
+    origins = reading.merged.origins
+    named = {path: layer.label(path) for path, layer in origins.items() if path[-1] in SECRETS and (layer.file or layer.origin)}
+    return profile.doubting(doubts(profile, reading.merged)).naming(named).at(base, given)
 
 
 def profile_model(plugins: Settings) -> type[Profile]:

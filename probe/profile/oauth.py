@@ -5,8 +5,10 @@ requests-oauthlib. HTTPS only, one try, no redirects, bounded in time and memory
 (https.py). No error text here holds a token or a client secret.
 """
 
+import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -36,6 +38,8 @@ _SCOPES = {
         "https://outlook.office.com/POP.AccessAsUser.All",
     ),
 }
+# What is tried from where the probe runs is often not allowed out.
+_FROM_HERE = "; the token is fetched over HTTPS, from this machine"
 _EXTRA = "needs the extra: pip install 'submission-probe[oauth]'"
 
 
@@ -111,7 +115,7 @@ def resolve_token(
     Blocks while it is fetched: for `seconds`, 10 at most, and for a sign-in at a terminal 15 minutes. Raises ProfileError.
     """
     if source.oauth is None:
-        return resolve_secret(source, base, key=key, username=username, seconds=seconds)
+        return _given(source, base, key, username, seconds)
     began = time.monotonic()
     where = f"{key}.oauth"
     secret = None
@@ -127,6 +131,16 @@ def resolve_token(
     raise ProfileError(Problem(None, None, where, f"no token: {_plain(wrong)}"))
 
 
+def _given(source: SecretSource, base: Path | None, key: str, username: str | None, seconds: float) -> str:
+    try:
+        return resolve_secret(source, base, key=key, username=username, seconds=seconds)
+    except ProfileError as error:
+        if source.env is None or source.env in os.environ:
+            raise
+        hint = f"; or let the probe fetch one: [{key}.oauth], docs/authentication.md"
+        raise ProfileError(replace(one, text=one.text + hint) for one in error.problems) from None
+
+
 def _in_time(oauth: OAuth, secret: str | None, cache: TokenCache, seconds: float) -> tuple[str, str]:
     """(what is wrong or "", token): values, so that no traceback carries a secret."""
     try:
@@ -138,7 +152,10 @@ def _in_time(oauth: OAuth, secret: str | None, cache: TokenCache, seconds: float
     try:
         return within(SIGN_IN_SECONDS if signing_in else seconds, lambda: _fetch(oauth, secret, cache, client), client.shut)
     except TimeoutError:
-        return f"{oauth.token_endpoint or _authority(oauth)} did not answer in full within {max(0.0, seconds):g} seconds", ""
+        return (
+            f"{oauth.token_endpoint or _authority(oauth)} did not answer in full within {max(0.0, seconds):g} seconds{_FROM_HERE}",
+            "",
+        )
     finally:
         client.close()
 
@@ -155,7 +172,9 @@ def _fetch(oauth: OAuth, secret: str | None, cache: TokenCache, client: "Client"
     except TooMuch:
         return f"{oauth.token_endpoint or _authority(oauth)} answers with more than {MOST_BYTES} octets", ""
     except requests.RequestException as error:
-        return f"{oauth.token_endpoint or _authority(oauth)} cannot be asked: {type(error).__name__}: {error}", ""
+        from probe.profile.https import why
+
+        return why(error, oauth.token_endpoint or _authority(oauth)), ""
     except (ValueError, OSError) as error:
         return f"{type(error).__name__}: {error}", ""
 

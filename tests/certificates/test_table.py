@@ -5,6 +5,7 @@ differences listed in ACCEPTED, each with its reason. Runs on CPython 3.11 to 3.
 """
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -253,6 +254,9 @@ async def test_another_certificate_on_another_port(
     ):
         report = await probe.run(profile(row, {**ports, "pop3": old["pop3"]}, tmp_path), light=True, raise_bugs=True)
     found = {(item.id, item.stage, item.severity) for item in report.findings if item.id.startswith("certificate.")}
+    assert re.search(
+        r"\(\d certificates? sent\)", next(one.evidence for one in report.findings if one.id.endswith("between-ports"))
+    )
     left_behind = {("certificate.not-reloaded", "pop3.certificate", "warning")} if since == -40 else set()
     assert found == {("certificate.differs-between-ports", "pop3.certificate", severity)} | left_behind
 

@@ -75,6 +75,13 @@ async def test_a_server_that_does_not_answer_is_said_and_the_profile_is_written(
     assert written(path).extends == "generic"
 
 
+async def test_a_name_without_an_address_is_named_once(tmp_path: Path) -> None:
+    words = ["probe@sandbox.test", "--host", "mail.sandbox.test", "--yes", "--output", str(tmp_path / "p.toml")]
+    _, _, err = await command("init", *words)
+    (line,) = [line for line in err.splitlines() if "mail.sandbox.test: " in line]
+    assert line.count("mail.sandbox.test") == 1, line
+
+
 async def test_the_logon_is_tried_once_where_it_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
     async with served("postfix") as (sandbox, words):

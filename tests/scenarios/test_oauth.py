@@ -1,9 +1,12 @@
 """Access tokens fetched from an HTTPS server on loopback: client credentials, device code, redirects, refusals."""
 
 import base64
+import errno
 import gzip
 import json
 import os
+import re
+import socket
 import ssl
 import threading
 import time
@@ -139,10 +142,58 @@ def test_a_redirect_is_not_followed(provider: Provider, tmp_path: Path) -> None:
     assert [path for path, *_ in provider.seen] == ["/token"]
 
 
+FROM_HERE = "; the token is fetched over HTTPS, port {port}, from this machine"
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No provider: only what a fetch needs."""
+    monkeypatch.setenv("CLIENT_SECRET", SECRET)
+    monkeypatch.setenv("NO_PROXY", "*")
+
+
+@pytest.mark.usefixtures("nobody")
+@pytest.mark.parametrize("where", [{"tenant": "contoso.com"}, {"token_endpoint": "https://login.microsoftonline.com/token"}])
+def test_a_name_that_cannot_be_looked_up(where: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    plain = "login.microsoftonline.com: the name cannot be looked up" + FROM_HERE.format(port=443)
+    assert refusal(tmp_path, **where, **WITH_SECRET) == f"account.token.oauth: no token: {plain}"
+
+
+@pytest.mark.usefixtures("nobody")
+def test_a_port_where_nobody_listens(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    text = refusal(tmp_path, token_endpoint=f"https://127.0.0.1:{port}/token", **WITH_SECRET)
+    assert text.endswith(f": 127.0.0.1: cannot be reached: {os.strerror(errno.ECONNREFUSED)}{FROM_HERE.format(port=port)}")
+
+
 def test_an_endpoint_that_is_not_trusted(provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
-    assert "SSLError" in refusal(tmp_path, token_endpoint=f"{provider.url}/token", **WITH_SECRET)
+    text = refusal(tmp_path, token_endpoint=f"{provider.url}/token", **WITH_SECRET)
+    assert ": localhost: TLS failed: unable to get local issuer certificate; the token" in text
     assert provider.seen == []
+
+
+@pytest.mark.usefixtures("nobody")
+def test_a_port_that_speaks_no_tls(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def speak(listening: socket.socket) -> None:
+        with listening.accept()[0] as peer:
+            peer.sendall(b"220 mail ready\r\n")
+            done.wait(20)
+
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+        speaking = threading.Thread(target=speak, args=[plain], daemon=True)
+        speaking.start()
+        text = refusal(tmp_path, token_endpoint=f"https://127.0.0.1:{plain.getsockname()[1]}/token", **WITH_SECRET)
+        done.set()
+        speaking.join()
+    assert ": 127.0.0.1: TLS failed: " in text and not re.search(r"Pool|urllib3|Error\(|Max retries", text)
 
 
 def test_a_compressed_answer_is_refused(provider: Provider, tmp_path: Path) -> None:

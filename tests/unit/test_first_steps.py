@@ -71,3 +71,36 @@ def test_it_installs_itself_for_a_shell_that_is_named(tmp_path: Path) -> None:
     assert "_PROBE_COMPLETE" in script.read_text(encoding="utf-8") and str(script) in rc and rc.startswith("alias ll=")
     assert said("--install-completion", "fish", HOME=str(tmp_path))[0] == 0
     assert (tmp_path / ".config" / "fish" / "completions" / "probe.fish").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["audit", "--nope"], "probe audit"),
+        (["show"], "probe show"),
+        (["nope"], "probe"),
+        (["audit"], "probe audit"),
+        (["--nope"], "probe"),
+    ],
+)
+def test_a_slip_is_answered_by_the_help_of_its_own_command(arguments: list[str], command: str) -> None:
+    status, out, err = said(*arguments)
+    assert (status, out) == (3, "") and f"(see `{command} --help`)" in err and err.count("\n") == 1
+
+
+def test_the_checks_of_an_audit_are_listed_without_a_profile() -> None:
+    status, out, err = said("audit", "--list")
+    assert (status, err) == (0, "") and "it does not prove" in out
+    assert said("audit")[0] == 3 and "Missing argument 'PROFILE'" in said("audit")[2]
+
+
+def test_a_profile_that_lies_here_is_pointed_at(tmp_path: Path) -> None:
+    (tmp_path / "popself.toml").write_text("", encoding="utf-8")
+    own = tmp_path / "own"
+    done = subprocess.run(
+        [sys.executable, "-m", "probe", "run", "popself"], capture_output=True, text=True, cwd=tmp_path, timeout=60,
+        env={**os.environ, "SUBMISSION_PROBE_PROFILES": str(own), "PYTHONPATH": str(Path(__file__).parent.parent.parent)},
+    )  # fmt: skip
+    assert done.returncode == 3 and done.stderr.count("\n") == 1
+    assert "; popself.toml lies in this directory: `probe run popself.toml`. Own profiles are looked for in" in done.stderr
+    assert str(own) in done.stderr

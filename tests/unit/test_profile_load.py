@@ -250,3 +250,22 @@ def test_zero_means_the_greatest_allowed():
 
 def test_a_thumbprint_copied_from_windows_is_cleaned():
     assert thumbprint("\u200e43 4a c2 24:c8459924b26521298ce8834c514856ab") == "434AC224C8459924B26521298CE8834C514856AB"
+
+
+def test_where_a_secret_was_named_is_said(tmp_path):
+    text = "[submission]\nhost='a.example'\n[account]\nusername='u@a.example'\npassword={env='P'}\n"
+    file = write(tmp_path, "p", f"{text}[readback.imap]\naccount={{token={{env='T'}}}}\n[readback.pop3]\n")
+    profile = load(str(file), plugins=PLUGINS, environ={})
+    assert profile.secret_of("smtp") == profile.secret_of("pop3") == f"password came from env P ({file}:5)"
+    assert profile.secret_of("imap") == f"token came from env T ({file}:7)"
+    option = Overlay("--password-file", ("account", "password"), {"file": "/etc/pw"})
+    words = load(str(file), [option], plugins=PLUGINS, environ={}).secret_of("smtp")
+    assert words.startswith("password came from file ") and words.endswith("pw (--password-file)")
+    mapping = {"submission": {"host": "a.example"}, "account": {"username": "u@a.example", "password": {"env": "P"}}}
+    assert load_mapping(mapping, plugins=PLUGINS).secret_of("smtp") == "password came from env P (account.password)"
+
+
+def test_a_parent_that_lies_beside_its_child_is_pointed_at(tmp_path):
+    write(tmp_path, "mine", "")
+    with pytest.raises(ProfileError, match=r'; mine\.toml lies beside this file: extends = "mine\.toml"'):
+        load(str(write(tmp_path, "child", "extends='mine'")), plugins=PLUGINS, environ={})

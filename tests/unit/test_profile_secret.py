@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from probe.profile import ProfileError, SecretSource, resolve_secret
+from probe.profile import ProfileError, SecretSource, TokenSource, resolve_secret, resolve_token
 from probe.profile import secret as secret_module
+from probe.state.tokens import Tokens
 
 # What the operating system says; Windows has words of its own, in the language of the machine.
 NO_SUCH_FILE = "No such file" if os.name == "posix" else ""
@@ -29,6 +30,14 @@ def test_the_environment():
     assert resolve_secret(source, None, environ={"PW": "hunter2"}) == "hunter2"
     assert failure(source, environ={}) == "account.password: env PW is not set in the environment"
     assert failure(source, environ={"PW": ""}, key="account.token") == "account.token: env PW is empty"
+
+
+def test_a_token_that_is_not_there_may_be_fetched(tmp_path, monkeypatch):
+    monkeypatch.delenv("PROBE_TOKEN", raising=False)
+    with pytest.raises(ProfileError) as caught:
+        resolve_token(TokenSource(env="PROBE_TOKEN"), None, Tokens(tmp_path), key="account.token", username="u")
+    hint = "; or let the probe fetch one: [account.token.oauth], docs/authentication.md"
+    assert str(caught.value) == f"account.token: env PROBE_TOKEN is not set in the environment{hint}"
 
 
 def test_a_file_is_relative_to_the_base_and_gives_its_first_line(tmp_path):

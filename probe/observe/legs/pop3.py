@@ -84,7 +84,7 @@ async def _wait(job: Job, journal: Journal, session: Session) -> Accepted | None
     accepted = await find.accepted(job, journal, STAGES)
     if accepted is None:
         if job.draft is not None:
-            journal.skip("pop3.login", "no message was submitted, and the maildrop is a snapshot taken at logon")
+            journal.skip("pop3.login", "nothing was sent, and POP3 shows only what was there at logon")
         return None
     await job.partners_have_read(NAME, job.conduct.delivery_warning)
     elsewhere = next((seen.value for seen in job.read.values() if seen.value not in (None, "INBOX")), None)
