@@ -7,6 +7,7 @@ STAMP := $(VENV)/.installed
 
 demo: $(STAMP)
 	@$(BIN)/probe demo
+	@echo; echo 'probe is installed in $(VENV): `. $(BIN)/activate` gives this shell the command, `pipx install .` every shell.'
 
 # Sets everything up by itself; fails where something is missing, and for every skipped test whose reason is not in tests/allowed_skips.txt.
 test: $(STAMP)

@@ -67,6 +67,14 @@ def test_options_and_findings_named_in_the_docs_exist(page: Path) -> None:
         assert f"## {finding}\n" in known, finding
 
 
+@pytest.mark.not_on_windows("make")
+def test_whoever_ran_the_demo_is_told_where_the_command_is() -> None:
+    said = subprocess.run(["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+    for text in (said, *((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/tutorial.md"))):
+        assert "into `.venv`" in text or "in .venv" in text
+        assert ". .venv/bin/activate" in text and "`pipx install .`" in text
+
+
 def _links(page: Path) -> set[Path]:
     targets = re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text(encoding="utf-8"))
     return {(page.parent / target).resolve() for target in targets}

@@ -52,7 +52,7 @@ def installed(wheel: zipfile.ZipFile, tmp_path_factory: pytest.TempPathFactory) 
 def test_files_to_copy_are_printed_where_only_the_wheel_is(installed: Path, tmp_path: Path) -> None:
     deploy = ROOT / "deploy"
     single = {path.name: next(path.iterdir()) for path in deploy.iterdir() if len(list(path.iterdir())) == 1}
-    named = {"nagios", "grafana", "icinga", "alertmanager", "ansible", "docker", "powershell", "postgresql"}
+    named = {"nagios", "grafana", "icinga", "alertmanager", "ansible", "docker", "powershell", "postgresql", "cron"}
     assert named <= set(single)
     for name in sorted(named):
         done = subprocess.run([installed / "probe", "init", f"--{name}"], capture_output=True, cwd=tmp_path)
@@ -65,8 +65,24 @@ def test_files_to_copy_are_printed_where_only_the_wheel_is(installed: Path, tmp_
             assert f"# ==> {path.name}\n".encode() + path.read_bytes() in done.stdout
 
 
+def test_several_files_are_written_to_a_directory(installed: Path, tmp_path: Path) -> None:
+    """As one stream they are no file of Prometheus: rules_test.yml, which rules.yml names, is there too."""
+    for name in ("prometheus", "kubernetes", "ci"):
+        shipped = {path.name: path.read_bytes() for path in (ROOT / "deploy" / name).iterdir()}
+        command = [installed / "probe", "init", f"--{name}", tmp_path / name]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, ""), name
+        assert done.stdout.splitlines() == [f"wrote {tmp_path / name / file}" for file in sorted(shipped)]
+        assert {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} == shipped
+        (tmp_path / name / min(shipped)).write_text("mine", encoding="utf-8")
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 3 and "--force overwrites it" in done.stderr and done.stderr.count("\n") == 1
+        assert (tmp_path / name / min(shipped)).read_text(encoding="utf-8") == "mine"
+        assert subprocess.run([*command, "--force"], capture_output=True).returncode == 0
+        assert {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} == shipped
+
+
 def test_every_folder_of_deploy_is_one_that_init_prints() -> None:
-    """cron's line is one that --cron makes for the profile."""
     said = subprocess.run([sys.executable, "-m", "probe", "init", "--help"], capture_output=True, text=True, check=True).stdout
     for folder in (ROOT / "deploy").iterdir():
         assert f"--{folder.name}" in said

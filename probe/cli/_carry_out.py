@@ -157,7 +157,7 @@ def _deliver(
     attempts = 1 + len({report.started for report in before}) if before else 1
     _show.show(
         reports, started, seconds, output=results.output, files=results.files, verbose=results.verbose, quiet=results.quiet,
-        comparison=compared, attempts=attempts, history=_past(reports, results),
+        allow_warnings=results.allow_warnings, comparison=compared, attempts=attempts, history=_past(reports, results),
     )  # fmt: skip
 
 

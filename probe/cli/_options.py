@@ -136,7 +136,9 @@ ExpectChange = Annotated[
 Expectations = Annotated[Path | None, typer.Option(metavar="FILE", help="KEY=VALUE, one in a line; # begins a remark.")]
 History = Annotated[str | None, typer.Option(metavar="FILE|none", help="Where runs are kept (default: state directory).")]
 Concurrency = Annotated[int, typer.Option(min=1, help="How many targets at a time.")]
-AllowWarnings = Annotated[bool, typer.Option("--allow-warnings", help="Exit 0 when there are only warnings.")]
+AllowWarnings = Annotated[
+    bool, typer.Option("--allow-warnings", help="Exit 0 when there are only warnings, and with -q be silent.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan; not one packet.")]
 
 

@@ -17,7 +17,7 @@ from probe.output import Context, formats, output
 from probe.output._changes import NATIVE, as_report
 
 if TYPE_CHECKING:
-    from probe.report import Report
+    from probe.report import Report, Verdict
     from probe.report.comparison import Comparison
     from probe.report.statistics import PastRun
     from probe.tasks.plan import Plan
@@ -47,6 +47,7 @@ def show(
     files: Sequence[tuple[str, Path]],
     verbose: bool,
     quiet: bool,
+    allow_warnings: bool = False,
     comparison: "Comparison | None" = None,
     attempts: int = 1,
     history: "Sequence[PastRun]" = (),
@@ -54,16 +55,18 @@ def show(
     """Write what a command's own runs showed."""
     instant = started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     context = Context(instant, seconds, transcript=verbose, comparison=comparison, attempts=attempts, history=tuple(history))
-    deliver(reports, context, output=output, files=files, quiet=quiet)
+    deliver(reports, context, output=output, files=files, quiet=quiet, allow_warnings=allow_warnings)
 
 
 def deliver(
-    reports: Sequence["Report"], context: Context, *, output: str, files: Sequence[tuple[str, Path]], quiet: bool = False
-) -> None:
+    reports: Sequence["Report"], context: Context, *, output: str, files: Sequence[tuple[str, Path]], quiet: bool = False,
+    allow_warnings: bool = False,
+) -> None:  # fmt: skip
     """Write stdout first: the verdict must not be lost because a file cannot be written."""
     # Closed by the caller (`probe run >&-`), stdout is None.
     shown = replace(context, color=output == "text" and colours(sys.stdout), width=columns(sys.stdout))
-    text = _brief(reports, context.comparison) if quiet else _text(output, reports, shown)
+    silent_on: tuple[Verdict, ...] = ("ok", "warning") if allow_warnings else ("ok",)
+    text = _brief(reports, context.comparison, silent_on) if quiet else _text(output, reports, shown)
     if LAST.settle():
         _out.write(text, machine=output != "text")
     for name, path in files:
@@ -87,20 +90,22 @@ def _write_file(name: str, path: Path, text: str) -> None:
         print(f"probe: cannot write {path}: {error.strerror or error}; the verdict stands", file=sys.stderr)
 
 
-def _brief(reports: Sequence["Report"], comparison: "Comparison | None", most: int = 20) -> str:
-    """For cron's mail: nothing when all is ok, else at most 20 plain lines."""
+def _brief(
+    reports: Sequence["Report"], comparison: "Comparison | None", silent_on: Sequence["Verdict"] = ("ok",), most: int = 20
+) -> str:
+    """For cron's mail: nothing of what is well enough, else at most 20 plain lines."""
     from probe.output._words import named
     from probe.output.text import comparison_lines, headline, safe
     from probe.report.causes import causes
 
     lines: list[str] = []
     for report in reports:
-        if report.alarms != "ok":
+        if report.alarms not in silent_on:
             lines.append(headline(report))
             for cause in causes(finding for finding in report.findings if finding.severity != "info"):
                 lines.append(f"  {cause.finding.severity} {named(cause)}: {safe(cause.finding.summary)}")
                 lines += [f"    do: {safe(step)}" for step in cause.finding.remedy[:1]]
-    if comparison is not None and comparison.verdict != "ok":
+    if comparison is not None and comparison.verdict not in silent_on:
         lines += comparison_lines(comparison)
     if len(lines) > most:
         lines = [*lines[: most - 1], f"… {len(lines) - most + 1} more lines: run without -q"]

@@ -75,6 +75,7 @@ def _expected(line: str) -> tuple[str, str]:
     key, equals, value = (part.strip() for part in line.partition("="))
     if not equals or not key:
         raise typer.BadParameter(f"--expect-change takes KEY=VALUE, such as {CERTIFICATE}=THUMBPRINT, got {line!r}")
+    _refuse_unknown(key)
     if not value:
         raise typer.BadParameter(f"--expect-change {key}= wants a value; * stands for any")
     of_certificate = key.rpartition(".")[2].lower() == CERTIFICATE
@@ -83,6 +84,21 @@ def _expected(line: str) -> tuple[str, str]:
     if of_certificate or key.endswith(f"{CERTIFICATE}.thumbprint"):
         value = thumbprint(value) or value
     return key.lower() if of_certificate else key, value
+
+
+def _refuse_unknown(key: str) -> None:
+    """A key whose first word no run can have is a slip of the pen, and would be an expectation that never comes true."""
+    from difflib import get_close_matches
+
+    from probe.runs.expected import FIRST_WORDS
+    from probe.tasks.plan import plugins
+
+    word, known = key.partition(".")[0], sorted({*FIRST_WORDS, *plugins()["readback"]})
+    if "*" in word or word.lower() in known:
+        return
+    near = [each for each in known if each.startswith(word.lower())][:1] or get_close_matches(word.lower(), known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"it begins with {', '.join(known)}"
+    raise typer.BadParameter(f"--expect-change {key}=…: no fact of a run is called {word!r}; {hint}")
 
 
 def comparison(before: Mapping[str, object], after: Mapping[str, object], expected: list[tuple[str, str]]) -> "Comparison":

@@ -27,7 +27,7 @@ _AcceptOtherDomain = Annotated[
 ]
 _Yes = Annotated[bool, typer.Option("--yes", help="Ask nothing; take what is given, published or usual.")]
 _Force = Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")]
-_Cron = Annotated[bool, typer.Option("--cron", help="Also print a line for crontab.")]
+_Cron = Annotated[bool, typer.Option("--cron", help="Also print a line for crontab; alone, print a table for /etc/cron.d.")]
 _TaskScheduler = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Also write a task for Windows' Task Scheduler (XML) there.")
 ]
@@ -45,14 +45,16 @@ def init(
     discover: _Discover = None, look: _Look = True, test: _Test = False, accept_other_domain: _AcceptOtherDomain = False,
     yes: _Yes = False, force: _Force = False, cron: _Cron = False,
     systemd: _shipped.Systemd = None, icinga: _shipped.Icinga = None, task_scheduler: _TaskScheduler = None,
-    nagios: _shipped.Nagios = False, prometheus: _shipped.Prometheus = False, alertmanager: _shipped.Alertmanager = False,
-    grafana: _shipped.Grafana = False, kubernetes: _shipped.Kubernetes = False, docker: _shipped.Docker = False,
-    ansible: _shipped.Ansible = False, ci: _shipped.Ci = False, powershell: _shipped.Powershell = False,
+    nagios: _shipped.Nagios = False, prometheus: _shipped.Prometheus = None, alertmanager: _shipped.Alertmanager = False,
+    grafana: _shipped.Grafana = False, kubernetes: _shipped.Kubernetes = None, docker: _shipped.Docker = False,
+    ansible: _shipped.Ansible = False, ci: _shipped.Ci = None, powershell: _shipped.Powershell = False,
     postgresql: _shipped.Postgresql = False,
     resolver: discovery.Resolver = None, connect_https: discovery.ConnectHttps = None, ca_file: option.CaFile = None,
     timeout: discovery.PerPage = "10s",
 ) -> int:  # fmt: skip
     """Write a first profile. On a terminal it asks for what is not given; it never overwrites without --force."""
+    if _shipped.written({"prometheus": prometheus, "kubernetes": kubernetes, "ci": ci}, force=force):
+        return 0
     given = option.given(
         address=address, extends=extends, host=host, user=user, password_env=password_env, password_file=password_file,
         readback=readback, ca_file=ca_file, port=port, security=security,

@@ -1,6 +1,7 @@
 """A comparison in words that several outputs share: what is shown together, in which order, which parts of two values differ."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -16,6 +17,8 @@ _MOST_TOKENS, _MOST_ROWS = 250, 200
 _MISSING, _EXPECTED = "missing", "expected"
 _RANK = {"critical": 0, _MISSING: 1, "warning": 2, "better": 3, _EXPECTED: 4}
 _THUMBPRINT = f"{CERTIFICATE}.thumbprint"
+# A finding's key, and its value: finding.STAGE.ID SEVERITY: ID.
+_FINDING = re.compile(r"finding\.(?P<stage>.+)\.(?P<id>\S+) \w+: (?P=id)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,26 @@ def rows(comparison: Comparison, target: str) -> list[Row]:
     """A target's changes, the worst first; those of several ports in one row where both values are alike."""
     found: dict[tuple[object, ...], list[Change]] = {}
     for change in comparison.changes:
-        if change.target == target:
+        if change.target == target and not _unseen(change):
             alike = (_word(change), change.key.rpartition(f"{CERTIFICATE}.")[2], change.before, change.after, change.wanted)
             found.setdefault(alike if f"{CERTIFICATE}." in change.key else (change,), []).append(change)
     made = [Row(_word(same[0]), tuple(change.key for change in same), same[0]) for same in found.values()]
     return sorted(made, key=lambda row: _RANK[row.word])
+
+
+def _unseen(change: Change) -> bool:
+    """Whether this only follows from a failure, and nobody announced it."""
+    return change.because is not None and change.wanted is None and not change.expected
+
+
+def not_seen(comparison: Comparison, target: str) -> list[str]:
+    """What a failure kept the later run from seeing: a sentence for each failure."""
+    causes = Counter(change.because for change in comparison.changes if change.target == target and _unseen(change))
+    return [f"not seen, because {safe(str(cause))} failed: {_counted(count, 'fact')}" for cause, count in causes.items()]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _word(change: Change) -> str:
@@ -54,12 +72,15 @@ def _word(change: Change) -> str:
 
 def summary(comparison: Comparison) -> str:
     """How many changes there are, and how many of them nobody announced."""
-    count = sum(change.happened for change in comparison.changes)
-    wrong = sum(change.severity != "info" and change.happened for change in comparison.changes)
-    missing = sum(_word(change) == _MISSING for change in comparison.changes)
-    said = [f"{count} change{'' if count == 1 else 's'}, {wrong or 'none'} unexpected"] if count else []
+    seen = [change for change in comparison.changes if not _unseen(change)]
+    count = sum(change.happened for change in seen)
+    wrong = sum(change.severity != "info" and change.happened for change in seen)
+    missing = sum(_word(change) == _MISSING for change in seen)
+    said = [f"{_counted(count, 'change')}, {wrong or 'none'} unexpected"] if count else []
     if missing:
-        said.append(f"{missing} expected change{'' if missing == 1 else 's'} did not happen")
+        said.append(f"{_counted(missing, 'expected change')} did not happen")
+    if unseen := len(comparison.changes) - len(seen):
+        said.append(f"{_counted(unseen, 'fact')} not seen")
     if comparison.unchanged:
         said.append(f"{len(comparison.unchanged)} facts unchanged")
     return ", ".join(said) or "nothing changed"
@@ -90,14 +111,51 @@ def sentence(change: Change, form: str = "{} → {}") -> str:
     return f"{said} ({wanted})" if wanted else said
 
 
+def told(row: Row) -> str:
+    """A row as one line, with its keys; what is no fact but a finding in words."""
+    change = row.change
+    found = [_FINDING.fullmatch(f"{key} {change.before or change.after}") for key in row.keys]
+    if not all(found) or not change.happened or change.wanted is not None:
+        return f"{safe(', '.join(row.keys))}: {sentence(change)}"
+    where = safe(", ".join(one["stage"] for one in found if one))
+    name = safe(str(found[0] and found[0]["id"]))
+    before, after = ((value or "").partition(":")[0] for value in (change.before, change.after))
+    if not before:
+        return f"new finding in {where}: {name} ({safe(after)})"
+    return f"finding in {where}: {name}: {safe(before)} → {safe(after)}" if after else f"no longer found in {where}: {name}"
+
+
 def hint(comparison: Comparison) -> str:
-    """How to announce a new certificate that nobody announced; empty where none came, or several."""
-    new = {change.after for change in comparison.changes if change.key.endswith(_THUMBPRINT) and change.severity == "warning"}
+    """How to announce a new certificate that nobody announced; empty where none came, or several, where not each node of a port
+    has it, and where it is nothing to want: expired, or not trusted."""
+    changed = [change for change in comparison.changes if change.key.endswith(_THUMBPRINT)]
+    new = [change for change in changed if change.severity == "warning" and change.because is None]
+    ports = {change.key.removesuffix(_THUMBPRINT) for change in new}
+    others = {item.key.removesuffix(_THUMBPRINT) for item in _certified(comparison) if item not in new}
     wanted = any(change.wanted is not None for change in comparison.changes)
-    value = new.pop() if len(new) == 1 else None
+    values = {change.after for change in new}
+    value = values.pop() if len(values) == 1 else None
     if wanted or value is None or not re.fullmatch("[0-9A-F]{40}", value):
         return ""
-    return f"If you replaced the certificate: --expect-change {CERTIFICATE}={value}"
+    if ports & others or any(_refused(comparison, port) for port in ports):
+        return ""
+    keys = [f"{port or 'smtp.'}{CERTIFICATE}" for port in sorted(ports)] if others else [CERTIFICATE]
+    return f"If you replaced the certificate: {' '.join(f'--expect-change {key}={value}' for key in keys)}"
+
+
+def _certified(comparison: Comparison) -> Iterator[Change | Same]:
+    """The certificate of every port, changed or not."""
+    items: list[Change | Same] = [*comparison.changes, *comparison.unchanged]
+    return (item for item in items if item.key.endswith(_THUMBPRINT))
+
+
+def _refused(comparison: Comparison, port: str) -> bool:
+    """Whether the certificate that a port serves now is found to be bad."""
+    finding, trusted = f"finding.{port or 'smtp.'}{CERTIFICATE}.", f"{port}{CERTIFICATE}.trusted"
+    if any(change.key == trusted and change.after != "True" for change in comparison.changes):
+        return True
+    now = [(change.key, change.after) for change in comparison.changes] + [(same.key, same.value) for same in comparison.unchanged]
+    return any(key.startswith(finding) and (value or "").startswith("critical") for key, value in now)
 
 
 def instant(text: str) -> str:
@@ -114,7 +172,9 @@ def lines(comparison: Comparison) -> Iterator[tuple[str, str, str]]:
         if several:
             yield "", "info", safe(target)
         for row in rows(comparison, target):
-            yield row.word, row.change.severity, f"{safe(', '.join(row.keys))}: {sentence(row.change)}"
+            yield row.word, row.change.severity, told(row)
+        for said in not_seen(comparison, target):
+            yield "", "info", said
     if said := hint(comparison):
         yield "", "info", said
 
@@ -135,6 +195,7 @@ class Block:
 
     target: str
     lines: Sequence[Line]
+    not_seen: Sequence[str]
     unchanged: Sequence[Same]
 
 
@@ -144,6 +205,7 @@ def blocks(comparison: Comparison, *, whole_words: bool = False) -> list[Block]:
         Block(
             target,
             [_line(row, whole_words, marked=number < _MOST_ROWS) for number, row in enumerate(rows(comparison, target))],
+            not_seen(comparison, target),
             [same for same in comparison.unchanged if same.target == target],
         )
         for target in targets(comparison)

@@ -48,6 +48,9 @@ def _compared(comparison: Comparison) -> Iterator[str]:
             yield "| | what | before | after |"
             yield "|---|---|---|---|"
             yield from map(_line, block.lines)
+        for said in block.not_seen:
+            yield ""
+            yield prose(said)
     if said := hint(comparison):
         yield ""
         yield f"{prose(said.partition('--')[0])}`{said[said.index('--') :]}`"

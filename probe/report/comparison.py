@@ -19,6 +19,8 @@ class Change:
 
     `wanted` is the value that was announced (`*`: any other than before) where it did not come; the two sides are then alike
     where nothing has changed at all, and both None where neither run has such a fact.
+
+    `because` names the stage whose failure kept the later run from seeing this fact; it may be what it was.
     """
 
     target: str
@@ -28,6 +30,7 @@ class Change:
     severity: Severity
     expected: bool = False
     wanted: str | None = None
+    because: str | None = None
 
     @property
     def happened(self) -> bool:

@@ -15,6 +15,7 @@ from probe.report import Severity
 from probe.report.comparison import Change, Comparison, Same
 from probe.runs.expected import Sides, Values, eased, remarks
 from probe.runs.pairs import Json, Place, paired, remark
+from probe.runs.unseen import unseen
 
 # 99.9 %: some thirty latencies are looked at in one comparison, and an unchanged server shall compare clean.
 Z = 3.29
@@ -87,7 +88,8 @@ def _sides(was: Place | None, now: Place | None, old: Mapping[Place, list[Json]]
         change = Change(name, "target", "probed" if gone else None, None if gone else "probed", "warning")
         return Sides(name, {}, {}, (change,))
     before, after = _values(old[was]), _values(new[now])
-    return Sides(name, before, after, tuple(_of_target(name, before, after, _latencies(name, old[was], new[now]))))
+    differing = _of_target(name, before, after, unseen(_seen_by(old[was]), new[now]))
+    return Sides(name, before, after, (*differing, *_latencies(name, old[was], new[now])))
 
 
 def _alike(one: Sides) -> Iterator[Same]:
@@ -96,12 +98,12 @@ def _alike(one: Sides) -> Iterator[Same]:
             yield Same(one.target, key, value)
 
 
-def _of_target(target: str, before: Values, after: Values, latencies: Iterable[Change]) -> Iterator[Change]:
+def _of_target(target: str, before: Values, after: Values, not_seen: Values) -> Iterator[Change]:
     for key in [*before, *(key for key in after if key not in before)]:
         was, now = before.get(key), after.get(key)
         if was != now:
-            yield Change(target, key, was, now, _severity(key, was, now))
-    yield from latencies
+            because = not_seen.get(key) if now in (None, "skipped") else None
+            yield Change(target, key, was, now, _severity(key, was, now), because=because)
 
 
 def _severity(key: str, was: str | None, now: str | None) -> Severity:
@@ -133,17 +135,35 @@ def _values(reports: Sequence[Json]) -> dict[str, str]:
 
 def _of_report(report: Json) -> Iterator[tuple[str, str]]:
     for stage in report["stages"]:
-        facts = from_json(stage["name"], stage["facts"])
-        # A warning is its finding's business.
-        yield f"{stage['name']}.status", "ok" if stage["status"] == "warning" else stage["status"]
-        leg = stage["name"].partition(".")[0]
-        for key, value in _READ.get(type(facts), _nothing)(stage["name"], facts):
-            if value not in (None, "", "None"):
-                # The submission is the main subject: its facts bear no prefix (`certificate.thumbprint`, `ehlo_tls.DSN`).
-                yield key if leg == "smtp" else f"{leg}.{key}", value
+        yield from _of_stage(stage)
     for finding in report["findings"]:
         if finding["severity"] != "info":
-            yield f"finding.{finding['stage']}.{finding['id']}", f"{finding['severity']}: {_stable(finding)}"
+            yield _finding_key(finding), f"{finding['severity']}: {_stable(finding)}"
+
+
+def _of_stage(stage: Json) -> Iterator[tuple[str, str]]:
+    facts = from_json(stage["name"], stage["facts"])
+    # A warning is its finding's business.
+    yield f"{stage['name']}.status", "ok" if stage["status"] == "warning" else stage["status"]
+    leg = stage["name"].partition(".")[0]
+    for key, value in _READ.get(type(facts), _nothing)(stage["name"], facts):
+        if value not in (None, "", "None"):
+            # The submission is the main subject: its facts bear no prefix (`certificate.thumbprint`, `ehlo_tls.DSN`).
+            yield key if leg == "smtp" else f"{leg}.{key}", value
+
+
+def _seen_by(reports: Sequence[Json]) -> dict[str, set[str]]:
+    """The stages that show each fact, or finding."""
+    found: dict[str, set[str]] = {}
+    for report in reports:
+        shown = [(key, stage["name"]) for stage in report["stages"] for key, _ in _of_stage(stage)]
+        for key, stage in [*shown, *((_finding_key(finding), finding["stage"]) for finding in report["findings"])]:
+            found.setdefault(key, set()).add(stage)
+    return found
+
+
+def _finding_key(finding: Json) -> str:
+    return f"finding.{finding['stage']}.{finding['id']}"
 
 
 def _stable(finding: Json) -> str:

@@ -18,6 +18,11 @@ ANY = "*"
 GONE = ("None", "(none)")
 # What follows from a certificate; whether it is trusted does not.
 _OF_CERTIFICATE = re.compile(r"((?:[a-z0-9]+\.)?)certificate\.(thumbprint|sha256|issuer|subject|names|key|not_after|chain)")
+# What the keys of a comparison begin with (compare.py); a reader's begin with its name.
+FIRST_WORDS = (
+    "addresses", CERTIFICATE, "ehlo", "ehlo_tls", "finding", "greeting", "latency", "mechanism", "mechanisms", "smtp", "target",
+    "tls",
+)  # fmt: skip
 _PRINTED = re.compile(r"[\s:\u200e\u200f\ufeff]")
 _PRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
 # Several nodes, or repeated runs, may be meant: what a target without the fact is called.

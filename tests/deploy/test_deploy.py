@@ -92,6 +92,24 @@ def test_the_crontab_is_one(tmp_path: Path) -> None:
     assert told("crontab", "-n", tmp_path / "table") is not None
 
 
+def test_every_line_of_the_page_on_cron_runs_as_it_stands(tmp_path: Path) -> None:
+    """docs/how-to/cron.md: lines of one table, the shipped one; each is whole, and its options go together."""
+    page = (DEPLOY.parent / "docs" / "how-to" / "cron.md").read_text(encoding="utf-8")
+    shipped = "".join(line for line in (DEPLOY / "cron" / "submission-probe").read_text().splitlines(True) if line[0] != "#")
+    assert f"```\n{shipped}```\n" in page
+    profile = tmp_path / "office.toml"
+    profile.write_text('[submission]\nhost = "h"\n[account]\nusername = "a@b.test"\npassword = { env = "X" }\n[readback.imap]\n')
+    lines = [line.strip() for line in page.splitlines() if line.strip().startswith("*/5")]
+    for line in lines:
+        fields = line.split(None, 6)
+        assert fields[:7][5:6] == ["submission-probe"] and "%" not in line and fields[6].startswith("probe run -q "), line
+        (tmp_path / "table").write_text(" ".join([*fields[:5], fields[6], "\n"]))
+        assert told("crontab", "-n", tmp_path / "table") is not None
+        words = fields[6].replace("/etc/submission-probe/profiles/office.toml", str(profile)).split()
+        assert str(profile) in words and "at most 50 s" in told(sys.executable, "-m", *words, "--dry-run")
+    assert len(lines) >= 4
+
+
 def test_prometheus_takes_scrape_and_rules() -> None:
     for name in ("scrape.yml", "many-sites.yml"):
         assert "SUCCESS" in told("promtool", "check", "config", "--syntax-only", DEPLOY / "prometheus" / name)

@@ -1,9 +1,11 @@
 """The command line against the embedded server, as a newcomer meets it."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -104,19 +106,38 @@ def test_dry_run_sends_not_one_packet(tmp_path: Path) -> None:
     assert done.returncode == 0 and "smtp.gmail.com:587 starttls" in done.stdout
 
 
-@pytest.mark.not_on_windows("a process cannot be asked from outside to end")
-def test_what_the_sandbox_prints_is_a_profile_that_run_takes(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def sandbox(tmp_path: Path) -> Iterator[Path]:
+    """A sandbox that is up, and the profile it printed."""
     environ = {**os.environ, "SUBMISSION_PROBE_STATE": str(tmp_path / "state")}
     command = [sys.executable, "-m", "probe", "sandbox"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ, cwd=ROOT) as sandbox:
-        assert sandbox.stdout is not None
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ, cwd=ROOT) as server:
+        assert server.stdout is not None
         lines = []
-        while (line := sandbox.stdout.readline()) and "expires_critical" not in line:
+        while (line := server.stdout.readline()) and "expires_critical" not in line:
             lines.append(line)
         profile = tmp_path / "sandbox.toml"
         profile.write_text("".join([*lines, line]))
+        try:
+            yield profile
+        finally:
+            server.terminate()
+            server.wait(10)
+    assert server.returncode == 0
+
+
+@pytest.mark.not_on_windows("a process cannot be asked from outside to end")
+def test_what_the_sandbox_prints_is_a_profile_that_run_takes(tmp_path: Path) -> None:
+    with sandbox(tmp_path) as profile:
         done = probe("run", str(profile), tmp_path=tmp_path)
-        sandbox.terminate()
-        sandbox.wait(10)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert sandbox.returncode == 0
+
+
+@pytest.mark.not_on_windows("a process cannot be asked from outside to end")
+def test_cron_mails_no_warning_where_warnings_are_allowed(tmp_path: Path) -> None:
+    with sandbox(tmp_path) as profile:
+        ends_soon = ("run", str(profile), "-q", "--set", "tls.expires_warning=30d")
+        warned = probe(*ends_soon, tmp_path=tmp_path)
+        silent = probe(*ends_soon, "--allow-warnings", tmp_path=tmp_path)
+    assert warned.returncode == 1 and "certificate.expires-soon" in warned.stdout
+    assert (silent.returncode, silent.stdout, silent.stderr) == (0, "", "")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from probe.cli import entry
+from probe.cli.compare import wanted
 from probe.report.comparison import comparison_to_json
 from probe.runs.compare import NotComparable, compare
 
@@ -118,7 +119,7 @@ def test_a_star_before_the_key_means_every_port() -> None:
 
 @pytest.mark.parametrize(
     "expected",
-    [f"certificate={NEW}", "certificate.thumbprint=*", "*.certificate.*=*", "ehlo_tls.XOAUTH2=*", "certificat.thumbprint=*"],
+    [f"certificate={NEW}", "certificate.thumbprint=*", "*.certificate.*=*", "ehlo_tls.XOAUTH2=*", "certificate.thumbprin=*"],
 )
 def test_an_expected_change_that_did_not_happen_is_a_finding(
     tmp_path: Path, expected: str, capsys: pytest.CaptureFixture[str]
@@ -158,6 +159,11 @@ def test_no_star_excuses_what_broke() -> None:
         ("certificate=", "wants a value"),
         ("certificate=12:34", "wants a thumbprint (40 hex digits, or 64 of SHA-256) or *"),
         ("=x", "takes KEY=VALUE"),
+        (f"cert={NEW}", "no fact of a run is called 'cert'; did you mean certificate?"),
+        ("certificat.thumbprint=*", "did you mean certificate?"),
+        ("ehlo-tls.DSN=*", "did you mean ehlo_tls?"),
+        ("pop=*", "did you mean pop3?"),
+        ("zzz.DSN=*", "it begins with addresses, certificate, "),
     ],
 )
 def test_an_expectation_that_is_none_is_refused_in_one_line(
@@ -167,6 +173,27 @@ def test_an_expectation_that_is_none_is_refused_in_one_line(
     assert entry(["compare", run, run, "--expect-change", words]) == 3
     printed = capsys.readouterr()
     assert said in printed.err and printed.err.count("\n") == 1 and not printed.out
+
+
+@pytest.mark.parametrize("path", sorted(RECORDED.glob("*.json")), ids=lambda path: str(path.stem))
+def test_whatever_a_comparison_shows_can_be_announced(path: Path) -> None:
+    """No first word is refused that a run has."""
+    run = json.loads(path.read_text(encoding="ascii"))
+    empty = copy.deepcopy(run)
+    for report in empty["reports"]:
+        report |= {"stages": [], "findings": []}
+    keys = {change.key for one, other in ((run, empty), (empty, run)) for change in compare(one, other).changes}
+    for key in (*keys, "latency.delivery", "target", "Certificate", "*.tls.version", "imap.certificate"):
+        value = NEW if key.lower().endswith("certificate") else "x"
+        assert wanted([f"{key}={value}"], None)
+
+
+def test_a_slip_is_refused_before_anything_is_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, profile = saved(tmp_path, RUN, "before.json"), tmp_path / "p.toml"
+    profile.write_text('[submission]\nhost = "localhost"\nport = 1\n[account]\nusername = "a@b.test"\npassword = { env = "PW" }\n')
+    assert entry(["run", str(profile), "--against", before, "--expect-change", f"cert={NEW}"]) == 3
+    printed = capsys.readouterr()
+    assert "did you mean certificate?" in printed.err and not printed.out
 
 
 def test_values_may_hold_colons_and_equal_signs() -> None:
