@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +15,7 @@ from probe.cli import _out
 if TYPE_CHECKING:
     from probe.tasks.audit import Audited
 
+_MOST_EVIDENCE = 400
 _SIGNS = {"pass": "pass", "fail": "FAIL", "undecided": "?", "not-applicable": "-"}
 
 
@@ -33,7 +37,7 @@ def audit(
 ) -> int:
     """Try what PROFILE's server must refuse. For your own servers only: it logs failed attempts there.
 
-    Exit status: 0 all passed, 1 warnings, 2 critical, 3 nothing could be decided.
+    Exit status: 0 nothing failed, 1 warnings, 2 critical, 3 nothing could be decided.
     """
     from probe.observe.audit import checks
     from probe.tasks import audit as task
@@ -53,23 +57,69 @@ def audit(
         host=host, port=port, user=user, password_env=password_env, password_file=password_file, set=set
     )  # fmt: skip
     loaded = load_profile(option.needed(profile), settings)
-    told = _tell if output == "text" else None
-    done = asyncio.run(task.audit(loaded, tuple(check or ()), told))
+    with _progress(len(check or checks())) as told:
+        done = asyncio.run(task.audit(loaded, tuple(check or ()), told))
     if output == "json":
         _out.data(json.dumps(_json(loaded.name, done), indent=2) + "\n")
+    else:
+        tell(loaded.name, done)
     return task.exit_code(done)
+
+
+def tell(profile: str, done: Sequence["Audited"]) -> None:
+    """The verdict, then each check with what to do."""
+    from probe.output.text import safe
+    from probe.tasks import audit as task
+
+    _out.say(f"{task.verdict(done).upper()}  {safe(profile)}: {_counted(done)}")
+    for item in done:
+        _tell(item)
+
+
+def _counted(done: Sequence["Audited"]) -> str:
+    signs = [_sign(item) for item in done]
+    notes = signs.count("note")
+    counts = {
+        "failed": signs.count("FAIL"),
+        f"note{'s' if notes > 1 else ''}": notes,
+        "undecided": signs.count("?"),
+        "not applicable": signs.count("-"),
+    }
+    more = "".join(f", {count} {word}" for word, count in counts.items() if count)
+    return f"{signs.count('pass')} of {len(signs)} checks passed{more}"
+
+
+def _sign(item: "Audited") -> str:
+    """A check that finds what is only worth knowing has not failed."""
+    return "note" if item.facts.outcome == "fail" and item.module.SEVERITY == "info" else _SIGNS[item.facts.outcome]
 
 
 def _tell(item: "Audited") -> None:
     from probe.output.text import safe
 
-    _out.say(f"{_SIGNS[item.facts.outcome]:<5} {item.id:<32} {safe(item.facts.evidence)[:160]}")
+    _out.say(f"{_sign(item):<5} {item.id:<32} {safe(item.facts.evidence)[:_MOST_EVIDENCE]}")
     if item.facts.outcome == "fail":
         for finding in item.findings:
             _out.say(f"      {finding.severity}: {finding.summary}")
             _out.say(f"      likely: {finding.cause}")
             for step in finding.remedy:
                 _out.say(f"      do: {step}")
+
+
+@contextmanager
+def _progress(total: int) -> Iterator["Callable[[Audited], None] | None"]:
+    """On a terminal, on stderr: how many checks are done; gone when the block ends."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield None
+        return
+    done: list[str] = []
+
+    def told(item: "Audited") -> None:
+        done.append(item.id)
+        print(f"\r{len(done)} of {total} checks done", end="", file=sys.stderr, flush=True)
+
+    yield told
+    print("\r" + " " * 40 + "\r", end="", file=sys.stderr, flush=True)
 
 
 def _json(profile: str, done: list["Audited"]) -> dict[str, Any]:

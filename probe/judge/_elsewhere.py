@@ -1,5 +1,6 @@
 """What the rest of a run says of a refusal: its other services, its other nodes, the mechanism that was used."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -13,7 +14,7 @@ Elsewhere = Literal["taken"]
 
 def weighed(record: Record, finding: Finding) -> Finding:
     """The finding, with what the rest of the run says of its cause."""
-    return _of_this_node(record, _of_mechanism(record, _of_every_service(record, finding)))
+    return _of_mechanism(record, _of_every_service(record, finding))
 
 
 def elsewhere(record: Record, finding: Finding) -> Elsewhere | None:
@@ -56,15 +57,30 @@ def _of_mechanism(record: Record, finding: Finding) -> Finding:
 _KEEPS_THE_PASSWORD = ("CRAM-", "SCRAM-", "DIGEST-", "NTLM", "APOP")
 
 
-def _of_this_node(record: Record, finding: Finding) -> Finding:
-    """Where the other nodes behind the name do what this one cannot, it is this node and neither the user nor the network."""
+def of_this_node(record: Record, found: Sequence[Finding]) -> list[Finding]:
+    """Where other nodes behind the name do what this one cannot, it is this node and neither the user nor the network: said once,
+    by the worst finding of the stage that failed."""
+    said = _other_nodes(record)
+    stage = _failed_here(record)
+    told = min((one for one in found if one.stage == stage), key=lambda one: _ORDER[one.severity], default=None)
+    return [replace(one, cause=f"{one.cause} {said}".strip()) if said and one is told else one for one in found]
+
+
+_ORDER = {"critical": 0, "warning": 1, "info": 2}
+
+
+def _failed_here(record: Record) -> str | None:
     nodes = record.seen("smtp.connect", Connected).nodes
-    if nodes is None or nodes["seen"][nodes["this"]].get("failed_stage") != finding.stage:
-        return finding
-    well = [str(node["address"]) for node in nodes["seen"] if node.get("failed_stage", "") is None]
-    if not well:
-        return finding
+    return nodes["seen"][nodes["this"]].get("failed_stage") if nodes else None
+
+
+def _other_nodes(record: Record) -> str:
+    """Empty where there are none that went well."""
+    nodes = record.seen("smtp.connect", Connected).nodes
+    if nodes is None:
+        return ""
     here = nodes["seen"][nodes["this"]]
+    well = [str(node["address"]) for node in nodes["seen"] if node.get("failed_stage", "") is None]
     name = f"{here['address']} ({here['node']})" if here["node"] else str(here["address"])
-    said = f"Of the nodes behind this name it is {name}: {', '.join(well)} went well in the same run."
-    return replace(finding, cause=f"{finding.cause} {said}", remedy=(f"Look at this node first: {name}", *finding.remedy))
+    begins = "Only node" if len(well) == len(nodes["seen"]) - 1 else "Node"
+    return f"{begins} {name} fails; {', '.join(well)} went well in this run." if well else ""

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 
 from probe.certificate.host_name import name_matches
 from probe.facts import Certified, Connected, Resolved, Submitted, Swept, greetings
+from probe.judge._at_node import at_node, node_of
 from probe.judge._narrowed import narrowed
 from probe.message import MARKER_PATTERN
 from probe.profile import Profile
@@ -108,7 +109,8 @@ def _filled(record: Record, profile: Profile, finding: Finding, found: Iterable[
     if finding.id in _BETWEEN_PORTS and right is not None:
         legs = {stage.name.partition(".")[0] for stage in _showing(record) if stage.seen(Certified).thumbprint != right.thumbprint}
     says = " ".join(greetings(record.seen, side.leg))
-    steps = [narrowed(step, finding.stage, legs, side.security, says=says) for step in finding.remedy]
+    node = node_of(record, profile, side.leg)
+    steps = [at_node(narrowed(step, finding.stage, legs, side.security, says=says), node) for step in finding.remedy]
     values = {
         **_of_profile(profile, side),
         **_of_run(record, profile, finding, side),

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
-from probe.judge._elsewhere import Elsewhere, elsewhere, weighed
+from probe.judge._elsewhere import Elsewhere, elsewhere, of_this_node, weighed
 from probe.judge._families import File, by_all, by_itself, by_words, families, family, files, fitting, likely
 from probe.record import Record
 from probe.report import Finding, Kind
@@ -164,12 +164,13 @@ def explained(record: Record, found: Iterable[Finding], kinds: Mapping[str, Kind
     """The findings; those of failed stages and the critical ones with the cause and commands that the server's words point at, and
     all without the commands of other products than the one that answered, or that `parent`, the profile's, is for."""
     failed = {stage.name for stage in record.stages if stage.status == "failed"}
-    return [
+    told = [
         _fitted(record, _explained(record, item, kinds.get(item.id)), parent)
         if item.stage in failed or item.severity == "critical"
         else _fitted(record, item, parent)
         for item in found
     ]
+    return of_this_node(record, told)
 
 
 def _explained(record: Record, finding: Finding, kind: Kind | None) -> Finding:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-from probe.facts import Certified, instant
+from probe.facts import Certified, Connected, instant
 from probe.facts.parts import Link
 from probe.judge._finding import finding
 from probe.profile import Profile
@@ -42,13 +42,13 @@ _SAME_CHAIN = ("Give both services one chain file: the certificate and its inter
 
 
 def judge(record: Record, profile: Profile) -> Iterator[Finding]:
-    """A reader of the same host that shows another leaf, or the same leaf with another chain, than the submission port."""
+    """A reader of the same host and address that shows another leaf, or the same leaf with another chain, than the submission."""
     first = record.seen("smtp.certificate", Certified)
     if not first.chain:
         return
     for name, reader in profile.readers.items():
         facts = record.seen(f"{name}.certificate", Certified)
-        if not facts.chain or profile.host_for(reader).lower() != profile.submission.host.lower():
+        if not facts.chain or profile.host_for(reader).lower() != profile.submission.host.lower() or _apart(record, name):
             continue
         chains = [[entry["sha256"] for entry in item.chain] for item in (first, facts)]
         if chains[0] != chains[1]:
@@ -67,6 +67,19 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
 def _sent(facts: Certified) -> str:
     number = len(facts.chain)
     return f"{facts.thumbprint} ({number} certificate{'s' if number > 1 else ''} sent)"
+
+
+def _apart(record: Record, reader: str) -> bool:
+    """Whether both may have gone to two machines, of which neither says anything about the other: to two addresses, or to one
+    behind which the nodes differ by their port alone."""
+    here = record.seen("smtp.connect", Connected)
+    there = _host(record.seen(f"{reader}.connect", Connected).remote)
+    same = [node for node in (here.nodes["seen"] if here.nodes else ()) if _host(node["address"]) == there]
+    return bool(here.remote and there) and (_host(here.remote) != there or len(same) > 1)
+
+
+def _host(address: str | None) -> str:
+    return (address or "").rpartition(":")[0]
 
 
 def _is_renewal(one: Link, other: Link) -> bool:

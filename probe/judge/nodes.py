@@ -36,6 +36,11 @@ FINDINGS = {
         "An intermediate certificate is likely missing in that node's store or file.",
         ("Install the same intermediate certificates on every node",),
     ),
+    "nodes.only-one": Kind(
+        "one address only: nothing to compare",
+        "There is one node, or the address is a load balancer's, behind which the nodes have addresses of their own.",
+        ("To reach each node behind a load balancer: --connect NODE1 --connect NODE2 (or submission.connect in the profile)",),
+    ),
     "connect.address-dead": Kind(
         "one of the name's addresses does not answer",
         "A node is down, a firewall drops its packets, or a DNS record is out of date; clients that try it first have to wait.",
@@ -62,6 +67,12 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     nodes = record.seen("smtp.connect", Connected).nodes
     if nodes:
         yield from _differences(nodes)
+    elif profile.submission.every_address != "off" and record.kind == "run" and _connected(record):
+        yield _finding("nodes.only-one", "info", "smtp.connect", FINDINGS["nodes.only-one"].summary)
+
+
+def _connected(record: Record) -> str | None:
+    return record.seen("smtp.connect", Connected).remote
 
 
 def _differences(nodes: Nodes) -> Iterator[Finding]:

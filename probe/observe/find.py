@@ -53,7 +53,7 @@ async def accepted(job: Job, journal: Journal, stages: Sequence[str]) -> Accepte
     """Wait for the submission; None, with the rest of the reader's stages skipped, when there is nothing to read."""
     value = await job.accepted.settled()
     if value is None:
-        reason = "nothing is sent in light mode" if job.draft is None else "no message was submitted"
+        reason = job.conduct.unsent if job.draft is None else "no message was submitted"
         for name in stages[-3:]:
             journal.skip(name, reason)
     return value

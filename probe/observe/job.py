@@ -100,6 +100,8 @@ class Conduct:
     pipelining: bool = True
     # Names of the readers for which the resolvers are asked too.
     reader_hosts: tuple[str, ...] = ()
+    # Why this run sends no message, where it sends none.
+    unsent: str = "nothing is sent in light mode"
     # Whether the profile expects TLSA records that stand for the servers.
     dane: bool = False
 

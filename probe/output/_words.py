@@ -26,6 +26,12 @@ def outcome(report: Report) -> str:
     return f"whole run {seconds(report.seconds)}"
 
 
+def where(report: Report) -> str:
+    """Where the run went: host and port, and for one of several nodes its address."""
+    at = f" at {report.target.address}" if report.kind == "node" else ""
+    return safe(f"{report.target.host}:{report.target.port}{also_known_as(report.target.host)}{at}")
+
+
 def in_a_row(report: Report) -> str:
     """How many failures in a row there were, and from how many on they are an alarm; empty where nobody counted, or all is well."""
     if not report.failures_in_a_row or report.verdict == "ok":

@@ -8,7 +8,7 @@ annotations of a kind, so the worst come first.
 from collections.abc import Iterator, Sequence
 
 from probe.output import Context
-from probe.output._words import named, outcome, safe, told_once, unexplained
+from probe.output._words import named, outcome, safe, told_once, unexplained, where
 from probe.report import Report
 from probe.report.causes import causes
 
@@ -21,8 +21,7 @@ def write(reports: Sequence[Report], context: Context) -> str:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    target = f"{report.target.host}:{report.target.port}"
-    text = [f"{report.verdict.upper()} {safe(report.profile)} {safe(target)}: {outcome(report)}"]
+    text = [f"{report.verdict.upper()} {safe(report.profile)} {where(report)}: {outcome(report)}"]
     if why := unexplained(report):
         text.append(why)
     yield _command(_COMMANDS[report.verdict], f"submission-probe {safe(report.profile)}", text)

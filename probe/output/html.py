@@ -57,7 +57,7 @@ def _past(history: Sequence[PastRun]) -> Panel:
 
     text = Markup("<p>The last {} runs of the local store; a run without delivery stands on the upper edge.</p>")
     # The plot escapes what it shows; it is drawn with attributes, which the page's policy allows.
-    return Panel("Past runs", text.format(len(history)) + Markup(plot(history)))  # noqa: S704
+    return Panel("Past runs", text.format(len(history)) + Markup(f'<div class="scroll">{plot(history)}</div>'))  # noqa: S704
 
 
 def _compared(comparison: Comparison) -> "Markup":

@@ -8,7 +8,7 @@ character comes from a server. Seconds carry thresholds where the profile has th
 from collections.abc import Iterator, Sequence
 
 from probe.output import Context
-from probe.output._words import distinct, in_a_row, least_certificate_days, outcome, plain_label, safe, unexplained
+from probe.output._words import distinct, in_a_row, least_certificate_days, outcome, plain_label, safe, unexplained, where
 from probe.report import Finding, Report, Threshold, worst_verdict
 from probe.report.causes import by_severity
 from probe.report.collection import tally
@@ -57,8 +57,7 @@ def _worst_first(reports: Sequence[Report]) -> list[Report]:
 
 def _one(report: Report) -> str:
     findings = [_brief(finding) for finding in by_severity(report.findings) if finding.severity != "info"]
-    target = f"{report.target.host}:{report.target.port}"
-    return "; ".join([f"{target} {outcome(report)}", *filter(None, [in_a_row(report), unexplained(report)]), *findings])
+    return "; ".join([f"{where(report)} {outcome(report)}", *filter(None, [in_a_row(report), unexplained(report)]), *findings])
 
 
 def _brief(finding: Finding) -> str:

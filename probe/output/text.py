@@ -13,8 +13,8 @@ from probe.facts import Certified, Connected, Ehlo, Found, Greeted, LoggedOn, Re
 from probe.output import Context
 from probe.output._compared import instant, lines, summary
 from probe.output._flow import flowed, kept_whole
-from probe.output._words import also_known_as, in_a_row, outcome, safe, told_apart, unexplained
-from probe.report import Finding, Report, Stage, Verdict
+from probe.output._words import in_a_row, outcome, safe, told_apart, unexplained, where
+from probe.report import Finding, Report, Stage, Verdict, worst_verdict
 from probe.report.causes import Cause, causes
 from probe.report.comparison import Comparison, targets
 from probe.report.exchange_server import connector, exchange_server, says_exchange
@@ -35,9 +35,10 @@ _WIDE, _COLUMN, _BELOW = 100, 37, 8
 def write(reports: Sequence[Report], context: Context) -> str:
     """Each report: verdict, stages with the fact that matters most, findings with what to do, transcript on request."""
     groups = repeated(reports)
-    told = ["\n".join(_lines(report, context)) + "\n" for report in reports if report.profile not in groups]
+    # Of several nodes the table comes first, under the worst of their verdicts, which is the exit status.
+    told = ["\n".join(_matrix(nodes, context.color)) + "\n" for nodes in _same_target(reports)]
+    told += ["\n".join(_lines(report, context)) + "\n" for report in reports if report.profile not in groups]
     told += ["\n".join(_in_a_row(group, context)) + "\n" for group in groups.values()]
-    told += ["\n".join(_matrix(nodes, context.color)) + "\n" for nodes in _same_target(reports)]
     if context.comparison is not None:
         told.append("\n".join(comparison_lines(context.comparison, context.color)) + "\n")
     return "\n".join(told)
@@ -81,7 +82,8 @@ def _matrix(nodes: Sequence[Report], color: bool) -> Iterator[str]:
     """Node by stage: one column a node."""
     names = [[safe(report.target.address or "?"), _short(safe(report.target.node or ""), 30)] for report in nodes]
     widths = [max(map(len, name)) for name in names]
-    yield f"{safe(nodes[0].profile)}: {len(nodes)} nodes"
+    worst = worst_verdict(node.verdict for node in nodes)
+    yield f"{_paint(worst.upper(), worst, color)}  {safe(nodes[0].profile)}: {len(nodes)} nodes"
     for row in range(2):
         yield f"  {'':<20}" + "  ".join(f"{name[row]:<{width}}" for name, width in zip(names, widths, strict=True)).rstrip()
     for index, stage in enumerate(nodes[0].stages):
@@ -117,10 +119,8 @@ def _to_paste(report: Report) -> Iterator[str]:
 def headline(report: Report, color: bool = False) -> str:
     """One line: verdict, profile, target, and the delivery time or the first thing that failed."""
     verdict = _paint(_word(report), report.verdict, color)
-    at = f" at {report.target.address}" if _is_one_of_several(report) else ""
-    target = f"{report.target.host}:{report.target.port}{also_known_as(report.target.host)}{at} ({report.target.security})"
     counted = f"  ({in_a_row(report)})" if in_a_row(report) else ""
-    return f"{verdict}  {safe(report.profile)}  {safe(target)}  {outcome(report)}{counted}"
+    return f"{verdict}  {safe(report.profile)}  {where(report)} ({safe(report.target.security)})  {outcome(report)}{counted}"
 
 
 def _is_one_of_several(report: Report) -> bool:

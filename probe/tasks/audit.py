@@ -2,7 +2,7 @@
 
 import asyncio
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -73,15 +73,16 @@ async def _observe(module: ModuleType, scene: Scene) -> Facts:
         return Facts("undecided", "internal error: " + "".join(traceback.format_exception_only(bug)).strip())
 
 
-def verdict(done: list[Audited]) -> Verdict:
-    """critical or warning by the worst failed check; unknown when every check is undecided; else ok."""
+def verdict(done: Sequence[Audited]) -> Verdict:
+    """critical or warning by the worst failed check; unknown when every check is undecided; else ok, also where one found what
+    is only worth knowing."""
     severities = {finding.severity for item in done for finding in item.findings if item.facts.outcome == "fail"}
     if "critical" in severities:
         return "critical"
-    if severities:
+    if "warning" in severities:
         return "warning"
     return "unknown" if all(item.facts.outcome == "undecided" for item in done) else "ok"
 
 
-def exit_code(done: list[Audited]) -> int:
+def exit_code(done: Sequence[Audited]) -> int:
     return EXIT_CODES[verdict(done)]

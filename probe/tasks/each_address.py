@@ -27,6 +27,7 @@ from probe.tasks.run import observe
 
 # Exchange takes 20 connections from one source (MaxInboundConnectionPerSource); a run opens three.
 AT_A_TIME = 5
+_UNSENT = 'only the first node gets a message; submission.every_address = "deliver" sends through each'
 
 
 async def observe_each(plan: Plan, profile: Profile, session: Session) -> list[Report]:
@@ -71,7 +72,9 @@ def _following(plan: Plan, first: Record) -> Plan:
         said = f"not tried here: {refused.name} was refused at another node"
         readers = tuple(replace(reader, side=replace(reader.side, suspended=said)) for reader in plan.readers)
         plan = replace(plan, submission=replace(plan.submission, suspended=said), readers=readers)
-    return plan if plan.every_address == "deliver" else replace(plan, sender=None, recipient=None)
+    if plan.every_address == "deliver" or not plan.sends:
+        return plan
+    return replace(plan, sender=None, recipient=None, conduct=replace(plan.conduct, unsent=_UNSENT))
 
 
 def _at(plan: Plan, address: Address) -> Plan:

@@ -85,6 +85,10 @@ def test_it_is_readable_at_every_width(browser: Browser, tmp_path: Path, look: s
     assert browser.requests == [path.as_uri()] and browser.complaints == []
 
 
+GROUNDS = """[...document.querySelectorAll(".compared .line")].filter(line => line.querySelector("ins")).map(
+  line => [line.querySelector(".word").innerText, getComputedStyle(line.querySelector("ins")).backgroundColor])"""
+
+
 def test_what_one_side_has_alone_is_marked(browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text(page(made()), encoding="utf-8")
@@ -95,6 +99,9 @@ def test_what_one_side_has_alone_is_marked(browser: Browser, tmp_path: Path) -> 
     assert not {"GSSAPI", "LOGIN"} & set(added + removed)
     colours = [browser.evaluate(f"getComputedStyle(document.querySelector('{tag}')).backgroundColor") for tag in ("ins", "del")]
     assert len({*colours, "rgba(0, 0, 0, 0)"}) == 3
+    # What got worse is on red; what is there now is not on green for that alone.
+    grounds = dict(browser.evaluate(GROUNDS))
+    assert colours[0] == grounds["critical"] and {grounds["warning"], grounds["expected"]} == {colours[1]}, grounds
     # As it is copied: whole.
     assert NEW in browser.evaluate("document.body.innerText") and "\u200b" not in browser.evaluate("document.body.innerText")
 

@@ -12,10 +12,11 @@ import pytest
 from markupsafe import Markup
 
 from probe.facts import from_json
-from probe.output import Context
+from probe.output import Context, output
 from probe.output._page import hops, merged, view, waiting, waterfall
 from probe.output.html import Panel, page
 from probe.report.as_json import to_json
+from probe.report.statistics import PastRun
 from probe.report.steps import pieces
 from tests.output.browser import PROGRAM, Browser
 from tests.output.runs import HOSTILE, NAMES, saved, told
@@ -265,6 +266,27 @@ def test_it_is_readable_in_every_look(browser: Browser, tmp_path: Path, name: st
     assert browser.evaluate(CLIPPED) == []
     # The file itself and nothing else; no violation of the policy, no error, no script's word.
     assert browser.requests == [path.as_uri()] and browser.complaints == []
+
+
+@pytest.mark.parametrize("width", [400, 800, 900, 1600])
+def test_past_runs_stay_within_their_card(browser: Browser, tmp_path: Path, width: int) -> None:
+    """The card may be scrolled where the plot would be too small to read."""
+    past: list[PastRun] = [
+        {"started": f"2026-11-2{day}T08:00:00Z", "profile": "contoso", "verdict": "ok", "seconds": 2.0 + day} for day in range(5)
+    ]
+    run, path = saved("nodes"), tmp_path / "page.html"
+    nodes = [replace(one, kind="node", target=replace(one.target, node="mail.contoso.com")) for one in run.reports]
+    path.write_text(output("html").write(nodes, Context(run.started, run.seconds, history=tuple(past))), encoding="utf-8")
+    browser.open(path, width=width)
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth") and browser.evaluate(OVERFLOW) == []
+    drawn, card = browser.evaluate("""(() => {
+      const plot = document.querySelector(".panel svg[role=img]");
+      return [plot.getBoundingClientRect().width, plot.parentElement.scrollWidth];
+    })()""")
+    assert 600 <= drawn <= card + 0.5
+    # Nodes that greet with one name are told apart by their address.
+    rows = browser.evaluate("[...document.querySelectorAll('.matrix tbody th')].map(row => row.innerText)")
+    assert len(set(rows)) == len(rows) == 3
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -57,7 +57,8 @@ def test_two_nodes_are_told_apart_and_named(tmp_path: Path, two_nodes: tuple[Any
     # At the second node: logged on over all three protocols, nothing sent.
     status = {stage["name"]: stage["status"] for stage in reports[1]["stages"]}
     assert [status[name] for name in ("smtp.auth", "imap.login", "pop3.login")] == ["ok"] * 3
-    assert status["smtp.submit"] == "skipped"
+    (unsent,) = [stage["reason"] for stage in reports[1]["stages"] if stage["name"] == "smtp.submit"]
+    assert status["smtp.submit"] == "skipped" and 'submission.every_address = "deliver" sends through each' in unsent
     assert done.returncode == 1
 
 
@@ -95,8 +96,9 @@ def test_a_node_that_is_down_is_a_report_of_its_own(tmp_path: Path, mail: Any) -
     down = json_of(done)["reports"][1]
     assert down["target"]["address"] == "127.0.0.3:1"
     (refused,) = [finding for finding in down["findings"] if finding["severity"] == "critical"]
-    assert f"it is 127.0.0.3:1: 127.0.0.1:{mail.ports['submission']} went well" in refused["cause"]
+    assert f"Only node 127.0.0.3:1 fails; 127.0.0.1:{mail.ports['submission']} went well in this run." in refused["cause"]
     shown = run(bench, bench.profile(submission={"connect": connect}), "--every-address")
+    assert shown.stdout.startswith("CRITICAL  profile: 2 nodes")
     assert " at 127.0.0.3:1 " in shown.stdout and "None" not in shown.stdout
 
 

@@ -1,11 +1,15 @@
 """Different certificates between ports, different certificates or EHLO between addresses."""
 
 import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 
 from probe.observe import reach
 from probe.observe.audit import Facts
 from probe.observe.audit._scene import Scene
 from probe.report import Kind
+
+# The leaf that a place shows; empty where it shows none.
+Face = tuple[bytes, ...]
 
 FINDINGS = {
     "audit.faces-differ": Kind(
@@ -20,17 +24,42 @@ DOES_NOT_PROVE = "which of them is right"
 
 
 async def observe(scene: Scene) -> Facts:
-    leaves = {leg: _leaf(handshake.chain) for leg, handshake in (await scene.handshakes()).items()}
-    words: dict[str, str] = {}
+    faces = {leg: handshake.chain[:1] for leg, handshake in (await scene.handshakes()).items()}
+    words: dict[str, Sequence[str]] = {}
     for address in (await reach.addresses(scene.job, scene.submission)).addresses:
         async with scene.smtp(tls=True, side=scene.at(address)) as conversation:
             handshake = conversation.connection.handshake
-            leaves[str(address)] = _leaf(handshake.chain) if handshake else ""
-            words[str(address)] = " ".join(sorted(conversation.words))
-    alike = len(set(leaves.values())) == 1 and len(set(words.values())) <= 1
-    evidence = "; ".join(f"{place} {leaf[:16]}" for place, leaf in leaves.items())
-    return Facts("pass" if alike else "fail", evidence, {"leaves": leaves, "keywords": words})
+            faces[str(address)] = handshake.chain[:1] if handshake else ()
+            words[str(address)] = sorted(conversation.words)
+    said = "; ".join([*_by_thumbprint(faces), *_own_words(words)])
+    alike = len(set(faces.values())) == 1 and len(set(map(tuple, words.values()))) <= 1
+    more = {
+        "leaves": {place: _sha256(face) for place, face in faces.items()},
+        "thumbprints": {place: _thumbprint(face) for place, face in faces.items()},
+        "keywords": {place: " ".join(shown) for place, shown in words.items()},
+    }
+    return Facts("pass" if alike else "fail", said, more)
 
 
-def _leaf(chain: tuple[bytes, ...]) -> str:
-    return hashlib.sha256(chain[0]).hexdigest().upper() if chain else ""
+def _by_thumbprint(faces: Mapping[str, Face]) -> Iterator[str]:
+    """Each certificate once, with the places that show it."""
+    for face in dict.fromkeys(faces.values()):
+        places = ", ".join(place for place, shown in faces.items() if shown == face)
+        yield f"SHA-1 {_thumbprint(face)}: {places}" if face else f"no certificate: {places}"
+
+
+def _own_words(words: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for place, shown in words.items():
+        if own := [word for word in shown if any(word not in others for others in words.values())]:
+            yield (
+                f"EHLO only at {place}: {' '.join(own)}" if len(words) < 3 else f"EHLO not everywhere, at {place}: {' '.join(own)}"
+            )
+
+
+def _sha256(face: Face) -> str:
+    return hashlib.sha256(face[0]).hexdigest().upper() if face else ""
+
+
+def _thumbprint(face: Face) -> str:
+    """SHA-1, as everywhere else: it names a certificate here, and proves nothing."""
+    return hashlib.sha1(face[0], usedforsecurity=False).hexdigest().upper() if face else ""

@@ -34,7 +34,7 @@ async def submit(job: Job, journal: Journal) -> None:
         words = await _ehlo_tls(job, journal, talk)
         await _authenticate(job, journal, talk, words)
         if job.draft is None:
-            journal.skip("smtp.submit", "nothing is sent in light mode")
+            journal.skip("smtp.submit", job.conduct.unsent)
         else:
             await _submit(job, journal, talk, words, job.draft)
     except Stopped:
