@@ -15,6 +15,7 @@ from probe.judge._at_node import at_node, node_of
 from probe.judge._narrowed import narrowed
 from probe.message import MARKER_PATTERN
 from probe.profile import Profile
+from probe.profile.named import secret_of
 from probe.record import Record, StageRecord
 from probe.report import Finding
 from probe.report.exchange_server import HERE, NAME, connector, exchange_server
@@ -122,7 +123,7 @@ def _filled(record: Record, profile: Profile, finding: Finding, found: Iterable[
 
 def _with_source(finding: Finding, profile: Profile, leg: str) -> Finding:
     """Of a password or token that was refused: where the probe has it from, which may be a place that nobody looks at any more."""
-    source = profile.secret_of(leg) if finding.id == "auth.refused" else ""
+    source = secret_of(profile, leg) if finding.id == "auth.refused" else ""
     return replace(finding, cause=f"{finding.cause} The {source}.") if source else finding
 
 

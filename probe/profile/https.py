@@ -4,7 +4,6 @@ For requests-oauthlib and msal alike, which want something with requests' `get` 
 """
 
 import contextlib
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -111,10 +110,11 @@ def _innermost(error: BaseException) -> str:
     seen = error
     while inner := seen.__cause__ or seen.__context__ or next((one for one in seen.args if isinstance(one, BaseException)), None):
         seen = inner
-    if isinstance(seen, ssl.SSLCertVerificationError):
-        return seen.verify_message
-    if isinstance(seen, ssl.SSLError):
-        return str(seen.reason or seen).lower().replace("_", " ")
+    # Of ssl.SSLCertVerificationError; of ssl.SSLError; of OSError.
+    if words := getattr(seen, "verify_message", None):
+        return str(words)
+    if words := getattr(seen, "reason", None):
+        return str(words).lower().replace("_", " ")
     return str(getattr(seen, "strerror", None) or seen)
 
 

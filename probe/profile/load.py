@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ def _finished(reading: Reading, base: Path | None, name: str, given: str = "") -
     profile = reading.profile if reading.profile.name else reading.profile.model_copy(update={"name": name})
     origins = reading.merged.origins
     named = {path: layer.label(path) for path, layer in origins.items() if path[-1] in SECRETS and (layer.file or layer.origin)}
-    return profile.doubting(doubts(profile, reading.merged)).naming(named).at(base, given)
+    return profile.doubting(replace(doubts(profile, reading.merged), named=named)).at(base, given)
 
 
 def profile_model(plugins: Settings) -> type[Profile]:

@@ -292,8 +292,6 @@ class Profile(Table):
     _base: Path | None = PrivateAttr(default=None)
     _given: str = PrivateAttr(default="")
     _doubts: Doubts = PrivateAttr(default=Doubts())
-    # Where each password and token was named, by its path: FILE:LINE, an option, a variable.
-    _named: Mapping[tuple[str | int, ...], str] = PrivateAttr(default={})
 
     extends: Text | None = None
     """A parent: a profile's name, or a path relative to this file."""
@@ -325,22 +323,6 @@ class Profile(Table):
         """The same profile, lying in the folder `base`, loaded as `given`."""
         copy = self.model_copy()
         copy._base, copy._given = base, given
-        return copy
-
-    def secret_of(self, leg: str) -> str:
-        """Where a leg's secret comes from, such as `password came from file pw (--password-file)`; empty where there is none."""
-        reader = self.readers.get(leg)
-        account = self.account if reader is None else self.account_for(reader)
-        key = "password" if account.password else "token"
-        source = account.password or account.token
-        own, shared = ("readback", leg, "account", key), ("account", key)
-        path = own if own in self._named else shared
-        return f"{key} came from {source} ({self._named.get(path) or '.'.join(path)})" if source else ""
-
-    def naming(self, named: Mapping[tuple[str | int, ...], str]) -> Self:
-        """The same profile, with where each of its secrets was named."""
-        copy = self.model_copy()
-        copy._named = named
         return copy
 
     def doubting(self, doubts: Doubts) -> Self:

@@ -1,7 +1,7 @@
 """What is wrong with a profile, said to the person who wrote it."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -40,3 +40,5 @@ class Doubts:
     late: Problem | None = None
     placeholders: Problem | None = None
     unread: bool = False
+    # Where each password and token was named, by its path: FILE:LINE, an option, a variable.
+    named: Mapping[tuple[str | int, ...], str] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from probe.profile import REMOVE, Overlay, ProfileError, Reader, effective, json_schema, load, load_mapping, names
 from probe.profile.margin import Margin
+from probe.profile.named import secret_of
 from probe.profile.secret import KINDS
 from probe.profile.values import seconds, spell, thumbprint
 
@@ -256,13 +257,13 @@ def test_where_a_secret_was_named_is_said(tmp_path):
     text = "[submission]\nhost='a.example'\n[account]\nusername='u@a.example'\npassword={env='P'}\n"
     file = write(tmp_path, "p", f"{text}[readback.imap]\naccount={{token={{env='T'}}}}\n[readback.pop3]\n")
     profile = load(str(file), plugins=PLUGINS, environ={})
-    assert profile.secret_of("smtp") == profile.secret_of("pop3") == f"password came from env P ({file}:5)"
-    assert profile.secret_of("imap") == f"token came from env T ({file}:7)"
+    assert secret_of(profile, "smtp") == secret_of(profile, "pop3") == f"password came from env P ({file}:5)"
+    assert secret_of(profile, "imap") == f"token came from env T ({file}:7)"
     option = Overlay("--password-file", ("account", "password"), {"file": "/etc/pw"})
-    words = load(str(file), [option], plugins=PLUGINS, environ={}).secret_of("smtp")
+    words = secret_of(load(str(file), [option], plugins=PLUGINS, environ={}), "smtp")
     assert words.startswith("password came from file ") and words.endswith("pw (--password-file)")
     mapping = {"submission": {"host": "a.example"}, "account": {"username": "u@a.example", "password": {"env": "P"}}}
-    assert load_mapping(mapping, plugins=PLUGINS).secret_of("smtp") == "password came from env P (account.password)"
+    assert secret_of(load_mapping(mapping, plugins=PLUGINS), "smtp") == "password came from env P (account.password)"
 
 
 def test_a_parent_that_lies_beside_its_child_is_pointed_at(tmp_path):
