@@ -191,7 +191,7 @@ def _look_ups_that_failed(answers: Sequence[tuple[str, Answered]], *, said_why: 
         text = f"{len(failed)} of {len(answers)} sources could not be looked up in DNS: {first['text']}"
         one = _finding("discover.source-failed", "warning", stage, text, ", ".join(answer["place"] for _, answer in failed)[:1000])
         kind = FINDINGS["discover.could-not-look"]
-        yield replace(one, cause="", remedy=()) if said_why else replace(one, cause=kind.cause, remedy=kind.remedy)
+        yield replace(one, cause=kind.cause, remedy=() if said_why else kind.remedy)
 
 
 def _was_not_looked_up(answer: Answered) -> bool:

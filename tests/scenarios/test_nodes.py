@@ -138,13 +138,15 @@ def test_a_black_hole_costs_little_and_is_reported(tmp_path: Path, mail: Any) ->
 def test_whose_fault_a_dead_address_is(address: str, error: str | None, severity: str) -> None:
     from probe.judge.nodes import judge
 
+    message = {"sender": "p@contoso.com", "recipient": "p@contoso.com"}
+    profile = load_mapping({"submission": {"host": "mail.contoso.com"}, "message": message}, plugins={})
     attempts = [
         {"address": address, "seconds": 0.25, "error": error},
         {"address": "127.0.0.1:587", "seconds": 0.01, "error": None},
     ]
     stage = StageRecord("smtp.connect", "ok", facts=from_json("smtp.connect", {"remote": "127.0.0.1:587", "attempts": attempts}))
     record = Record("id", "p", Target("mail.contoso.com", 587, "starttls"), "2026-01-01T00:00:00Z", 0.0, (stage,))
-    found = judge(record, None)  # type: ignore[arg-type]  # the profile has no say in this
+    found = judge(record, profile)
     assert [(item.id, item.severity) for item in found] == [("connect.address-dead", severity)]
 
 

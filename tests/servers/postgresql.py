@@ -50,7 +50,11 @@ class PostgreSQL:
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)  # "fast": connections are ended
-        self.process.wait(30)
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:  # a client that logs on just then may hold it for a minute
+            self.process.send_signal(signal.SIGQUIT)  # "immediate"
+            self.process.wait(15)
 
     def _await(self) -> None:
         until = time.monotonic() + START_SECONDS
