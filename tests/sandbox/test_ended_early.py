@@ -159,14 +159,21 @@ async def test_between_two_runs_in_a_row(tmp_path: Path) -> None:
 
 async def test_a_collection_ends_too(tmp_path: Path) -> None:
     async with Sandbox(fault="never-delivers") as sandbox:
-        server = await asyncio.start_server(lambda reader, writer: asked.set(), "127.0.0.1", 0)
         asked = asyncio.Event()
+        held: list[asyncio.StreamWriter] = []
+
+        def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            held.append(writer)  # else it is closed as soon as nobody has it
+            asked.set()
+
+        server = await asyncio.start_server(take, "127.0.0.1", 0)
         path = profile(tmp_path, sandbox)
         silent = f"readback.imap.port={server.sockets[0].getsockname()[1]}"
         process = await start(tmp_path, "run", str(path), "--collect", "--set", silent, "-o", "json", "--timeout", "50s")
         await asked.wait()
         process.terminate()
         out, _ = await process.communicate()
+        held.pop().close()
         server.close()
     (report,) = json.loads(out)["reports"]
     assert process.returncode == 130 and report["verdict"] == "unknown" and report["failed_stage"] is None
