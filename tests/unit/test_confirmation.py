@@ -1,6 +1,7 @@
 """A password that was good before and is refused: one confirmation after a minute, by one protocol, and only then the back-off."""
 
 import json
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -35,12 +36,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
+def _named(secret: str) -> str:
+    """A variable that has it."""
+    name = f"PROBE_TEST_{secret.encode().hex()}"
+    os.environ[name] = secret
+    return name
+
+
 def ready(secret: str, place: Files) -> Plan:
     """A plan of three protocols with that password, by the back-off of now."""
     profile = load_mapping(
         {
             "submission": {"host": "mail.contoso.com"},
-            "account": {"username": "probe@contoso.com", "password": {"command": ["echo", secret]}},
+            "account": {"username": "probe@contoso.com", "password": {"env": _named(secret)}},
             "readback": {"imap": {}, "pop3": {}},
         },
         (),
