@@ -73,7 +73,7 @@ def test_a_servers_flood_is_cut() -> None:
     assert max(map(len, write([replace(report, stages=stages)], Context("2026-11-24T00:00:00Z", 1.0)).splitlines())) < 4_200
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no pty on Windows")
+@pytest.mark.not_on_windows("there is no pty")
 def test_the_command_line_asks_the_terminal(tmp_path: Path) -> None:
     import fcntl
     import pty

@@ -1,7 +1,6 @@
 """Access tokens fetched from an HTTPS server on loopback: client credentials, device code, redirects, refusals."""
 
 import base64
-import errno
 import gzip
 import json
 import os
@@ -168,7 +167,7 @@ def test_a_port_where_nobody_listens(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     text = refusal(tmp_path, token_endpoint=f"https://127.0.0.1:{port}/token", **WITH_SECRET)
-    assert text.endswith(f": 127.0.0.1: cannot be reached: {os.strerror(errno.ECONNREFUSED)}{FROM_HERE.format(port=port)}")
+    assert ": 127.0.0.1: cannot be reached: " in text and text.endswith(FROM_HERE.format(port=port))
 
 
 def test_an_endpoint_that_is_not_trusted(provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

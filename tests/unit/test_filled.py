@@ -2,7 +2,6 @@
 
 # ruff: noqa: E501 (a command is easier to compare in one line)
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -246,7 +245,7 @@ def test_no_certificates_name_ends_its_quotes(quote: str) -> None:
     assert not re.search(r"['\u2018\u2019\u201a\u201b]", re.sub(r"(['\u2018\u2019\u201a\u201b])\1", "", inside))
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.not_on_windows("there is no sh")
 def test_a_filled_command_is_pasted_as_it_stands(tmp_path: Path) -> None:
     """What the report shows as code goes to a real shell: the queue id is one argument, and nothing else is run."""
     step = steps("Postfix: postqueue -p; grep QUEUE-ID /var/log/mail.log", "imap.find")
