@@ -13,6 +13,8 @@ from probe.facts import F, Facts, from_json, to_json
 NOT_REACHED = "not reached"
 # The reason of a sweep's or collection's `delete` where nothing was to be deleted that was found.
 TO_STAY = "the messages are to stay"
+# How the reason begins of a reader's stage that is skipped since the submission failed; a comparison knows it by that.
+NOTHING_SENT = "no message was submitted"
 
 StageStatus = Literal["ok", "failed", "skipped"]
 # What a record is of: a run of its own, one node of several, one of several runs in a row, or the collection of earlier messages.

@@ -12,6 +12,7 @@ from probe.observe.connection import Connection
 from probe.observe.job import Accepted, Job
 from probe.observe.journal import Journal, Stage
 from probe.observe.trouble import Stopped, is_unanswered, stop
+from probe.record import NOTHING_SENT
 
 MOST_CANDIDATES = 10
 FIRST_INTERVAL = 0.008
@@ -53,7 +54,7 @@ async def accepted(job: Job, journal: Journal, stages: Sequence[str]) -> Accepte
     """Wait for the submission; None, with the rest of the reader's stages skipped, when there is nothing to read."""
     value = await job.accepted.settled()
     if value is None:
-        reason = job.conduct.unsent if job.draft is None else "no message was submitted"
+        reason = job.conduct.unsent if job.draft is None else NOTHING_SENT
         for name in stages[-3:]:
             journal.skip(name, reason)
     return value

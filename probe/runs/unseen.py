@@ -3,11 +3,10 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from probe.record import NOTHING_SENT
 from probe.runs.pairs import Json
 
 _BECAUSE = re.compile(r"because (\S+) failed")
-# What the readers say when the submission failed: there is nothing to look for.
-_NOTHING_SENT = "no message was submitted"
 
 
 def unseen(seen_by: Mapping[str, Iterable[str]], after: Sequence[Json]) -> dict[str, str]:
@@ -33,7 +32,7 @@ def _skipped(report: Json) -> dict[str, str]:
     for stage in report["stages"]:
         reason = str(stage.get("reason") or "")
         named = _BECAUSE.match(reason)
-        cause = named[1] if named else sending if reason.startswith(_NOTHING_SENT) else None
+        cause = named[1] if named else sending if reason.startswith(NOTHING_SENT) else None
         if stage["status"] == "skipped" and cause in failed:
             found[stage["name"]] = str(cause)
     return found

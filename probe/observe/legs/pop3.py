@@ -23,7 +23,7 @@ from probe.observe.protocol.pop3 import Response
 from probe.observe.protocol.pop3_conversation import Pop3Talk
 from probe.observe.trouble import Stopped, stop
 from probe.profile import Reader
-from probe.record import reader_stages
+from probe.record import NOTHING_SENT, reader_stages
 
 NAME = "pop3"
 STAGES = reader_stages(NAME)
@@ -84,7 +84,7 @@ async def _wait(job: Job, journal: Journal, session: Session) -> Accepted | None
     accepted = await find.accepted(job, journal, STAGES)
     if accepted is None:
         if job.draft is not None:
-            journal.skip("pop3.login", "nothing was sent, and POP3 shows only what was there at logon")
+            journal.skip("pop3.login", f"{NOTHING_SENT}, and POP3 shows only what was there at logon")
         return None
     await job.partners_have_read(NAME, job.conduct.delivery_warning)
     elsewhere = next((seen.value for seen in job.read.values() if seen.value not in (None, "INBOX")), None)
