@@ -1,7 +1,6 @@
 """`probe history`: past runs as a table, and what they add up to."""
 
 import json
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from probe.cli import _out
+from probe.cli._console import columns
 
 if TYPE_CHECKING:
     from probe.report.statistics import PastRun
@@ -54,11 +54,11 @@ def history(
 
 
 def _usual() -> Path:
-    from probe.state.directory import NOWHERE, state_directory
+    from probe.state.directory import HISTORY, NOWHERE, state_directory
 
     if state_directory() == NOWHERE:
         raise typer.BadParameter("no home directory is known for this user, so there is no history; name one with --history FILE")
-    return state_directory() / "history.sqlite"
+    return state_directory() / HISTORY
 
 
 def _write(rows: "Sequence[Row]", profile: str | None, html: Path | None, svg: Path | None) -> None:
@@ -78,8 +78,9 @@ def table(rows: "Sequence[Row]") -> list[str]:
 
     if not rows:
         return []
-    lines = [*table(_runs(rows), [row.failed_stage for row in rows], _width()), ""]
-    return lines + [line for name, runs in _by_profile(rows) for line in summary(name, runs, _width())]
+    width = columns(sys.stdout)
+    lines = [*table(_runs(rows), [row.failed_stage for row in rows], width), ""]
+    return lines + [line for name, runs in _by_profile(rows) for line in summary(name, runs, width)]
 
 
 def _plots(rows: "Sequence[Row]") -> Iterator[str]:
@@ -88,7 +89,7 @@ def _plots(rows: "Sequence[Row]") -> Iterator[str]:
     for index, (name, runs) in enumerate(_by_profile(rows)):
         if index:
             yield ""
-        yield from plot(name, runs, _width() or 100)
+        yield from plot(name, runs, columns(sys.stdout) or 100)
 
 
 def _stages(reports: Iterator[dict[str, object]]) -> list[str]:
@@ -114,8 +115,3 @@ def _runs(rows: "Sequence[Row]") -> "list[PastRun]":
 def _by_profile(rows: "Sequence[Row]") -> "Iterator[tuple[str, list[PastRun]]]":
     for name in dict.fromkeys(row.profile for row in rows):
         yield name, _runs([row for row in rows if row.profile == name])
-
-
-def _width() -> int | None:
-    """The terminal's width; None where the output goes elsewhere: then nothing is cut."""
-    return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None

@@ -9,6 +9,7 @@ import typer
 
 from probe.cli import _options as option
 from probe.cli import _out
+from probe.cli._console import columns
 
 
 def register(app: typer.Typer) -> None:
@@ -31,12 +32,11 @@ def sandbox(
 
 def say_faults() -> None:
     """Each fault: what the server does, and below it what the report teaches. In a terminal folded to its width."""
-    import shutil
     from textwrap import wrap
 
     from probe.sandbox import FAULTS, TEACHES
 
-    width = shutil.get_terminal_size().columns - 1 if sys.stdout is not None and sys.stdout.isatty() else 10_000
+    width = (columns(sys.stdout) or 10_001) - 1
     for name, sentence in FAULTS.items():
         _out.say(name)
         for sign, text in (("does", sentence), ("shows", TEACHES[name])):

@@ -7,6 +7,7 @@ from typing import Literal
 from probe.facts import Connected, LoggedOn
 from probe.record import Record, StageRecord
 from probe.report import Finding
+from probe.report.causes import by_severity
 
 # What the other services of a run say of a logon that one of them refused.
 Elsewhere = Literal["taken"]
@@ -62,11 +63,8 @@ def of_this_node(record: Record, found: Sequence[Finding]) -> list[Finding]:
     by the worst finding of the stage that failed."""
     said = _other_nodes(record)
     stage = _failed_here(record)
-    told = min((one for one in found if one.stage == stage), key=lambda one: _ORDER[one.severity], default=None)
+    told = next(iter(by_severity(one for one in found if one.stage == stage)), None)
     return [replace(one, cause=f"{one.cause} {said}".strip()) if said and one is told else one for one in found]
-
-
-_ORDER = {"critical": 0, "warning": 1, "info": 2}
 
 
 def _failed_here(record: Record) -> str | None:

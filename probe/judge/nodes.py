@@ -64,15 +64,11 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     for stage in record.stages:
         if stage.name.endswith(".connect") and stage.status == "ok":
             yield from _dead(stage)
-    nodes = record.seen("smtp.connect", Connected).nodes
-    if nodes:
-        yield from _differences(nodes)
-    elif profile.submission.every_address != "off" and record.kind == "run" and _connected(record):
+    seen = record.seen("smtp.connect", Connected)
+    if seen.nodes:
+        yield from _differences(seen.nodes)
+    elif profile.submission.every_address != "off" and record.kind == "run" and seen.remote:
         yield _finding("nodes.only-one", "info", "smtp.connect", FINDINGS["nodes.only-one"].summary)
-
-
-def _connected(record: Record) -> str | None:
-    return record.seen("smtp.connect", Connected).remote
 
 
 def _differences(nodes: Nodes) -> Iterator[Finding]:

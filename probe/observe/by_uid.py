@@ -41,7 +41,7 @@ async def expunge_all(hunt: Hunt, session: Session, doomed: Doomed) -> None:
             continue
         for uids in in_pieces(list(claimed), MOST_EXPUNGED):
             listed = ",".join(map(str, uids))
-            answers = await session.talk.flight([f"UID STORE {listed} +FLAGS.SILENT (\\Deleted)", f"UID EXPUNGE {listed}"])
+            answers = await session.talk.flight(imap.expunging(listed))
             into = found.deleted if all(answer.ok for answer in answers) else found.kept
             into += [marker for marker in dict.fromkeys(claimed[uid] for uid in uids) if marker not in into]
 

@@ -35,7 +35,7 @@ SECONDS = 3.0
 def search(job: Job, session: Session, name: str) -> str | None:
     """The SEARCH in this folder for what carries a marker of any run; None where nothing could be deleted, or must not be."""
     folder = next((one for one in session.folders if one.name == name and one.exists), None)
-    if folder is None or not folder.first_uid or folder.first_uid < 2 or not may(job) or not _can_delete(session):
+    if folder is None or not folder.first_uid or folder.first_uid < 2 or not may(job) or not session.can_expunge:
         return None
     last = folder.first_uid - 1
     return f"UID SEARCH UID {max(1, last - MOST_UIDS + 1)}:{last} OR HEADER {MARKER_HEADER} {MARKER_PREFIX} SUBJECT {MARKER_PREFIX}"
@@ -44,10 +44,6 @@ def search(job: Job, session: Session, name: str) -> str | None:
 def may(job: Job) -> bool:
     """Whether there is leave and time to delete earlier messages."""
     return job.conduct.delete and not job.interrupted
-
-
-def _can_delete(session: Session) -> bool:
-    return bool({"UIDPLUS", "IMAP4REV2"} & set(session.capabilities))
 
 
 async def sweep(job: Job, journal: Journal, session: Session, folder: str, own: Collection[int]) -> None:

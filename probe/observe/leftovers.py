@@ -156,7 +156,7 @@ async def _newest(session: Session, selected: imap.Answer) -> list[int] | None:
 async def _clear(hunt: Hunt, session: Session, doomed: Doomed, *, dry_run: bool) -> None:
     """Delete exactly the UIDs that were proven in this session. Raises Stopped."""
     claimed = [marker for _, each in doomed.values() for marker in each.values()]
-    can = bool({"UIDPLUS", "IMAP4REV2"} & set(session.capabilities))
+    can = session.can_expunge
     if claimed and not dry_run and can:
         hunt.job.renew(session.talk.connection)
         async with hunt.journal.stage("imap.delete", "delete leftovers over IMAP4", Deleted()):

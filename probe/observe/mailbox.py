@@ -55,6 +55,11 @@ class Session:
     room: imap.Room = field(default_factory=imap.Room)
 
     @property
+    def can_expunge(self) -> bool:
+        """Whether single messages can be expunged, by UID: UIDPLUS (RFC 4315), which is part of IMAP4rev2 (RFC 9051)."""
+        return not {"UIDPLUS", "IMAP4REV2"}.isdisjoint(self.capabilities)
+
+    @property
     def trash(self) -> str | None:
         """Where the server may put what is expunged, instead of deleting it (Courier's IMAP_MOVE_EXPUNGE_TO_TRASH): what is
         expunged there is gone."""

@@ -16,7 +16,7 @@ EXIT_INTERRUPTED = 130
 
 # Several targets: the worst, where critical > unknown > warning > ok.
 _RANK: tuple[Verdict, ...] = ("ok", "warning", "unknown", "critical")
-_SEVERITY_RANK: dict[Severity, int] = {"info": 0, "warning": 1, "critical": 2}
+SEVERITY_RANK: dict[Severity, int] = {"info": 0, "warning": 1, "critical": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 def worst_severity(severities: Iterable[Severity]) -> Severity | None:
-    return max(severities, key=_SEVERITY_RANK.__getitem__, default=None)
+    return max(severities, key=SEVERITY_RANK.__getitem__, default=None)
 
 
 def exit_code(reports: Iterable[Report], *, allow_warnings: bool = False) -> int:

@@ -5,9 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from probe.facts import KINDS
-from probe.report import Finding, Severity
-
-_ORDER: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
+from probe.report import SEVERITY_RANK, Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ class Cause:
 
 def by_severity(findings: Iterable[Finding]) -> list[Finding]:
     """The worst first; else in the order of the checks."""
-    return sorted(findings, key=lambda finding: _ORDER[finding.severity])
+    return sorted(findings, key=lambda finding: -SEVERITY_RANK[finding.severity])
 
 
 def causes(findings: Iterable[Finding]) -> list[Cause]:

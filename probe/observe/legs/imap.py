@@ -322,11 +322,10 @@ async def _expunge(job: Job, session: Session, candidates: list[Candidate], stag
     uids = [candidate.number for candidate in candidates if candidate.ours]
     folder, listed = candidates[0].folder, ",".join(map(str, uids))
     select = [] if session.selected == folder else [f"SELECT {imap.mailbox(folder)}"]
-    can = "UIDPLUS" in session.capabilities or "IMAP4REV2" in session.capabilities
+    can = session.can_expunge
     # Without UIDPLUS: another reader may have deleted it meanwhile, and a SELECT alone may show old counts.
-    commands = [f"UID STORE {listed} +FLAGS.SILENT (\\Deleted)", f"UID EXPUNGE {listed}"] if can else ["NOOP"]
-    besides = in_passing.search(job, session, folder) if can else None
-    answers = await session.talk.flight([*select, *commands], besides=besides)
+    commands = imap.expunging(listed) if can else ["NOOP"]
+    answers = await session.talk.flight([*select, *commands], besides=in_passing.search(job, session, folder))
     session.selected = folder
     left = await _left(session, answers, uids, listed)
     if left and can:

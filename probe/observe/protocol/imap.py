@@ -297,6 +297,11 @@ def room(selected: Answer, asked: Answer) -> Room:
     return Room(exists(selected), quota)
 
 
+def expunging(uids: str) -> list[str]:
+    """The commands that delete exactly these messages (RFC 4315 section 2.1)."""
+    return [f"UID STORE {uids} +FLAGS.SILENT (\\Deleted)", f"UID EXPUNGE {uids}"]
+
+
 def exists(selected: Answer) -> int | None:
     """How many messages a SELECT showed (RFC 3501 section 7.3.1): the last of several, which can only be more."""
     return max((item.number or 0 for item in selected.of("EXISTS")), default=None)
