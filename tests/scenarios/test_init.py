@@ -20,7 +20,7 @@ from tests.servers.discovery import ADDRESS, command, healthy
 
 pty = pytest.importorskip("pty", reason="not_on_windows: pseudo-terminals")
 
-BASE = ("init", "probe@contoso.com", "--host", "mail.contoso.com", "--yes")
+BASE = ("init", "probe@contoso.com", "--host", "mail.contoso.com", "--no-look", "--yes")
 _SYSTEMD = shutil.which("systemd-analyze")
 _ICINGA = shutil.which("icinga2", path="/usr/sbin:/usr/bin")
 
