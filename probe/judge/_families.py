@@ -74,8 +74,10 @@ def _parsed(text: str) -> File:
     return cast(File, tomllib.loads(text))
 
 
-def _texts() -> Iterator[str]:
-    return (path.read_text(encoding="utf-8") for path in sorted(_FOLDER.glob("[!_]*.toml")))
+@cache
+def _texts() -> tuple[str, ...]:
+    """Read once, by whichever asks first: a refusal needs the heads, and then the replies."""
+    return tuple(path.read_text(encoding="utf-8") for path in sorted(_FOLDER.glob("[!_]*.toml")))
 
 
 def _family(row: dict[str, Any]) -> Family:

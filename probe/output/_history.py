@@ -5,13 +5,13 @@ from html import escape
 
 from probe.facts import instant
 from probe.output._words import safe
+from probe.report import FAILED
 from probe.report.statistics import PastRun, percentiles
 
 _COLORS = {"ok": "#2e7d32", "warning": "#b26a00", "critical": "#c62828", "unknown": "#8e24aa"}
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 900, 240, 64, 64, 46, 34
 # Read on white and on black: a picture stands on whatever page it is put on.
 _GRAY = "#808080"
-_FAILED = ("critical", "unknown")
 _MOST = 20
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -28,7 +28,7 @@ without a delivery stands on the upper edge.</p>{plot}</body></html>
 def page(rows: Sequence[PastRun], profile: str | None) -> str:
     """A whole HTML page; rows oldest first."""
     title = f"Delivery times: {safe(profile or 'all profiles')}"
-    failed = sum(row["verdict"] in _FAILED for row in rows)
+    failed = sum(row["verdict"] in FAILED for row in rows)
     return _PAGE.format(title=escape(title), count=len(rows), failed=failed, plot=plot(rows))
 
 
@@ -73,7 +73,7 @@ def _panel(rows: Sequence[PastRun], top: float) -> str:
 
 
 def _heading(rows: Sequence[PastRun], seconds: Sequence[float]) -> str:
-    failed = sum(row["verdict"] in _FAILED for row in rows)
+    failed = sum(row["verdict"] in FAILED for row in rows)
     spread = ", ".join(f"{name} {value:.3f} s" for name, value in percentiles(seconds).items()) if seconds else "no delivery"
     return f"{safe(rows[0]['profile'])}: {len(rows)} runs, {failed} failed; {spread}"
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from probe.output._words import safe
+from probe.report import FAILED
 from probe.report.statistics import PastRun, percentiles
 
 _BARS = "▁▂▃▄▅▆▇█"
 _ROWS = 8
-_FAILED = ("critical", "unknown")
 _MOST_BARS = 60
 
 
@@ -73,7 +73,7 @@ def _cut(text: str, most: int) -> str:
 def summary(profile: str, runs: Sequence[PastRun], width: int | None = None) -> list[str]:
     """How many runs, how many failed, with a sparkline as long as fits; below, how long deliveries took."""
     seconds = [run["seconds"] for run in runs if run["seconds"] is not None]
-    text = f"{safe(profile)}: {len(runs)} runs, {sum(run['verdict'] in _FAILED for run in runs)} failed"
+    text = f"{safe(profile)}: {len(runs)} runs, {sum(run['verdict'] in FAILED for run in runs)} failed"
     if len(seconds) < 2:
         return [text]
     room = _MOST_BARS if width is None else min(_MOST_BARS, width - cells(text) - 2)
@@ -117,9 +117,9 @@ def plot(profile: str, runs: Sequence[PastRun], width: int) -> Iterator[str]:
         mark = f"{most * (row + 1) / _ROWS:.3f}" if row in (_ROWS - 1, _ROWS // 2 - 1) else ""
         yield f"{mark:>{edge}} │{''.join(_bar(height, row) for height in heights)}".rstrip()
     yield f"{'0':>{edge}} └{'─' * len(groups)}"
-    if any(run["verdict"] in _FAILED for run in runs):
+    if any(run["verdict"] in FAILED for run in runs):
         yield (
-            " " * (edge + 2) + "".join("x" if any(run["verdict"] in _FAILED for run in group) else " " for group in groups).rstrip()
+            " " * (edge + 2) + "".join("x" if any(run["verdict"] in FAILED for run in group) else " " for group in groups).rstrip()
         )
     first, last = (run["started"][:16].replace("T", " ") for run in (runs[0], runs[-1]))
     room = len(groups) - len(first) - len(last)

@@ -14,6 +14,8 @@ Status = Literal["ok", "warning", "failed", "skipped"]
 EXIT_CODES: dict[Verdict, int] = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
 EXIT_INTERRUPTED = 130
 
+# What counts as a failure of a run: an unknown one proves nothing.
+FAILED: tuple[Verdict, ...] = ("critical", "unknown")
 # Several targets: the worst, where critical > unknown > warning > ok.
 _RANK: tuple[Verdict, ...] = ("ok", "warning", "unknown", "critical")
 SEVERITY_RANK: dict[Severity, int] = {"info": 0, "warning": 1, "critical": 2}

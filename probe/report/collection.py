@@ -1,5 +1,6 @@
 """What a collection of earlier messages adds up to, for every output alike."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from probe.facts import Found, Swept
@@ -30,6 +31,11 @@ def tally(report: Report) -> Tally | None:
     limit = report.thresholds["delivery_seconds"].warning if "delivery_seconds" in report.thresholds else None
     late = {marker for marker, seconds in delays.items() if limit is not None and seconds > limit} | set(found.recovered)
     return Tally(found.sent, len(delays), len(late), len(found.lost), max(found.ages.values(), default=0.0))
+
+
+def runs(reports: Iterable[Report]) -> list[Report]:
+    """Those that are runs, without what came of earlier messages."""
+    return [report for report in reports if report.kind != "collection"]
 
 
 def came_late(report: Report) -> int:

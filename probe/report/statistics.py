@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
-from probe.report import Report
+from probe.report import FAILED, Report
 
 
 def repeated(reports: Iterable[Report]) -> dict[str, list[Report]]:
@@ -48,7 +48,7 @@ def statistics(reports: Iterable[Report]) -> Statistics:
     meant = sum(any(stage.name.endswith(".find") for stage in report.stages) for report in reports)
     return Statistics(
         count=len(reports),
-        failed=sum(report.verdict in ("critical", "unknown") for report in reports),
+        failed=sum(report.verdict in FAILED for report in reports),
         lost=max(0, meant - delivered),
         seconds={name: _spread(values) for name, values in samples.items()},
     )
@@ -80,8 +80,6 @@ def stage_seconds(reports: Iterable[Mapping[str, object]]) -> dict[str, list[flo
 
 
 def _spread(values: list[float]) -> dict[str, float]:
-    from statistics import median, quantiles
-
-    high = quantiles(values, n=20, method="inclusive")[18] if len(values) > 1 else values[0]
-    spread = {"min": min(values), "median": median(values), "p95": high, "max": max(values)}
+    cuts = percentiles(values)
+    spread = {"min": min(values), "median": cuts["p50"], "p95": cuts["p95"], "max": max(values)}
     return {name: round(value, 6) for name, value in spread.items()}

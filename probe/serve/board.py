@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from probe.report import Report, Verdict, worst_verdict
 from probe.report.as_json import to_json
+from probe.report.collection import runs
 from probe.serve.metrics import Metrics
 from probe.serve.targets import Target
 
@@ -90,12 +91,12 @@ class Board:
         verdict = worst_verdict(report.verdict for report in reports)
         state.runs.append(_run(target.name, reports, verdict))
         self.metrics.add(target.name, reports)
-        if _is_run(reports):
+        if runs(reports):
             if verdict in ("ok", "warning"):
                 state.last_success = time.time()
             state.latest = tuple(reports)
         else:
-            state.latest = (*(report for report in state.latest if report.kind != "collection"), *reports)
+            state.latest = (*runs(state.latest), *reports)
 
     def expect(self, name: str, seconds: float, grace: float) -> None:
         """The next run begins in so many seconds, and should have ended `grace` seconds later at the latest."""
@@ -119,13 +120,8 @@ class Board:
         return next((run for state in self.states.values() for run in state.runs if run.id == id), None)
 
 
-def _is_run(reports: Sequence[Report]) -> bool:
-    return any(report.kind != "collection" for report in reports)
-
-
 def _run(name: str, reports: Sequence[Report], verdict: Verdict) -> Run:
-    own = [report for report in reports if report.kind != "collection"] or reports
-    delivered = [report.delivery_seconds for report in own if report.delivery_seconds is not None]
+    delivered = [report.delivery_seconds for report in runs(reports) or reports if report.delivery_seconds is not None]
     seconds = max(report.seconds for report in reports)
     whole = to_json(reports, started=reports[0].started, seconds=seconds)
     failed = next((report.failed_stage for report in reports if report.failed_stage), None)

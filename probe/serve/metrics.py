@@ -12,6 +12,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, Summary, generate_latest
 
 from probe.report import EXIT_CODES, Report, worst_verdict
+from probe.report.collection import runs
 from probe.version import __version__
 
 # A local delivery takes milliseconds, one through greylisting minutes.
@@ -91,7 +92,7 @@ class Metrics:
     def add(self, profile: str, reports: Sequence[Report]) -> None:
         """A run's reports: one, or one of each node. What came of earlier messages among them is no run, and its times, by servers'
         stamps and of mail that is known to be late, are none of a run's."""
-        own = [report for report in reports if report.kind != "collection"]
+        own = runs(reports)
         if own:
             self.runs.labels(profile, worst_verdict(report.verdict for report in own)).inc()
         for report in own:

@@ -6,7 +6,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from probe.profile import ProfileError
@@ -21,7 +21,7 @@ from probe.tasks.credentials import asks_somebody
 from probe.tasks.each_address import observe_each
 from probe.tasks.notify import counted
 from probe.tasks.plan import make_plan
-from probe.tasks.prepare import Session, prepare
+from probe.tasks.prepare import Session, prepare, time_of_day
 from probe.tasks.run import unproven
 from probe.tasks.whose import longest, mine
 
@@ -34,11 +34,6 @@ SLOW_SECONDS = 10.0
 
 Note = Callable[[Target, Sequence[Report]], None]
 NoteCollected = Callable[[Target, int, int], None]
-
-
-def utc_now() -> datetime:
-    """The time of day, as the machine has it."""
-    return datetime.now(UTC)
 
 
 class Busy(Exception):
@@ -62,7 +57,7 @@ class Runner:
 
     def __init__(
         self, note: Note, note_collected: NoteCollected, *, concurrency: int, place: Place | None = None, notify_after: int = 1,
-        vantage: str = "", utc_now: Callable[[], datetime] = utc_now,
+        vantage: str = "", utc_now: Callable[[], datetime] = time_of_day,
     ) -> None:  # fmt: skip
         self._note, self._note_collected = note, note_collected
         self._turns = asyncio.Semaphore(concurrency)
@@ -184,8 +179,8 @@ class Runner:
             self._note(target, reports)
 
     def _take_collected(self, target: Target) -> tuple[Report, ...]:
-        _, *reports = self._collected.pop(target.name, (target,))
-        return tuple(reports)
+        held = self._collected.pop(target.name, None)
+        return () if held is None else held[1:]
 
     async def collect(self, target: Target) -> None:
         """Account for messages of earlier runs that were cut off or came too late: found and deleted, or lost after a while.

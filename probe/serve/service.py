@@ -15,10 +15,11 @@ from probe.report import Report
 from probe.serve import webconfig
 from probe.serve.board import Board
 from probe.serve.origin import is_loopback
-from probe.serve.runner import Runner, utc_now
+from probe.serve.runner import Runner
 from probe.serve.schedule import Schedule
 from probe.serve.targets import Target, fault_of, load_targets
 from probe.state.place import Place
+from probe.tasks.prepare import time_of_day
 
 # How often the profiles' files are looked at.
 CHECK_SECONDS = 15.0
@@ -50,7 +51,7 @@ class Settings:
     notify_after: int = 1
     vantage: str = ""
     # The time of day, and how the schedule waits for so many seconds.
-    utc_now: Callable[[], datetime] = utc_now
+    utc_now: Callable[[], datetime] = time_of_day
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 

@@ -232,22 +232,25 @@ class Postgres:
             return None
 
     def _refusals(self, whose: str, username: str) -> Refusals:
-        newest, others = self._refusal(whose, username), self._refusal(_OTHERS + whose, username)
+        newest, others = self._kept(username, whose, _OTHERS + whose)
         found = ((newest,) if newest else ()) + (refused.from_text(others.fingerprint) if others else ())
         refusals = without_digests(found)
         if refusals != found:
             self._keep_refusals(whose, username, refusals)
         return refusals
 
-    def _refusal(self, whose: str, username: str) -> Refusal | None:
+    def _kept(self, username: str, *names: str) -> list[Refusal | None]:
+        """What the table has under each of these, in one question."""
+        wanted = [_account(name, username) for name in names]
         rows = self._execute(
-            "select fingerprint, times, at from submission_probe_refusal where whose = %s and username = %s",
-            _account(whose, username),
+            "select whose, fingerprint, times, at from submission_probe_refusal where whose = any(%s) and username = %s",
+            [[whose for whose, _ in wanted], wanted[0][1]],
         )
-        return Refusal(*rows[0]) if rows else None
+        found = {whose: Refusal(*row) for whose, *row in rows}
+        return [found.get(whose) for whose, _ in wanted]
 
     def note_refused(self, whose: str, username: str, mark: str) -> None:
-        good = self._refusal(_ACCEPTED + whose, username)
+        (good,) = self._kept(username, _ACCEPTED + whose)
         self._keep_refusals(whose, username, once_more(self._refusals(whose, username), mark, good.fingerprint if good else None))
 
     def _keep_refusals(self, whose: str, username: str, refusals: Refusals) -> None:
@@ -280,7 +283,7 @@ class Postgres:
 
     def accepted_at(self, whose: str, username: str) -> float | None:
         try:
-            found = self._refusal(_ACCEPTED + whose, username)
+            (found,) = self._kept(username, _ACCEPTED + whose)
         except Unreachable:
             return None
         return found.at if found else None

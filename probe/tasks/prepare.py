@@ -129,14 +129,15 @@ def _secrets_of(plan: Plan) -> list[str]:
     return [side.credentials.secret for side in sides if side.credentials is not None]
 
 
-def _utc_now() -> datetime:
+def time_of_day() -> datetime:
+    """UTC, as the machine has it."""
     return datetime.now(UTC)
 
 
 def _job(plan: Plan, journal: Journal, session: Session) -> Job:
     """All that the legs of one run share. The key is asked for only where a message is sent."""
     key, draft, place = b"", None, session.place
-    utc_now = session.utc_now or _utc_now
+    utc_now = session.utc_now or time_of_day
     if plan.sender is not None and plan.recipient is not None:
         key, remark = place.key()
         if remark:

@@ -39,30 +39,30 @@ def mine(plan: Plan, entries: Iterable[outbox.Entry], now: datetime) -> list[out
 def claims(plan: Plan, place: Place, utc_now: Callable[[], datetime]) -> Callable[[Sent], Claim]:
     """What a collection of this plan does with a message that is proven to be ours."""
     known = _known(place)
+    return lambda sent: _claim(plan, place, known, sent, utc_now())
 
-    def claim(sent: Sent) -> Claim:
-        if place.is_under_way(sent.marker, utc_now()):
-            return "left"
-        if (entry := known.get(sent.marker)) is not None:
-            return "ours" if is_mine(plan, entry) else "left"
-        # No run waits for it any more; but one that began since the outbox was read may.
-        return "ours" if is_older(sent, utc_now(), longest(plan)) else "young"
 
-    return claim
+def _claim(plan: Plan, place: Place, known: Mapping[str, outbox.Entry], sent: Sent, now: datetime) -> Claim:
+    if place.is_under_way(sent.marker, now):
+        return "left"
+    if (entry := known.get(sent.marker)) is not None:
+        return "ours" if is_mine(plan, entry) else "left"
+    # No run waits for it any more; but one that began since the outbox was read may.
+    return "ours" if is_older(sent, now, longest(plan)) else "young"
 
 
 def claims_in_passing(plan: Plan, place: Place, utc_now: Callable[[], datetime]) -> Callable[[Sent], Claim]:
     """What a run of this plan does with one: what was sent and left for a collection is left to that, and nothing is touched before
     the run that sent it must be over. The outbox is read when a message is found, which is seldom."""
-    read = cache(lambda: (_known(place), claims(plan, place, utc_now)))
+    outbox_read = cache(lambda: _known(place))
 
     def claim(sent: Sent) -> Claim:
-        known, collects = read()
+        known, now = outbox_read(), utc_now()
         entry = known.get(sent.marker)
         if sent.recipient.lower() != (plan.recipient or "").lower() or (entry is not None and entry.is_for_collection):
             return "left"
-        claimed = collects(sent)
-        return "young" if claimed == "ours" and not is_older(sent, utc_now(), longest(plan)) else claimed
+        claimed = _claim(plan, place, known, sent, now)
+        return "young" if claimed == "ours" and not is_older(sent, now, longest(plan)) else claimed
 
     return claim
 

@@ -37,7 +37,7 @@ class Round:
         self.later = 0.0
         monkeypatch.setenv("PROBE_SANDBOX_PASSWORD", sandbox.password)
         begun = datetime.now(UTC)
-        monkeypatch.setattr(prepare, "_utc_now", lambda: begun + timedelta(seconds=self.later))
+        monkeypatch.setattr(prepare, "time_of_day", lambda: begun + timedelta(seconds=self.later))
         self.profile = self.load()
 
     def load(self, name: str = "round", **options: object) -> Profile:

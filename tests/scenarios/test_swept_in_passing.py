@@ -36,7 +36,7 @@ class Desk:
     def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
         self.bench, self.place, self.later = bench, Files(bench.folder / "state"), 0.0
         monkeypatch.setenv("PROBE_TEST_PASSWORD", bench.password)
-        monkeypatch.setattr(prepare, "_utc_now", self.now)
+        monkeypatch.setattr(prepare, "time_of_day", self.now)
         monkeypatch.setattr(prepare, "compose", self._composed)
         self.path = str(bench.profile())
         self.options = options
