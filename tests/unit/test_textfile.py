@@ -3,6 +3,7 @@
 import codecs
 import datetime
 import subprocess
+import warnings
 
 import pytest
 from cryptography import x509
@@ -34,11 +35,12 @@ def test_what_does_not_say_its_encoding_is_refused_with_the_cure(octets):
     assert caught.value.__context__ is None  # a UnicodeDecodeError holds the octets, which may be a password
 
 
-def made(name="A Root"):
+def made(name="A Root", serial=None):
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.datetime(2026, 1, 1)
-    builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number(), now, now.replace(year=2030))
+    number = serial or x509.random_serial_number()
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), number, now, now.replace(year=2030))
     return builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(key, hashes.SHA256())
 
 
@@ -63,6 +65,16 @@ PEM = "".join(f"# {name} größer\r\n{one.public_bytes(Encoding.PEM).decode()}" 
 )
 def test_certificates_in_every_form(octets):
     assert set(certificates(octets)) == set(BOTH)
+
+
+def test_an_old_root_whose_serial_number_is_0_is_taken_without_a_word():
+    """Debian's own ca-certificates.crt has such roots, and cryptography warns of each."""
+    der = made(serial=1).public_bytes(Encoding.DER)
+    numbered = bytes.fromhex("a003020102020101")
+    assert der.count(numbered) == 1
+    old = der.replace(numbered, bytes.fromhex("a003020102020100"))
+    with warnings.catch_warnings(action="error"):
+        assert certificates(old) == (old,)
 
 
 @pytest.mark.not_on_windows("no openssl program")
