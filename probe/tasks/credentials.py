@@ -1,7 +1,7 @@
 """The secrets of a run: fetched once a source, all that cannot be had reported together, before the first packet."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class _Fetching:
 
     until: float
     place: Place
-    fetched: dict[str, str | ProfileError] = field(default_factory=dict)
+    fetched: dict[Hashable, str | ProfileError] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -98,13 +98,14 @@ def _credited(side: Side, account: Account, profile: Profile, where: str, fetchi
 
 def _secret(account: Account, profile: Profile, where: str, fetching: _Fetching) -> str:
     """A source that failed is not asked again either: it would be given the client's secret once a protocol."""
-    name = f"{account.username} {account.password!r} {account.token!r}"
-    if name not in fetching.fetched:
+    # By its values: written out, a command is its program alone, and OAuth the client's id.
+    source = account.username, account.password, account.token
+    if source not in fetching.fetched:
         try:
-            fetching.fetched[name] = _asked(account, profile, where, fetching)
+            fetching.fetched[source] = _asked(account, profile, where, fetching)
         except ProfileError as error:
-            fetching.fetched[name] = error
-    found = fetching.fetched[name]
+            fetching.fetched[source] = error
+    found = fetching.fetched[source]
     if isinstance(found, ProfileError):
         raise found
     return found

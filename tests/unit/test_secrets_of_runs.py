@@ -14,15 +14,13 @@ from probe.cli._runs import Piece, Runs, side_by_side
 from probe.profile import Profile, ProfileError, load_mapping
 from probe.state.place import files
 from probe.tasks.credentials import with_credentials
-from probe.tasks.plan import Plan, make_plan
+from probe.tasks.plan import Plan, make_plan, plugins
 from probe.tasks.prepare import Session, prepare, prepare_all
 
 READERS: dict[str, Any] = {"imap": {}, "pop3": {}}
 
 
 def profile(password: dict[str, Any], name: str = "office", timeout: str = "50s") -> Profile:
-    from probe.tasks.plan import plugins
-
     data = {
         "submission": {"host": "mail.example.test"},
         "account": {"username": "probe@example.test", "password": password},
@@ -143,3 +141,51 @@ def test_every_missing_secret_of_every_profile_is_named_at_once(monkeypatch: pyt
     with pytest.raises(ProfileError) as caught:
         prepare_all(plans, profiles)
     assert "GONE is not set" in str(caught.value) and "GONE_TOO is not set" in str(caught.value)
+
+
+def test_commands_with_other_arguments_are_other_secrets() -> None:
+    """A reader's own account may ask the same program for another entry."""
+
+    def printed(secret: str) -> dict[str, Any]:
+        return {"command": [sys.executable, "-c", f"print({secret!r})"]}
+
+    data = {
+        "submission": {"host": "mail.example.test"},
+        "account": {"username": "probe@example.test", "password": printed("smtp-secret")},
+        "readback": {"imap": {"account": {"password": printed("imap-secret")}}},
+    }
+    one = load_mapping(data, (), plugins=plugins())
+    plan = with_credentials(make_plan(one), one)
+    sides = [plan.submission, plan.readers[0].side]
+    assert [side.credentials and side.credentials.secret for side in sides] == ["smtp-secret", "imap-secret"]
+
+
+def test_clients_of_other_tenants_are_other_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their ids may be alike."""
+    asked = []
+
+    def resolved(source: Any, *_: object, **__: object) -> str:
+        asked.append(source.oauth.tenant)
+        return f"token of {source.oauth.tenant}"
+
+    def at(tenant: str) -> dict[str, Any]:
+        oauth = {
+            "client_id": "x",
+            "client_secret": {"env": "S"},
+            "tenant": tenant,
+            "scopes": ["https://outlook.office365.com/.default"],
+        }
+        return {"token": {"oauth": oauth}}
+
+    monkeypatch.setattr("probe.tasks.credentials.resolve_token", resolved)
+    data = {
+        "submission": {"host": "mail.example.test"},
+        "account": {"username": "a@example.test", **at("contoso.com")},
+        "readback": {"imap": {"account": at("fabrikam.com")}, "pop3": {"account": at("contoso.com")}},
+    }
+    one = load_mapping(data, (), plugins=plugins())
+    plan = with_credentials(make_plan(one), one)
+    secrets = [side.credentials and side.credentials.secret for side in plan.sides]
+    assert secrets == ["token of contoso.com", "token of fabrikam.com", "token of contoso.com"]
+    # One source is asked once.
+    assert sorted(asked) == ["contoso.com", "fabrikam.com"]
