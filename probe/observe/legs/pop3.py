@@ -307,7 +307,7 @@ async def _reopen(session: Session) -> bool:
 
 
 async def _verify(session: Session, candidates: list[Candidate]) -> None:
-    """RETR as mail programs do it, and the proof from what it gave."""
+    """The proof of each copy from the whole of it, read in this session."""
     async with session.journal.stage("pop3.verify", "prove the message read over POP3", Verified()) as stage:
         candidates[:] = [await _retrieved(session, each) for each in candidates if each.ours]
         find.verify(session.job, stage, candidates)
@@ -315,7 +315,9 @@ async def _verify(session: Session, candidates: list[Candidate]) -> None:
 
 
 async def _retrieved(session: Session, shown: Candidate) -> Candidate:
-    """Every copy is read whole before it may be deleted: TOP shows its header only."""
+    """Every copy is read whole before it may be deleted: as TOP gave it to its end, unharmed; else by RETR, as programs do."""
+    if shown.number in session.whole and shown.proof.text == "intact":
+        return shown
     answer = await session.talk.command(f"RETR {shown.number}", multiline=True)
     if not answer.ok:
         raise stop("pop3.refused", f"RETR {shown.number}: {answer.line}", answer.line)

@@ -5,7 +5,7 @@ the raw lines, since its parser merges and strips them. The flight of MAIL, RCPT
 aiosmtplib waits for each reply, which would cost up to three more round trips, and knows no BDAT.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from probe.observe import logon
@@ -159,10 +159,11 @@ class SmtpTalk:
         if reply.code != 250:
             raise stop("protocol.malformed", f"RSET: a reply that makes no sense here: {reply}", str(reply))
 
-    async def content(self, raw: bytes) -> Reply:
-        """Send the message behind a 354 and return the final reply."""
+    async def content(self, raw: bytes, has_left: Callable[[], None]) -> Reply:
+        """Send the message behind a 354 and return the final reply; `has_left` is called between."""
         data = dot_stuffed(raw)
         await self.connection.write(data, shown=f"[message of {len(data)} octets]")
+        has_left()
         return await self._read_reply("end of message")
 
     async def close(self) -> None:
