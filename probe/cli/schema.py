@@ -21,7 +21,7 @@ def schema(what: Annotated[str, typer.Argument(metavar="profile|run", help="Whic
         return 0
     if what != "profile":
         raise typer.BadParameter(f"no schema {what!r}; there are profile, run")
-    from probe.profile import json_schema
+    from probe.profile.schema import json_schema
     from probe.tasks.plan import plugins
 
     _out.data(json.dumps(json_schema(plugins()), indent=2) + "\n")
