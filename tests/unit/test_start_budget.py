@@ -74,3 +74,11 @@ async def test_a_run_imports_what_it_needs(tmp_path: Path) -> None:
         environ = {"PW": sandbox.password, "SUBMISSION_PROBE_STATE": str(tmp_path / "state")}
         found = await asyncio.to_thread(loaded, "run", str(file), **environ)
     within(found, 540, HEAVY - {"importlib.metadata"})
+
+
+@pytest.mark.parametrize("module", ["probe.state.history", "probe.report.changes", "probe.output._drift"])
+def test_the_history_loads_nothing_heavy(module: str) -> None:
+    """What storing a run, and asking what changed since, loads: every run pays for it."""
+    code = f"import {module}, sys; print(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    assert not (HEAVY | NO_NETWORK - {"sqlite3"} | {"asyncio", "ssl", "psycopg", "icalendar"}) & set(done.stdout.split())
