@@ -25,6 +25,7 @@ from probe.profile.values import (
     ExistingFile,
     GreetingName,
     Host,
+    MailProgram,
     Port,
     Seconds,
     Text,
@@ -61,10 +62,7 @@ def _mechanism(value: object, accepted: tuple[str, ...]) -> str:
 
 
 _MECHANISM_SCHEMA = {
-    "anyOf": [
-        {"enum": ["auto", *KNOWN_MECHANISMS]},
-        {"type": "array", "items": {"enum": list(KNOWN_MECHANISMS)}, "minItems": 1},
-    ]
+    "anyOf": [{"enum": ["auto", *KNOWN_MECHANISMS]}, {"type": "array", "items": {"enum": list(KNOWN_MECHANISMS)}, "minItems": 1}]
 }
 Mechanism = Annotated[str | tuple[str, ...], Kind(_mechanisms, _MECHANISM_SCHEMA)]
 
@@ -204,6 +202,8 @@ class Expect(Table):
     """Audiences (`aud`) that the server takes; an access token for another is a finding."""
     dane: bool = False
     """TLSA records stand for every server: that none does is critical, where it is a warning else."""
+    clients: tuple[MailProgram, ...] = ()
+    """Mail programs that must be able to log on, as probe audit --clients --list names them; probe audit fails where one cannot."""
 
 
 class Limits(Table):

@@ -5,6 +5,7 @@ administrator. Nothing with a control character passes: a line break in a host o
 second SMTP command.
 """
 
+import difflib
 import ipaddress
 import math
 import re
@@ -194,6 +195,17 @@ def ca_file(value: object) -> Path:
     return file
 
 
+def mail_program(value: object) -> str:
+    """The id of a mail program of probe/clients."""
+    from probe.clients import clients  # a file of 50 KB: only where a profile names one
+
+    name = text(value)
+    if name not in clients():
+        near = difflib.get_close_matches(name, clients(), 3, 0.4)
+        raise wanted(f"a mail program such as {' or '.join(near or list(clients())[:2])} (probe audit --clients --list)", value)
+    return name
+
+
 _DURATION_SCHEMA = {
     "description": DURATION[0].upper() + DURATION[1:] + ".",
     "anyOf": [
@@ -225,6 +237,7 @@ GreetingName = Annotated[str, Kind(greeting_name)]
 Address = Annotated[str, Kind(address)]
 Thumbprint = Annotated[str, Kind(thumbprint)]
 CertificateName = Annotated[str, Kind(certificate_name)]
+MailProgram = Annotated[str, Kind(mail_program)]
 AnyFile = Annotated[Path, Kind(path, _PATH, str)]
 ExistingFile = Annotated[Path, Kind(existing_file, _PATH, str)]
 CaFile = Annotated[Path, Kind(ca_file, _PATH, str)]
