@@ -106,6 +106,8 @@ class Conduct:
     dane: bool = False
     # Authserv-ids whose results count; none: those of the receiving side's servers.
     authserv_ids: tuple[str, ...] = ()
+    # The mail programs that the profile says must be able to log on.
+    clients: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import StrictBool
 
 from probe.profile.table import Table
-from probe.profile.values import Host, Score, Text
+from probe.profile.values import Host, MailProgram, Score, Text
 
 
 class Expect(Table):
@@ -26,3 +26,5 @@ class Expect(Table):
     """Every spam filter's score is below this, in the filter's own unit."""
     authserv_id: tuple[Text, ...] = ()
     """Names under which the receiving side writes Authentication-Results; default: those of its servers."""
+    clients: tuple[MailProgram, ...] = ()
+    """Mail programs that must be able to log on, as probe audit --clients --list names them; probe audit fails where one cannot."""

@@ -60,10 +60,7 @@ def _mechanism(value: Any, accepted: tuple[str, ...]) -> str:
 
 
 _MECHANISM_SCHEMA = {
-    "anyOf": [
-        {"enum": ["auto", *KNOWN_MECHANISMS]},
-        {"type": "array", "items": {"enum": list(KNOWN_MECHANISMS)}, "minItems": 1},
-    ]
+    "anyOf": [{"enum": ["auto", *KNOWN_MECHANISMS]}, {"type": "array", "items": {"enum": list(KNOWN_MECHANISMS)}, "minItems": 1}]
 }
 Mechanism = Annotated[str | tuple[str, ...], BeforeValidator(_mechanisms), WithJsonSchema(_MECHANISM_SCHEMA)]
 

@@ -117,6 +117,7 @@ def _conduct(profile: Profile, *, delete: bool, pipelining: bool) -> Conduct:
         pipelining=pipelining,
         dane=profile.expect.dane,
         authserv_ids=profile.expect.authserv_id,
+        clients=profile.expect.clients,
     )
 
 
