@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal, Self
 
+from probe.profile.expect import Expect
 from probe.profile.kinds import Kind, shown, wanted
 from probe.profile.margin import CertificateMargin, margin
 from probe.profile.oauth import TokenSource
@@ -25,7 +26,6 @@ from probe.profile.values import (
     ExistingFile,
     GreetingName,
     Host,
-    MailProgram,
     Port,
     Seconds,
     Text,
@@ -190,20 +190,6 @@ class Tls(Table):
             key, other = _blamed(self, "expires_critical", "expires_warning")
             text = f"expires_critical ({self.expires_critical}) may not be greater than expires_warning ({self.expires_warning})"
             raise contradiction(key, text, [other])
-
-
-class Expect(Table):
-    """What the servers must show; judged only when set."""
-
-    fqdn: Host | None = None
-    ehlo: tuple[Text, ...] = ()
-    ehlo_tls: tuple[Text, ...] = ()
-    token_audience: tuple[Text, ...] = ()
-    """Audiences (`aud`) that the server takes; an access token for another is a finding."""
-    dane: bool = False
-    """TLSA records stand for every server: that none does is critical, where it is a warning else."""
-    clients: tuple[MailProgram, ...] = ()
-    """Mail programs that must be able to log on, as probe audit --clients --list names them; probe audit fails where one cannot."""
 
 
 class Limits(Table):

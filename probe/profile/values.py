@@ -195,6 +195,13 @@ def ca_file(value: object) -> Path:
     return file
 
 
+def score(value: object) -> float:
+    """A number in a spam filter's own unit."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < 1e6:
+        raise wanted("a number such as 5 or 6.31", value)
+    return float(value)
+
+
 def mail_program(value: object) -> str:
     """The id of a mail program of probe/clients."""
     from probe.clients import clients  # a file of 50 KB: only where a profile names one
@@ -231,6 +238,7 @@ _PATH = {"format": "path", "type": "string"}
 Seconds = Annotated[float, Kind(seconds, _DURATION_SCHEMA, spell)]
 Port = Annotated[int, whole(1, 65535)]
 Text = Annotated[str, Kind(text)]
+Score = Annotated[float, Kind(score, {"type": "number"})]
 Host = Annotated[str, Kind(host)]
 Endpoint = Annotated[str, Kind(endpoint)]
 GreetingName = Annotated[str, Kind(greeting_name)]
