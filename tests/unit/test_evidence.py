@@ -104,13 +104,8 @@ def test_results_of_any_form_are_read(text: str) -> None:
 
 async def test_bombs_cost_what_they_are_long() -> None:
     began = time.process_time()
-    for bomb in (
-        STORE * 1900,
-        EDGE * 1200,
-        GENUINE * 900,
-        "X-Spamd-Result: [1 / 2]" + "A(" * 2000 + "\r\n",
-        "ARC-Seal: i=1; i=1\r\n" * 1900,
-    ):
+    spamd = "X-Spamd-Result: [1 / 2]" + "A(" * 2000 + "\r\n"
+    for bomb in (STORE * 1900, EDGE * 1200, GENUINE * 900, spamd, "ARC-Seal: i=1; i=1\r\n" * 1900):
         await facts(bomb + MAIL)
     assert time.process_time() - began < 10
 
