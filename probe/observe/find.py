@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from probe.facts import Found, Verified
 from probe.facts.parts import HopSeen
-from probe.message import Bounce, Proof, carries_marker, prove, read
+from probe.message import MESSAGE_OCTETS, Bounce, Filled, Proof, carries_marker, prove, read
 from probe.observe.connection import Connection
 from probe.observe.job import Accepted, Job
 from probe.observe.journal import Journal, Stage
@@ -182,8 +182,20 @@ def cleaning_up(job: Job) -> Iterator[None]:
         raise stop("cleanup.failed", f"the message may stay: {error.trouble.text}", error.trouble.evidence) from None
 
 
-def verify(job: Job, stage: Stage[Verified], candidates: Sequence[Candidate]) -> None:
-    """Put into the stage what the proven message shows."""
+def filling_of(job: Job) -> Filled | None:
+    """What compares the attachment of a message of a chosen size; None for any other."""
+    draft = job.draft
+    return Filled(draft.marker, draft.filling) if draft is not None and draft.filling else None
+
+
+def most_octets(job: Job) -> int:
+    """How much of a message is read: a message of a chosen size may have grown on its way, and been encoded anew."""
+    octets = job.draft.octets if job.draft is not None and job.draft.filling else 0
+    return MESSAGE_OCTETS * 16 + 2 * octets
+
+
+def verify(job: Job, stage: Stage[Verified], candidates: Sequence[Candidate], filled: Filled | None = None) -> None:
+    """Put into the stage what the proven message shows; `filled` what its attachment does, which was read beside it."""
     first = candidates[0]
     proof = first.proof
     stage.facts = Verified(
@@ -196,6 +208,8 @@ def verify(job: Job, stage: Stage[Verified], candidates: Sequence[Candidate]) ->
         message_id_changed=proof.message_id_changed,
         sender_rewritten=proof.sender_rewritten,
         hops=[HopSeen(by=hop.by, at=hop.at, seconds=hop.seconds) for hop in proof.hops],
-        octets=len(first.raw),
+        octets=filled.octets if filled else len(first.raw),
+        filling=filled.state if filled else None,
+        filling_same=filled.same if filled else None,
         folder=first.folder,
     )
