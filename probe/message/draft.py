@@ -16,7 +16,7 @@ from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime
 
-from probe.message import filling
+from probe.message.filling import NAME, encoded, encoded_octets, fitting
 
 MARKER_HEADER = "X-Submission-Probe"
 PROOF_HEADER = "X-Submission-Probe-Proof"
@@ -50,12 +50,12 @@ class Draft(Sent):
     @property
     def octets(self) -> int:
         """The whole message's size as SIZE counts it (RFC 1870 section 6): CRLF as two octets, nothing stuffed."""
-        return len(self.raw) + filling.encoded_octets(self.filling) + len(self.tail)
+        return len(self.raw) + encoded_octets(self.filling) + len(self.tail)
 
     def pieces(self) -> Iterator[bytes]:
         """The message in pieces of whole lines, made as they are asked for."""
         yield self.raw
-        yield from filling.encoded(self.marker, self.filling)
+        yield from encoded(self.marker, self.filling)
         if self.tail:
             yield self.tail
 
@@ -104,7 +104,7 @@ def _filled(raw: bytes, marker: str, size: int) -> tuple[bytes, int, bytes] | No
     boundary = f"={marker}=".encode()
     outer = [*own, b"MIME-Version: 1.0", b'Content-Type: multipart/mixed; boundary="%s"' % boundary, b""]
     first = [b"--" + boundary, b'Content-Type: text/plain; charset="us-ascii"', b"Content-Transfer-Encoding: 7bit", b"", text]
-    name = filling.NAME.encode()
+    name = NAME.encode()
     tail = b"--%s--\r\n" % boundary
     for dots in range(_MOST_DOTS):
         second = [
@@ -117,7 +117,7 @@ def _filled(raw: bytes, marker: str, size: int) -> tuple[bytes, int, bytes] | No
             b"",
         ]
         before = b"\r\n".join([*outer, *first, *second])
-        octets = filling.fitting(size - len(before) - len(tail))
+        octets = fitting(size - len(before) - len(tail))
         if octets is not None and octets > 0:
             return before, octets, tail
     return None

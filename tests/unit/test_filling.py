@@ -78,7 +78,7 @@ def rewrapped(raw: bytes) -> bytes:
         (lambda raw: raw.replace(b"\r\n--=", b"\r\nAAAA\r\n--="), "changed"),
         (lambda raw: raw[:900] + b"\r\n", "missing"),
         (
-            lambda raw: raw[:900] + b"\r\n\r\nThe attachment submission-probe-filling.dat was removed\r\n\r\nby a filter.\r\n",
+            lambda raw: raw[:900] + b"\r\n\r\nsubmission-probe-filling.dat was removed\r\n\r\nby a filter.\r\n",
             "missing",
         ),
         (lambda raw: b"submission-probe-filling.dat\r\n\r\nis here:\r\n" + raw, "intact"),
