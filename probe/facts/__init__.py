@@ -21,6 +21,7 @@ from probe.facts.parts import (
     Lookup,
     Nodes,
     Quota,
+    Returned,
     TlsaAnswer,
 )
 
@@ -225,6 +226,7 @@ class Found(Facts):
     copies: int | None = one("how many copies of it arrived")
     logons: int | None = one("POP3 sessions it took: each shows the maildrop of its own begin")
     ours: int | None = one("how many earlier messages of this installation lay among those that were looked at; null: none were")
+    report: Returned | None = one("what a report says of it that came instead, or before it; null: none came")
     leftovers: Sequence[Leftover] = some("those of this profile, older than its time-out: deleted, or tried to be")
 
 

@@ -123,6 +123,20 @@ class HopSeen(TypedDict):
     seconds: float | None
 
 
+class Returned(TypedDict):
+    """A report about the message (RFC 3464): `action` failed, delayed, delivered, relayed or expanded; `status` the enhanced
+    status code; `diagnostic` the refusing server's words; `recipient` for whom; `reporting` who wrote it; `remote` who refused it;
+    `arrived` when `reporting` had taken it, as it writes dates. Empty where it does not say."""
+
+    action: str
+    status: str
+    diagnostic: str
+    recipient: str
+    reporting: str
+    remote: str
+    arrived: str
+
+
 class Collected(TypedDict):
     """A message of an earlier run, as a later one found it: `seconds` on the way by the servers' stamps, null where they say
     nothing; `copies`: how many of it lay in that reader's folders; the rest as the verify stage has it."""
