@@ -220,6 +220,12 @@ def most_octets(job: Job) -> int:
     return MESSAGE_OCTETS * 16 + 2 * octets
 
 
+def way(proof: Proof) -> list[HopSeen]:
+    """The message's way as facts: oldest hop first."""
+    hops = [(HopSeen(by=hop.by, at=hop.at, seconds=hop.seconds), hop.exchange) for hop in proof.hops]
+    return [HopSeen(**seen, exchange=build) if build else seen for seen, build in hops]
+
+
 def verify(job: Job, stage: Stage[Verified], candidates: Sequence[Candidate], filled: Filled | None = None) -> None:
     """Put into the stage what the proven message shows; `filled` what its attachment does, which was read beside it."""
     first = candidates[0]
@@ -233,7 +239,7 @@ def verify(job: Job, stage: Stage[Verified], candidates: Sequence[Candidate], fi
         subject_changed=proof.subject_changed,
         message_id_changed=proof.message_id_changed,
         sender_rewritten=proof.sender_rewritten,
-        hops=[HopSeen(by=hop.by, at=hop.at, seconds=hop.seconds) for hop in proof.hops],
+        hops=way(proof),
         octets=filled.octets if filled else len(first.raw),
         filling=filled.state if filled else None,
         filling_same=filled.same if filled else None,

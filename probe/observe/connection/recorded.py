@@ -207,14 +207,15 @@ class Connection:
     # -- writing ---------------------------------------------------------------------------------------------
 
     async def write(self, data: bytes, *, shown: str | None = None, recorded: bool = True) -> None:
-        """Send octets. The transcript has `shown` instead where they carry a secret, and nothing where they are not `recorded`.
+        """Send octets. The transcript has `shown` instead where they carry a secret or a message, nothing where not `recorded`.
 
         Raises Stopped: `connect.closed` or `reply.timeout`.
         """
         if self._tls_failed:
             # Nothing may follow in clear on a connection whose handshake was refused.
             raise stop("connect.closed", f"send to {self.address}: the TLS handshake was refused")
-        for text in self._lines(data, shown) if recorded else ():
+        lines = (_text(data) if shown is None else shown).removesuffix("\r\n").split("\r\n") if recorded else ()
+        for text in lines:
             self._journal.line(self.name, ">", text)
         try:
             async with self._deadline.limit(self._until):
@@ -223,10 +224,6 @@ class Connection:
             raise stop("reply.timeout", f"send to {self.address}: the server takes no more octets") from None
         except OSError as error:
             raise self._broken(f"send to {self.address}", error) from None
-
-    @staticmethod
-    def _lines(data: bytes, shown: str | None) -> list[str]:
-        return [shown] if shown is not None else _text(data).removesuffix("\r\n").split("\r\n")
 
     async def _send(self, data: bytes) -> None:
         if self._tls is None:
