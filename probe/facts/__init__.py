@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from probe.facts.parts import (
     Answered,
+    ArcSeen,
     Attempt,
     Collected,
     CommandReply,
@@ -21,7 +22,10 @@ from probe.facts.parts import (
     Lookup,
     Nodes,
     Quota,
+    ResultSeen,
     Returned,
+    SignatureSeen,
+    SpamSeen,
     TlsaAnswer,
 )
 
@@ -268,6 +272,18 @@ class Verified(Facts):
     filling: str | None = one("of a message of a chosen size, its attachment: `intact`, `cut`, `changed` or `missing`; else null")
     filling_same: int | None = one("how many octets of that attachment, decoded, are as they were sent")
     folder: str | None = one("where it was read")
+    evidence: str | None = one("`whole`, or what of the message was not read, and why; null where nobody looked")
+    author: str | None = one("domain of its From field")
+    signatures: Sequence[SignatureSeen] = some("its DKIM signatures, from the top")
+    arc: ArcSeen | None = one("its ARC chain; null: none")
+    authentication: Sequence[ResultSeen] = some(
+        "what the receiving side wrote of SPF, DKIM, DMARC and ARC, and what is not its word"
+    )
+    spam: Sequence[SpamSeen] = some("what filters wrote of it, one verdict each")
+
+    def said_of(self, method: str) -> ResultSeen | None:
+        """The receiving side's result of a method (`spf`, `dkim`, `dmarc`, `arc`); None where it wrote none that counts."""
+        return next((one for one in self.authentication if one["method"] == method and one["ignored"] is None), None)
 
 
 @dataclass(frozen=True, slots=True)

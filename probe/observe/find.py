@@ -230,6 +230,7 @@ def verify(job: Job, stage: Stage[Verified], candidates: Sequence[Candidate], fi
     """Put into the stage what the proven message shows; `filled` what its attachment does, which was read beside it."""
     first = candidates[0]
     proof = first.proof
+    job.delivered[stage.name] = first.raw
     stage.facts = Verified(
         ours=first.ours,
         proven_by=proof.proven_by,
