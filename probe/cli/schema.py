@@ -29,7 +29,7 @@ def _made(what: str) -> dict[str, object]:
 
         return saved.schema()
     if what == "profile":
-        from probe.profile import json_schema
+        from probe.profile.schema import json_schema
         from probe.tasks.plan import plugins
 
         return json_schema(plugins())
