@@ -3,10 +3,9 @@
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, WithJsonSchema
-
+from probe.profile.kinds import Kind, wanted
 from probe.profile.table import Table
-from probe.profile.values import Address, wanted
+from probe.profile.values import Address
 
 SIZE = 'a size such as "10M" or "500K" (from 4K to 150M; K and M count by 1024), or a number of octets'
 # A marked message with a filling has some 2 KiB; Exchange Online takes 150 MB (learn.microsoft.com, "Exchange Online limits").
@@ -17,7 +16,8 @@ _SIZE = re.compile(r"(\d{1,10})\s*(?:([KMG]?)(?:I?B)?)", re.IGNORECASE)
 
 def size(value: object) -> int:
     """Octets of "25M", "500K", "10MB" or a number; each unit 1024 of the one below, as mail servers count."""
-    text = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
+    number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
+    text = str(value) if number or isinstance(value, str) else ""
     found = _SIZE.fullmatch(text.strip())
     octets = int(found[1]) * _UNITS[found[2].upper()] if found else 0
     if not LEAST <= octets <= MOST:
@@ -32,7 +32,7 @@ _SCHEMA = {
         {"type": "integer", "minimum": LEAST, "maximum": MOST},
     ],
 }
-Size = Annotated[int, BeforeValidator(size), WithJsonSchema(_SCHEMA)]
+Size = Annotated[int, Kind(size, _SCHEMA)]
 
 
 class Message(Table):
