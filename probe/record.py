@@ -89,6 +89,16 @@ class StageRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Lasting:
+    """Something that we log on with, and until when it holds: `whose` is the profile's key; `begins` is None where only the end is
+    known."""
+
+    whose: str
+    ends: Instant
+    begins: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """Where the submission went. `address` and `node` are None until they are known."""
 
@@ -115,6 +125,8 @@ class Record:
     interrupted: bool = False
     kind: RunKind = "run"
     paused: Seconds | None = None
+    # What was logged on with and ends some day, where that is known.
+    lasting: tuple[Lasting, ...] = ()
 
     def stage(self, name: str) -> StageRecord | None:
         """The stage of that name, or None when the plan had no such stage."""
@@ -131,6 +143,10 @@ def record_to_json(record: Record) -> dict[str, object]:
     plain = _plain(record)
     if record.paused is None:
         del plain["paused"]  # as it was written before there was such a thing
+    if record.lasting:
+        plain["lasting"] = [asdict(one) for one in record.lasting]
+    else:
+        del plain["lasting"]  # likewise
     return {
         **plain,
         "target": asdict(record.target),
@@ -159,6 +175,7 @@ def record_from_json(data: Mapping[str, object]) -> Record:
             "target": Target(**read["target"]),
             "stages": tuple(_stage_from_json(stage) for stage in read["stages"]),
             "transcript": tuple(Line(**line) for line in read.get("transcript", ())),
+            "lasting": tuple(Lasting(**one) for one in read.get("lasting", ())),
         }
     )
 

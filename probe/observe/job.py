@@ -81,6 +81,8 @@ class Side:
     further: tuple[str, ...] = ()
     # Why this logon is not tried at all: the same secret was refused before, and the back-off has not passed.
     suspended: str | None = None
+    # Why there is no token: what we identify ourselves with has ended, and the token endpoint said so.
+    over: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

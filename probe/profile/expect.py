@@ -3,7 +3,7 @@
 from typing import Literal
 
 from probe.profile.table import Table
-from probe.profile.values import Host, MailProgram, Score, Text
+from probe.profile.values import Day, Host, MailProgram, Score, Text
 
 
 class Expect(Table):
@@ -26,3 +26,5 @@ class Expect(Table):
     """Names under which the receiving side writes Authentication-Results; default: those of its servers."""
     clients: tuple[MailProgram, ...] = ()
     """Mail programs that must be able to log on, as probe audit --clients --list names them; probe audit fails where one cannot."""
+    secret_expires: Day | None = None
+    """The day on which the password, token or client secret ends, as 2027-03-01: a warning ahead of it (tls.expires_warning)."""

@@ -49,6 +49,11 @@ class ProfileError(Exception):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+class SecretOver(ProfileError):
+    """No mistake in the profile: what we identify ourselves with at a token endpoint has ended, and the endpoint says so. A run
+    goes on without the token, and its logon fails for that reason."""
+
+
 @dataclass(frozen=True)
 class Doubts:
     """What a profile may say, and a run cannot begin with. `late`: a delivery may take longer than the run. `placeholders`: names

@@ -10,6 +10,7 @@ import ipaddress
 import math
 import re
 import unicodedata
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -222,6 +223,16 @@ _DURATION_SCHEMA = {
 }
 
 
+def day(value: object) -> str:
+    """A day, as TOML writes a date or as text, in ISO form."""
+    try:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", str(value)):
+            return date.fromisoformat(str(value)).isoformat()
+    except ValueError:
+        pass
+    raise wanted("a day such as 2027-03-01", value)
+
+
 def up_to(greatest: float) -> Kind:
     """A duration with a bound; 0 stands for the greatest allowed, as in Exchange's Test-*Connectivity."""
 
@@ -249,3 +260,4 @@ MailProgram = Annotated[str, Kind(mail_program)]
 AnyFile = Annotated[Path, Kind(path, _PATH, str)]
 ExistingFile = Annotated[Path, Kind(existing_file, _PATH, str)]
 CaFile = Annotated[Path, Kind(ca_file, _PATH, str)]
+Day = Annotated[str, Kind(day, {"format": "date", "type": "string"})]

@@ -10,8 +10,10 @@ from probe.observe.job import Side
 from probe.observe.reach import trust_of
 from probe.profile import Account, Problem, Profile, ProfileError, resolve_secret, resolve_token
 from probe.profile.private import problem
+from probe.profile.problem import SecretOver
 from probe.sasl import Credentials, Need
 from probe.state.place import Place, files
+from probe.tasks.lasting import lasting
 from probe.tasks.plan import Plan
 
 
@@ -56,7 +58,8 @@ def with_credentials(plan: Plan, profile: Profile, place: Place | None = None) -
     if fetching.problems:
         raise ProfileError(dict.fromkeys(fetching.problems))
     spent = 0.0 if asks_somebody(profile) else time.monotonic() - began
-    return replace(plan, submission=submission, readers=tuple(bound), timeout=max(0.1, plan.timeout - spent))
+    whole = replace(plan, submission=submission, readers=tuple(bound), timeout=max(0.1, plan.timeout - spent))
+    return replace(whole, lasting=lasting(whole, profile))
 
 
 def _open_keys(sides: list[Side]) -> list[Problem]:
@@ -86,6 +89,9 @@ def _credited(side: Side, account: Account, profile: Profile, where: str, fetchi
         return replace(side, credentials=Credentials(account.username, kind=kind))
     try:
         secret = _secret(account, profile, where, fetching)
+    except SecretOver as error:
+        # The endpoint's refusal is the run's result, not a mistake in the profile.
+        return replace(side, credentials=Credentials(account.username, kind="token"), over=error.problems[0].text)
     except ProfileError as error:
         fetching.problems += error.problems
         return side

@@ -15,7 +15,7 @@ from probe.observe.connection.ourselves import full_name
 from probe.observe.gate import Policy
 from probe.observe.job import Conduct, Side
 from probe.profile import Account, Profile, Reader, Table, Tls
-from probe.record import SUBMISSION_STAGES, Target
+from probe.record import SUBMISSION_STAGES, Lasting, Target
 
 # A leg that is not a reader: it has no Settings of its own.
 _SUBMISSION = "submission"
@@ -65,6 +65,8 @@ class Plan:
     stages: tuple[str, ...] = field(default=())
     # Why this run cannot begin (a secret that cannot be had), where others go on.
     unready: str = ""
+    # What it logs on with and ends some day; with the credentials.
+    lasting: tuple[Lasting, ...] = ()
 
     @property
     def sends(self) -> bool:

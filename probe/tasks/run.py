@@ -122,6 +122,7 @@ async def observe(plan: Plan, session: Session) -> Record:
         error=journal.redacted(error) if error else None,
         interrupted=job.interrupted,
         paused=pulse.paused,
+        lasting=plan.lasting,
     )
 
 
