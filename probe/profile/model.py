@@ -12,6 +12,7 @@ from probe.profile.expect import Expect
 from probe.profile.margin import CertificateMargin, margin
 from probe.profile.oauth import TokenSource
 from probe.profile.problem import Doubts, ProfileError
+from probe.profile.reached import Reached, blamed
 from probe.profile.secret import SecretSource
 from probe.profile.table import Table, contradiction
 from probe.profile.values import (
@@ -88,15 +89,13 @@ def _by_security(words: str) -> Any:
     return Field(default=0, description=words, json_schema_extra=describe)
 
 
-class Submission(Table):
+class Submission(Reached):
     """The submission service under test."""
 
     host: Host
     """The FQDN users type: server name for TLS, name checked in the certificate, DNS name."""
     port: Port = _by_security("587, or 465 when security is tls.")
     security: Security = "starttls"
-    connect: tuple[Endpoint, ...] = ()
-    """Nodes to reach instead of what DNS says: HOST, HOST:PORT, [IPv6]:PORT."""
     family: Family = "any"
     ehlo: GreetingName | None = None
     """The name we give in EHLO."""
@@ -217,7 +216,7 @@ class Tls(Table):
     @model_validator(mode="after")
     def _order(self) -> Self:
         if self.expires_critical.exceeds(self.expires_warning):
-            key, other = _blamed(self, "expires_critical", "expires_warning")
+            key, other = blamed(self, "expires_critical", "expires_warning")
             text = f"expires_critical ({self.expires_critical}) may not be greater than expires_warning ({self.expires_warning})"
             raise contradiction(key, text, [other])
         return self
@@ -237,14 +236,14 @@ class Limits(Table):
     @model_validator(mode="after")
     def _order(self) -> Self:
         if self.delivery_critical < self.delivery_warning:
-            key, other = _blamed(self, "delivery_critical", "delivery_warning")
+            key, other = blamed(self, "delivery_critical", "delivery_warning")
             critical, warning = spell(self.delivery_critical), spell(self.delivery_warning)
             text = f"delivery_critical ({critical}) may not be less than delivery_warning ({warning})"
             raise contradiction(key, text, [other])
         return self
 
 
-class Reader(Table):
+class Reader(Reached):
     """What every readback table takes; a reader's own Settings derive from it and name their ports."""
 
     tls_port: ClassVar[int] = 0
@@ -254,7 +253,6 @@ class Reader(Table):
     """Default: submission.host."""
     port: Port = _by_security("Default: the protocol's port for the security chosen.")
     security: Security = "tls"
-    connect: tuple[Endpoint, ...] = ()
     family: Family = "any"
     account: Account | None = None
     """Only what differs from the profile's account."""
@@ -397,9 +395,3 @@ def _with_port(data: Any, security: str, *, tls: int, plain: int) -> Any:
 
 def _written(table: Table) -> dict[str, Any]:
     return {key: getattr(table, key) for key in table.model_fields_set}
-
-
-def _blamed(table: Table, first: str, second: str) -> tuple[str, str]:
-    """Of two settings that contradict, blame the first unless only the second was written."""
-    written = table.model_fields_set
-    return (second, first) if second in written and first not in written else (first, second)

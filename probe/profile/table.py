@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from probe.profile.values import printable
 
-SECRETS = ("password", "token")
+SECRETS = ("password", "token", "proxy_password")
 
 
 class Table(BaseModel):

@@ -10,6 +10,7 @@ import ipaddress
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -131,6 +132,53 @@ def endpoint(value: object) -> str:
     return f"{name}:{int(port)}" if port else name
 
 
+def proxy(value: object) -> str:
+    """`socks5://[USER@]HOST[:PORT]` with the port (1080) written out. No error shows the value, in which a password may stand."""
+    scheme, _, rest = text(value).partition("://")
+    user, _, place = rest.rstrip("/").rpartition("@")
+    if ":" in user:
+        raise ValueError('a proxy\'s password may not stand in a profile; set proxy_password = { env = "NAME" } beside connect')
+    if scheme not in ("socks5", "socks5h"):
+        raise ValueError("expected socks5://[USER@]HOST[:PORT]; there is no other kind of proxy here")
+    if not user.isascii() or len(user) > 255:
+        raise ValueError("expected a proxy's user name of 255 ASCII characters at most")
+    try:
+        name = endpoint(place)
+    except ValueError:
+        raise ValueError("expected socks5://[USER@]HOST[:PORT], with an IPv6 address in brackets") from None
+    has_port = "]:" in name or name.count(":") == 1
+    return f"socks5://{user + '@' if user else ''}{name}{'' if has_port else ':1080'}"
+
+
+def node(value: object) -> str:
+    """One entry of `connect`: an endpoint, or a proxy."""
+    return proxy(value) if isinstance(value, str) and "://" in value else endpoint(value)
+
+
+def way(value: object) -> object:
+    """`connect`: nodes, and one proxy at most, which alone needs no list."""
+    if isinstance(value, str) and "://" in value:
+        return (value,)
+    if isinstance(value, (list, tuple)) and sum("://" in str(item) for item in value) > 1:
+        raise ValueError("expected one proxy at most")
+    return value
+
+
+def nodes(connect: Sequence[str]) -> tuple[str, ...]:
+    """The nodes of a checked `connect`."""
+    return tuple(entry for entry in connect if "://" not in entry)
+
+
+def proxy_of(connect: Sequence[str]) -> tuple[str | None, str, int] | None:
+    """The proxy of a checked `connect`: user, host and port."""
+    url = next((entry for entry in connect if "://" in entry), None)
+    if url is None:
+        return None
+    user, _, place = url.partition("://")[2].rpartition("@")
+    host, _, port = place.rpartition(":")
+    return user or None, host.strip("[]"), int(port)
+
+
 def _no_endpoint(value: Any) -> str:
     raise wanted("HOST, HOST:PORT or [IPv6]:PORT", value)
 
@@ -249,6 +297,11 @@ Text = Annotated[str, BeforeValidator(text)]
 Score = Annotated[float, BeforeValidator(score), WithJsonSchema({"type": "number"})]
 Host = Annotated[str, BeforeValidator(host)]
 Endpoint = Annotated[str, BeforeValidator(endpoint)]
+Way = Annotated[
+    tuple[Annotated[str, BeforeValidator(node)], ...],
+    BeforeValidator(way),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string", "pattern": "^socks5h?://"}]}),
+]
 GreetingName = Annotated[str, BeforeValidator(greeting_name)]
 Address = Annotated[str, BeforeValidator(address)]
 Thumbprint = Annotated[str, BeforeValidator(thumbprint)]

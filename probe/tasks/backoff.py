@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from probe.facts import LoggedOn
+from probe.observe.connection import Proxy
 from probe.observe.job import Side
 from probe.record import StageRecord
 from probe.sasl import mechanisms
@@ -35,9 +36,31 @@ def with_backoff(plan: Plan, place: Place | None = None) -> Plan:
     Of the sides that share a secret which was good before, one tries it again: another failed logon for each would lock accounts.
     """
     place, confirming = place or files(), set[tuple[str, str]]()
-    submission = _suspended(plan.submission, place, confirming)
-    readers = tuple(replace(reader, side=_suspended(reader.side, place, confirming)) for reader in plan.readers)
+    submission = _suspended(_proxied(plan.submission, place), place, confirming)
+    readers = tuple(replace(one, side=_suspended(_proxied(one.side, place), place, confirming)) for one in plan.readers)
     return replace(plan, submission=submission, readers=readers)
+
+
+def _proxied(side: Side, place: Place) -> Side:
+    """The side, its proxy suspended where that refused this password lately."""
+    proxy = side.proxy
+    if proxy is None or proxy.password is None:
+        return side
+    why = suspended(_of_proxy(proxy), proxy.username or "", proxy.password, place)
+    return replace(side, proxy=replace(proxy, suspended=why.replace("logon", "logon at the proxy", 1))) if why else side
+
+
+def _of_proxy(proxy: Proxy) -> str:
+    return f"socks5://{proxy.place}"
+
+
+def remember_proxies(plan: Plan, place: Place | None = None) -> None:
+    """Note for later runs which proxy refused its password, plainly, and which took it. Never raises."""
+    known = {id(side.proxy.admission): side.proxy for side in plan.sides if side.proxy is not None and side.proxy.password}
+    for proxy in known.values():
+        if proxy.admission.state:
+            refused = proxy.admission.state == "refused"
+            note(_of_proxy(proxy), proxy.username or "", proxy.password or "", refused=refused, place=place)
 
 
 def _suspended(side: Side, place: Place, confirming: set[tuple[str, str]]) -> Side:
@@ -134,6 +157,7 @@ def remember(plan: Plan, stages: tuple[StageRecord, ...], place: Place | None = 
 
     Whoever logs on calls this: a run, a collection, a sweep."""
     place, stages = place or files(), _reconsidered(stages)
+    remember_proxies(plan, place)
     unstored = {stage.name for side, stage in _tried(plan, stages) if not _noted(plan, side, stage, place)}
     return tuple(_unstored(stage) if stage.name in unstored else stage for stage in stages)
 
