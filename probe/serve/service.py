@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from probe.output import prometheus
+from probe.output import _certificates, prometheus
 from probe.output._words import safe
 from probe.profile import Overlay, ProfileError
 from probe.report import Report
@@ -183,7 +183,7 @@ class Service:
                 secrets=state.could_begin, valid=state.fault is None,
             )  # fmt: skip
         reports = [report for state in self.board.states.values() for report in state.latest]
-        return prometheus.text(reports, full=self.settings.full_metrics) + metrics.text()
+        return prometheus.text(reports, full=self.settings.full_metrics) + _certificates.series(reports) + metrics.text()
 
     async def finish(self) -> None:
         """Begin nothing more; end what is under way, its clean-up included."""
