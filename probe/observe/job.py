@@ -142,6 +142,8 @@ class Job:
     pace: Pace = field(default_factory=Pace)
     accepted: Milestone[Accepted] = field(default_factory=Milestone)
     content_sent: bool = False
+    # Whether a report that it will not come is what is waited for, so that nothing is looked for behind it.
+    report_awaited: bool = False
     # The loop's instant at which the run was interrupted.
     interrupted_at: float | None = None
     # By reader: the folder it read the message from; and its end.

@@ -116,7 +116,7 @@ async def look_into(job: Job, session: Session, name: str) -> list[Candidate]:
 async def _look_into(job: Job, session: Session, folder: Folder, *, search: bool) -> list[Candidate]:
     """SELECT again and fetch what is new, in one flight: on Dovecot a pipelined NOOP and FETCH misses new mail."""
     assert job.draft is not None
-    fetch, whole = (None, False) if search else _fetch_command(session, folder)
+    fetch, whole = (None, False) if search else _fetch_command(session, folder, job.report_awaited)
     commands = [f"SELECT {imap.mailbox(folder.name)}", *([fetch] if fetch else [])]
     answers = await session.talk.flight(commands, keep=wanted(lambda octets: find.marked(octets, job)))
     if not answers[0].ok:
@@ -128,16 +128,17 @@ async def _look_into(job: Job, session: Session, folder: Folder, *, search: bool
     return await _candidates(job, session, folder, answers[-1], whole)
 
 
-def _fetch_command(session: Session, folder: Folder) -> tuple[str | None, bool]:
-    """The FETCH for what is new, and whether it fetches whole messages; None when only SEARCH can know.
+def _fetch_command(session: Session, folder: Folder, reports_too: bool) -> tuple[str | None, bool]:
+    """The FETCH for what is new, and whether it fetches whole messages; None when only SEARCH can know. `reports_too`: of what may
+    be new as well, since the marker stands in a report's text only.
 
     No `*` in the set: where nothing is new it would mean the last message of somebody else.
     """
     if folder.first_uid is None:
         return None, False
-    if session.noted_before:
-        return f"UID FETCH {folder.first_uid}:4294967295 (UID BODY.PEEK[]<0.{MESSAGE_OCTETS}>)", True
-    first = max(1, folder.first_uid - UIDS_BEFORE)
+    first = folder.first_uid if session.noted_before else max(1, folder.first_uid - UIDS_BEFORE)
+    if session.noted_before or reports_too:
+        return f"UID FETCH {first}:4294967295 (UID BODY.PEEK[]<0.{MESSAGE_OCTETS}>)", True
     return f"UID FETCH {first}:4294967295 {_HEADER}", False
 
 

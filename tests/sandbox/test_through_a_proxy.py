@@ -11,7 +11,9 @@ from probe.report import Report
 from probe.report.as_json import report_to_json
 from probe.sandbox import Sandbox
 from probe.tasks.audit import audit
+from probe.tasks.certificates import look
 from probe.tasks.plan import make_plan, plugins
+from probe.tasks.prepare import Session
 from tests.servers.mail import free_port
 from tests.servers.socks import Scripted, scripted
 
@@ -114,6 +116,19 @@ async def test_a_server_that_is_silent_behind_the_proxy_holds_nobody_up(monkeypa
             {**data, "limits": {"per_connection": "1s", "timeout": "9s", "delivery_critical": "9s", "delivery_warning": "9s"}}
         )
         assert set(found(report).values()) == {"connect.timeout"} and len(proxy.asked) == 3
+
+
+async def test_certificates_are_looked_at_through_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Sandbox() as sandbox, scripted(Scripted(password=(USER, PASSWORD))) as proxy:
+        data = settings(sandbox, proxy.port, monkeypatch, user="bob@", password=PASSWORD.decode())
+        profile = load_mapping(data, plugins=plugins())
+        looked, _ = await look([profile], Session(), at_once=4, every_address=False)
+        assert len(proxy.asked) == 3 and all("ok" in [stage.status for stage in one.record.stages] for one in looked)
+        monkeypatch.setenv("PROXYPW", "wrong-Horse9battery")
+        before = len(proxy.logons)
+        for _ in range(2):
+            await look([profile], Session(), at_once=4, every_address=False)
+        assert len(proxy.logons) == before + 1
 
 
 @pytest.mark.parametrize(

@@ -206,15 +206,16 @@ class Connection:
 
     # -- writing ---------------------------------------------------------------------------------------------
 
-    async def write(self, data: bytes, *, shown: str | None = None) -> None:
-        """Send octets. The transcript has `shown` instead where they carry a secret or a message.
+    async def write(self, data: bytes, *, shown: str | None = None, recorded: bool = True) -> None:
+        """Send octets. The transcript has `shown` instead where they carry a secret or a message, nothing where not `recorded`.
 
         Raises Stopped: `connect.closed` or `reply.timeout`.
         """
         if self._tls_failed:
             # Nothing may follow in clear on a connection whose handshake was refused.
             raise stop("connect.closed", f"send to {self.address}: the TLS handshake was refused")
-        for text in (_text(data) if shown is None else shown).removesuffix("\r\n").split("\r\n"):
+        lines = (_text(data) if shown is None else shown).removesuffix("\r\n").split("\r\n") if recorded else ()
+        for text in lines:
             self._journal.line(self.name, ">", text)
         try:
             async with self._deadline.limit(self._until):
