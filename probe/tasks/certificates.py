@@ -25,9 +25,9 @@ from probe.report import Report
 from probe.report.changes import renewals
 from probe.report.drift import Service, leaf_of, software_of
 from probe.report.fleet import Fleet, NotSeen, Sighting, days_between, port_of
-from probe.tasks.interrupted import heeding
 from probe.tasks.backoff import remember_proxies, with_backoff
 from probe.tasks.credentials import with_proxies
+from probe.tasks.interrupted import heeding
 from probe.tasks.plan import Plan, ReaderPlan, make_plan
 from probe.tasks.prepare import Session, begin, time_of_day
 
