@@ -163,8 +163,9 @@ class SmtpTalk:
         if reply.code != 250:
             raise stop("protocol.malformed", f"RSET: a reply that makes no sense here: {reply}", str(reply))
 
-    async def content(self, draft: Draft, renew: Callable[[], None]) -> Reply:
-        """Send the message behind a 354, piece by piece, and return the final reply; `renew` is called before each piece.
+    async def content(self, draft: Draft, renew: Callable[[], None], has_left: Callable[[], None]) -> Reply:
+        """Send the message behind a 354, piece by piece, and return the final reply; `renew` is called before each piece,
+        `has_left` behind the last.
 
         Raises Stopped: `submit.cut` where the connection ended before the whole message had left.
         """
@@ -177,6 +178,7 @@ class SmtpTalk:
         data = dot_stuffed(waiting)
         shown = f"[message of {len(data)} octets]" if waiting is draft.raw else f"[the rest, {len(data)} octets]"
         await self.connection.write(data, shown=shown)
+        has_left()
         return await self._read_reply("end of message")
 
     async def _piece(self, data: bytes, draft: Draft) -> None:
