@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from probe.facts import Verified
-from probe.facts.parts import SignatureSeen
+from probe.facts.parts import HopSeen, SignatureSeen
 from probe.output._words import safe
 from probe.report import Report, Status
 
@@ -101,8 +101,25 @@ def _spam(seen: Verified) -> Iterator[Item]:
 
 
 def _hops(seen: Verified) -> Iterator[Item]:
-    if seen.hops:
-        yield Item("Way", f"{len(seen.hops)} hop{'' if len(seen.hops) == 1 else 's'}", "skipped")
+    if not seen.hops:
+        return
+    how = [hop.get("transport") for hop in seen.hops]
+    bare, tls = how.count("none"), how.count("tls")
+    said = f", {bare} without TLS" if bare else ", all TLS" if tls == len(how) else ", all over a network by TLS" if tls else ""
+    more = "; ".join(map(_hop, seen.hops))
+    yield Item(
+        "Way", f"{len(how)} hop{'' if len(how) == 1 else 's'}{said}", "warning" if bare else "ok" if said else "skipped", more
+    )
+
+
+def _hop(hop: HopSeen) -> str:
+    tls = " ".join(filter(None, (hop.get("tls"), hop.get("cipher"))))
+    said = (hop.get("protocol"), tls or {"none": "no TLS", "local": "local"}.get(hop.get("transport", "")), _seconds(hop))
+    return safe(f"{hop['by'] or 'a server without a name'} ({', '.join(filter(None, said))})")
+
+
+def _seconds(hop: HopSeen) -> str:
+    return "" if hop["seconds"] is None else f"{hop['seconds']:g} s"
 
 
 def _short(text: str) -> str:
