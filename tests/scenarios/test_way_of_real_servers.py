@@ -40,7 +40,7 @@ def test_each_hop_says_how_it_came(mail_servers: Callable[..., Any], tmp_path: P
 
 
 def test_a_rewritten_sender_is_ascribed_to_its_hop(mail_servers: Callable[..., Any], tmp_path: Path) -> None:
-    srs = "regexp:{ {/^(.*)@example.test$/ srs0=hhhh=tt=example.test=$$1@edge.example.test} }"
+    srs = "static:srs0=hhhh=tt=example.test=traveller@edge.example.test"
     ran = through_two(tmp_path, mail_servers, sender_canonical_maps=srs, sender_canonical_classes="envelope_sender")
     found = next(one for one in ran.report["findings"] if one["id"] == "message.sender-rewritten")
     assert "likely edge.example.test: SRS, the address is of its domain" in found["evidence"], found
