@@ -1,5 +1,6 @@
 """Round trips and start-up cost, guarded without a clock: flights in the transcript, imports by name, contexts built."""
 
+import os
 import subprocess
 import sys
 from itertools import groupby
@@ -99,3 +100,24 @@ async def test_an_international_address_needs_smtputf8(monkeypatch: pytest.Monke
         report = await probe.run(data, raise_bugs=True)
     assert report.failed_stage == "smtp.submit"
     assert {finding.id for finding in report.findings} == {"submit.smtputf8-missing"}
+
+
+async def test_a_run_without_a_signature_loads_nothing_to_verify_one(tmp_path: Path) -> None:
+    """What came back is read all the same; with a signature dnspython and the arithmetic are loaded, after the deletion."""
+    code = (
+        "import asyncio, os, sys\n"
+        "import probe\n"
+        "from probe.sandbox import Sandbox\n"
+        "from tests.unit.test_flights import profile\n"
+        "async def main():\n"
+        "    async with Sandbox() as sandbox:\n"
+        "        os.environ['PW'] = sandbox.password\n"
+        "        report = await probe.run(profile(sandbox, 'imap'), raise_bugs=True)\n"
+        "    facts = next(stage.record.facts for stage in report.stages if stage.name == 'imap.verify')\n"
+        "    print(facts.evidence, report.verdict)\n"
+        "    print(' '.join(name for name in sys.modules if name.startswith(('dns.', 'dkim', 'authres'))))\n"
+        "asyncio.run(main())\n"
+    )
+    environ = {**os.environ, "SUBMISSION_PROBE_STATE": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=environ)
+    assert done.stdout.splitlines() == ["whole ok", ""]
