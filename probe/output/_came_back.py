@@ -66,7 +66,7 @@ def _signature(one: SignatureSeen) -> str:
     testing = "the key is marked as a test" if one["testing"] else ""
     part = f"covers {one['covers']} octets of the body only" if one["covers"] is not None else ""
     said = (f"selector {one['selector']}", key, aligned, testing, part, one["why"])
-    return safe(f"{one['domain']} {one['result']} ({', '.join(filter(None, said))})")
+    return safe(f"{one['domain']} {one['result']} ({', '.join(str(word) for word in said if word)})")
 
 
 def _results(seen: Verified) -> Iterator[Item]:
@@ -105,7 +105,7 @@ def _hops(seen: Verified) -> Iterator[Item]:
         return
     how = [hop.get("transport") for hop in seen.hops]
     bare, tls = how.count("none"), how.count("tls")
-    said = f", {bare} without TLS" if bare else ", all TLS" if tls == len(how) else ", all over a network by TLS" if tls else ""
+    said = f", {bare} without TLS" if bare else ", all TLS" if tls else ""
     more = "; ".join(map(_hop, seen.hops))
     yield Item(
         "Way", f"{len(how)} hop{'' if len(how) == 1 else 's'}{said}", "warning" if bare else "ok" if said else "skipped", more
@@ -113,13 +113,14 @@ def _hops(seen: Verified) -> Iterator[Item]:
 
 
 def _hop(hop: HopSeen) -> str:
-    tls = " ".join(filter(None, (hop.get("tls"), hop.get("cipher"))))
+    tls = " ".join(str(word) for word in (hop.get("tls"), hop.get("cipher")) if word)
     said = (hop.get("protocol"), tls or {"none": "no TLS", "local": "local"}.get(hop.get("transport", "")), _seconds(hop))
-    return safe(f"{hop['by'] or 'a server without a name'} ({', '.join(filter(None, said))})")
+    return safe(f"{hop.get('by') or 'a server without a name'} ({', '.join(str(word) for word in said if word)})")
 
 
 def _seconds(hop: HopSeen) -> str:
-    return "" if hop["seconds"] is None else f"{hop['seconds']:g} s"
+    seconds = hop.get("seconds")
+    return f"{seconds:g} s" if isinstance(seconds, (int, float)) else ""
 
 
 def _short(text: str) -> str:

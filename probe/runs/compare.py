@@ -257,10 +257,10 @@ def _verify(_: str, facts: Verified) -> Pairs:
         if said := facts.said_of(method):
             yield f"{method}", said["result"]
     # Nodes of one name differ in their numbers.
-    yield "way", " → ".join(_DIGITS.sub("#", hop["by"]) or "?" for hop in facts.hops) or None
+    yield "way", " → ".join(_DIGITS.sub("#", str(hop.get("by", ""))) or "?" for hop in facts.hops) or None
     for hop in facts.hops:
         if hop.get("transport") == "none":
-            yield f"way.{_DIGITS.sub('#', hop['by'])}", "no TLS"
+            yield f"way.{_DIGITS.sub('#', str(hop.get('by', '')))}", "no TLS"
     for one in facts.spam:
         yield f"spam.{one['by']}", {True: "spam", False: "no spam", None: None}[one["spam"]]
 
