@@ -17,7 +17,7 @@ from probe.serve.board import Board
 from probe.serve.origin import is_loopback
 from probe.serve.runner import Runner
 from probe.serve.schedule import Schedule
-from probe.serve.targets import Target, fault_of, load_targets
+from probe.serve.targets import Faults, Target, load_targets
 from probe.state.place import Place
 from probe.tasks.prepare import time_of_day
 
@@ -69,6 +69,7 @@ class Service:
             notify_after=settings.notify_after, vantage=settings.vantage, utc_now=settings.utc_now,
         )  # fmt: skip
         self._schedule = Schedule(self.runner, self.board, settings.interval, collects=settings.collects, sleep=settings.sleep)
+        self._faults = Faults(settings.overlays)
         self._writes: set[asyncio.Task[None]] = set()
         self._aside: set[asyncio.Task[None]] = set()
         # One thread: writers do not wait for each other's locks, and the allocator keeps one more arena, not one a thread.
@@ -88,10 +89,7 @@ class Service:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             targets = list(self.targets.values())
-            self._show_faults(await asyncio.to_thread(self._faults, targets))
-
-    def _faults(self, targets: Sequence[Target]) -> dict[str, str | None]:
-        return {target.name: fault_of(target, self.settings.overlays) for target in targets}
+            self._show_faults(await asyncio.to_thread(self._faults.look, targets))
 
     def _show_faults(self, faults: Mapping[str, str | None]) -> None:
         for name, fault in faults.items():
@@ -127,7 +125,7 @@ class Service:
         except (ProfileError, webconfig.WebConfigError) as error:
             self.failure = str(error)
             self.board.metrics.reloaded.set(0)
-            self._show_faults(self._faults(list(self.targets.values())))
+            self._show_faults(self._faults.look(list(self.targets.values())))
             print(f"probe: reload failed, everything stays as it was:\n{safe_lines(self.failure)}", file=sys.stderr)
             return self.failure
         self.web = web
