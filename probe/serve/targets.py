@@ -89,10 +89,17 @@ def _read(given: str, overlays: Sequence[Overlay]) -> Target:
     plan = make_plan(profile)
     # What is found by its name is found in a folder: another file of that name may come.
     folders = () if is_path(given) and len(files) == 1 else (user_folder(os.environ),)
-    named = {name for side in plan.sides for name in (side.ca_file, side.client_certificate, side.client_key) if name}
-    stamp = _stamp([*files, *folders, *map(Path, sorted(named))])
+    stamp = _stamp([*files, *folders, *_certificates(profile, plan)])
     is_certain = max(max(one[-2:]) for one in stamp) / 1e9 < begun - FRESH_SECONDS
     return Target(profile.name, given, profile, plan, mailboxes(profile), stamp if is_certain else None)
+
+
+def _certificates(profile: Profile, plan: Plan) -> list[Path]:
+    """The other files without which the profile is none."""
+    tokens = [account.token for account in (profile.account, *map(profile.account_for, profile.readers.values()))]
+    own = [token.oauth.client_certificate for token in tokens if token and token.oauth]
+    sides = [name for side in plan.sides for name in (side.ca_file, side.client_certificate, side.client_key)]
+    return [Path(name) for name in dict.fromkeys((*own, *sides)) if name]
 
 
 def _stamp(paths: Iterable[Path]) -> Stamp:
