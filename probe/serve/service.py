@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from probe.output import prometheus
 from probe.output._words import safe
 from probe.profile import Overlay, ProfileError
 from probe.report import Report
 from probe.serve import webconfig
 from probe.serve.board import Board
+from probe.serve.metrics import Standing
 from probe.serve.origin import is_loopback
 from probe.serve.runner import Runner
 from probe.serve.schedule import Schedule
@@ -170,18 +170,19 @@ class Service:
 
     def metrics(self) -> str:
         """What `/metrics` says: text format 0.0.4."""
-        metrics = self.board.metrics
-        now = self.settings.utc_now()
-        for name, entries in self.runner.leftovers(self.targets.values()).items():
-            metrics.leftovers.labels(name).set(len(entries))
-            metrics.oldest.labels(name).set(max((entry.age(now) for entry in entries), default=0.0))
-        for name, state in self.board.states.items():
-            metrics.show(
-                name, last_success=state.last_success, stale=None if state.due is None else state.is_stale,
-                secrets=state.could_begin, valid=state.fault is None,
-            )  # fmt: skip
-        reports = [report for state in self.board.states.values() for report in state.latest]
-        return prometheus.text(reports, full=self.settings.full_metrics) + metrics.text()
+        now, leftovers = self.settings.utc_now(), self.runner.leftovers(self.targets.values())
+        standing = {
+            name: Standing(
+                leftovers=len(left := leftovers.get(name, [])),
+                oldest=max((entry.age(now) for entry in left), default=0.0),
+                last_success=state.last_success,
+                stale=None if state.due is None else state.is_stale,
+                valid=state.fault is None,
+                secrets=state.could_begin,
+            )
+            for name, state in self.board.states.items()
+        }
+        return "".join((*self.board.last_runs(), *self.board.metrics.parts(standing)))
 
     async def finish(self) -> None:
         """Begin nothing more; end what is under way, its clean-up included."""
