@@ -14,6 +14,7 @@ grant select, insert, delete on submission_probe_outbox, submission_probe_lost t
 grant select, insert, update on submission_probe_streak to submission_probe_worker;
 grant select, insert, update, delete on submission_probe_refusal to submission_probe_worker;
 grant select, insert, delete on submission_probe_run to submission_probe_worker;
+grant select, insert, update, delete on submission_probe_shown to submission_probe_worker;
 
 -- The queue (https://procrastinate.readthedocs.io/). Its functions run with the rights of who calls them.
 grant select, insert, update, delete

@@ -2,18 +2,23 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from probe.cli import _options as option
 from probe.cli import _out
 from probe.cli._console import columns
 
 if TYPE_CHECKING:
+    from probe.report.drift import Service
     from probe.report.statistics import PastRun
     from probe.state.history import Row
+
+CHANGES = "submission-probe/changes/1"
 
 
 def register(app: typer.Typer) -> None:
@@ -29,14 +34,29 @@ def history(
     export: Annotated[str | None, typer.Option(metavar="jsonl", help="Whole runs, one JSON object a line.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with a plot.")] = None,
     svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the plot alone, as a picture.")] = None,
+    changes: Annotated[
+        bool, typer.Option("--changes", help="What changed when: TLS, certificates, mechanisms, keywords, software, addresses.")
+    ] = False,
+    output: Annotated[str, typer.Option("-o", "--output", metavar="text|json", help="What --changes prints.")] = "text",
+    database_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="--changes of the workers' runs: the variable with the connection string.")
+    ] = None,
 ) -> int:
     """Show past runs from the local store: a table, delivery times as a sparkline, percentiles, failures."""
     from probe.state import history as store
 
-    path = file or _usual()
     if export not in (None, "jsonl"):
         raise typer.BadParameter(f"--export knows jsonl, got {export!r}")
+    if database_env is not None and not changes:
+        raise typer.BadParameter("--database-env goes with --changes; the workers' runs are in the table submission_probe_run")
+    if output not in ("text", "json") or (output == "json" and not changes):
+        raise typer.BadParameter(f"-o {output}: there are text, json, which go with --changes; whole runs: --export jsonl")
     try:
+        if changes:
+            found = _of_workers(database_env, profile) if database_env else store.services(file or _usual(), profile)
+            _changes(found, last, output, one=profile is not None and not database_env)
+            return 0
+        path = file or _usual()
         if export:
             _out.data("".join(json.dumps(report) + "\n" for report in store.reports(path, profile, last=last)))
             return 0
@@ -51,6 +71,35 @@ def history(
         raise typer.BadParameter(str(error)) from None
     _out.write("".join(f"{line}\n" for line in lines or ["no runs"]))
     return 0
+
+
+def _of_workers(database_env: str, profile: str | None) -> "list[Service]":
+    """What servers showed to `probe worker`. Raises a usage error."""
+    from probe.cli.worker import connection_string
+
+    option.require_extra("--database-env", "queue", ("psycopg",))
+    from probe.state.postgres import Postgres, Unreachable
+
+    try:
+        return Postgres(connection_string(database_env)).services(profile)
+    except Unreachable as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _changes(services: "Sequence[Service]", last: int, output: str, *, one: bool) -> None:
+    """What changed when: the latest so many changes, oldest first."""
+    from probe.output._drift import lines
+    from probe.report.changes import changes, changes_to_json
+
+    found = changes(services)
+    if output == "json":
+        shown = {"schema": CHANGES, "left_out": max(0, len(found) - last), "changes": changes_to_json(found[-last:])}
+        _out.data(json.dumps(shown, indent=2) + "\n")
+        return
+    several = {key for key, number in Counter((each.profile, each.leg, each.host) for each in services).items() if number > 1}
+    _out.write("".join(f"{line}\n" for line in lines(found[-last:], profiles=not one, several=several)) or "no changes\n")
+    if len(found) > last:
+        print(f"probe: {len(found) - last} earlier changes are not shown (--last {len(found)})", file=sys.stderr)
 
 
 def _usual() -> Path:

@@ -70,7 +70,7 @@ def worker(
     from probe.serve.queue import Settings, prepare
     from probe.state.postgres import Unreachable, make_schema
 
-    conninfo = _conninfo(database_env)
+    conninfo = connection_string(database_env)
     try:
         if init:
             make_schema(conninfo)
@@ -103,7 +103,8 @@ def _run_loop(work: Coroutine[Any, Any, T]) -> T:
         return runner.run(work)
 
 
-def _conninfo(variable: str | None) -> str:
+def connection_string(variable: str | None) -> str:
+    """What that variable holds, hidden from every command that is started; empty without one. Raises a usage error."""
     if variable is None:
         return ""
     if not os.environ.get(variable):
@@ -120,7 +121,8 @@ async def _work(profiles: list[str], settings: "Settings", where: tuple[str, int
     from probe.state.postgres import Postgres, Unreachable
 
     place = Postgres(settings.conninfo)
-    if not place.has_tables("submission_probe_run", "submission_probe_mailbox", "submission_probe_lost", "procrastinate_jobs"):
+    ours = ("submission_probe_run", "submission_probe_mailbox", "submission_probe_lost", "submission_probe_shown")
+    if not place.has_tables(*ours, "procrastinate_jobs"):
         raise typer.BadParameter("the database has not all our tables: run `probe worker --init` once")
     # Results are written from a thread of their own, so over a connection of their own.
     results = Postgres(settings.conninfo)

@@ -17,21 +17,25 @@ from typing import Any
 
 from probe.report import Report
 from probe.report.as_json import report_to_json
+from probe.report.drift import Service
 from probe.report.statistics import PastRun
+from probe.state import shown
 from probe.state.files import foreign
 
 KEEP_DAYS = 90
 # Runs of one profile that may have begun in the second in which a message was made, and just before.
 _MOST_ALIKE = 20
 _BUSY_SECONDS = 5.0
+_NONE = "no history yet: {} is made by the first `probe run`"
 _TABLE = """
 create table if not exists run (
     id text primary key, profile text not null, started text not null, verdict text not null, failed_stage text,
     seconds real not null, delivery_seconds real, host text not null, address text, report blob not null
 ) strict;
 create index if not exists run_by_profile on run (profile, started);
-pragma user_version = 1;
 """
+# A file of an earlier version is 1: its runs are there, and what servers showed in them is read from them once.
+_VERSION = 2
 
 
 class Unusable(Exception):
@@ -75,6 +79,7 @@ def _add(file: Path, reports: Sequence[Report], keep_days: int) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _opened(file) as database, database:
         database.executemany("insert or replace into run values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, reports))
+        shown.note(database, reports)
         # RFC 3339 in UTC sorts as text.
         oldest = (datetime.now(UTC) - timedelta(days=keep_days)).strftime("%Y-%m-%dT%H:%M:%S")
         (old,) = database.execute("select count(*) from run where started < ?", (oldest,)).fetchone()
@@ -112,8 +117,9 @@ def _begin(database: sqlite3.Connection) -> None:
             database.execute("pragma journal_mode = wal")
             # With WAL a power cut can lose the last runs, but not damage the file (SQLite, PRAGMA synchronous).
             database.execute("pragma synchronous = normal")
-            if database.execute("pragma user_version").fetchone()[0] == 0:
-                database.executescript(_TABLE)
+            version = database.execute("pragma user_version").fetchone()[0]
+            if version < _VERSION:
+                database.executescript(f"{_TABLE}{shown.TABLE}pragma user_version = {version or _VERSION};")
             return
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > until:
@@ -195,9 +201,46 @@ def _ended(report: dict[str, Any], marker: str) -> tuple[str | None] | None:
     return ("read" if any(stages.get(f"{leg}.delete", {}).get("status") != "skipped" for leg in seen) else None,)
 
 
+def services(file: Path, profile: str | None = None) -> list[Service]:
+    """What servers showed over time. Raises Unusable. A file of an earlier version has its runs read for that, once."""
+    if not file.exists():
+        raise Unusable(_NONE.format(file))
+    try:
+        with _opened(file) as database:
+            if database.execute("pragma user_version").fetchone()[0] < _VERSION:
+                with database:
+                    database.execute("begin immediate")
+                    shown.catch_up(database, map(_unpacked, database.execute("select report from run order by started")))
+                    database.execute(f"pragma user_version = {_VERSION}")
+            return shown.read(database, profile)
+    except (sqlite3.Error, OSError) as error:
+        raise Unusable(f"{file} cannot be read: {error}") from None
+
+
+def _unpacked(row: tuple[bytes]) -> dict[str, Any]:
+    """A stored run; {} for one that cannot be read."""
+    try:
+        found = json.loads(zlib.decompress(row[0]))
+    except (zlib.error, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def note(file: Path, reports: Sequence[Report]) -> str | None:
+    """Keep only what servers showed, of a look that was no run; a remark when something went wrong. Never raises."""
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _opened(file) as database, database:
+            database.execute("begin immediate")
+            shown.note(database, reports)
+    except (sqlite3.Error, OSError) as error:
+        return f"what was seen is not in the history {file}: {error}"
+    return None
+
+
 def _asked(file: Path, question: str, values: Sequence[Any]) -> list[Any]:
     if not file.exists():
-        raise Unusable(f"no history yet: {file} is made by the first `probe run`")
+        raise Unusable(_NONE.format(file))
     try:
         with _opened(file) as database:
             return database.execute(question, values).fetchall()

@@ -20,6 +20,8 @@ import psycopg
 
 from probe.redact import Redactor
 from probe.report import Report, Verdict
+from probe.report.drift import Service
+from probe.state import postgres_shown
 from probe.state import refusals as refused
 from probe.state.directory import state_directory
 from probe.state.history import packed
@@ -76,7 +78,7 @@ class Unreachable(OSError):
 def make_schema(conninfo: str) -> None:
     """Create what is missing, the key included. Raises Unreachable."""
     place = Postgres(conninfo)
-    place._execute(SCHEMA)
+    place._execute(SCHEMA + postgres_shown.SCHEMA)
     place._execute("insert into submission_probe_key (key) values (%s) on conflict do nothing", [secrets.token_bytes(32)])
 
 
@@ -321,6 +323,17 @@ class Postgres:
         witness = "select 1 from submission_probe_run where started >= %s limit 1 offset %s"
         if old and self._execute(witness, [oldest, old - 1]):
             self._execute("delete from submission_probe_run where started < %s", [oldest])
+        try:
+            postgres_shown.note(self._connected(), reports, vantage)
+        except psycopg.Error as error:
+            raise Unreachable(f"what servers showed: PostgreSQL: {self._words(error)}") from None
+
+    def services(self, profile: str | None = None) -> list[Service]:
+        """What servers showed over time, at every vantage point. Raises Unreachable."""
+        try:
+            return postgres_shown.read(self._connected(), profile)
+        except psycopg.Error as error:
+            raise Unreachable(f"PostgreSQL: {self._words(error)}") from None
 
 
 def _account(whose: str, username: str) -> list[str]:
