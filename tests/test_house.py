@@ -13,9 +13,10 @@ ROOT = Path(__file__).parent.parent
 PROBE = ROOT / "probe"
 
 # Who may import whom, room by room; a room may always import itself. Ground: record, report, certificate, message, profile.
-GROUND = {"redact", "record", "facts", "report", "certificate", "message", "profile", "version", "sasl"}
+GROUND = {"clients", "redact", "record", "facts", "report", "certificate", "message", "profile", "version", "sasl"}
 ALLOWED = {
     "redact": set(),
+    "clients": set(),
     "sasl": set(),
     "facts": set(),
     "record": {"facts"},
@@ -23,7 +24,7 @@ ALLOWED = {
     "report": {"record", "facts", "version"},
     "certificate": set(),
     "message": set(),
-    "profile": {"redact", "sasl"},
+    "profile": {"clients", "redact", "sasl"},
     "observe": GROUND - {"report"},
     "judge": GROUND,
     "output": GROUND,
@@ -39,6 +40,7 @@ ALLOWED = {
 FACE = "__init__"
 
 PURE = [
+    "clients",
     "redact",
     "judge",
     "output",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from probe.cli import _clients, _out
 from probe.cli import _options as option
-from probe.cli import _out
 
 if TYPE_CHECKING:
     from probe.tasks.audit import Audited
@@ -25,9 +25,13 @@ def register(app: typer.Typer) -> None:
 
 def audit(
     profile: option.MaybeProfile = None,
-    output: Annotated[str, typer.Option("-o", "--output", metavar="text|json", help="What stdout carries.")] = "text",
+    output: Annotated[str, typer.Option("-o", "--output", metavar="text|json|html", help="What stdout carries.")] = "text",
     check: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this check (repeatable).")] = None,
     list_checks: Annotated[bool, typer.Option("--list", help="List the checks, what each proves and does not, and exit.")] = False,
+    clients: Annotated[
+        bool, typer.Option("--clients", help="Instead: which mail programs can still connect and log on (extra clients).")
+    ] = False,
+    client: Annotated[list[str] | None, typer.Option(metavar="ID", help="With --clients: only this one (repeatable).")] = None,
     host: option.Host = None,
     port: option.Port = None,
     user: option.User = None,
@@ -43,8 +47,14 @@ def audit(
     from probe.tasks import audit as task
     from probe.tasks.run import load_profile
 
-    if output not in ("text", "json"):
-        raise typer.BadParameter(f"no output format {output!r} here; there are text, json")
+    if output not in (formats := _clients.FORMATS if clients else ("text", "json")):
+        raise typer.BadParameter(f"no output format {output!r} here; there are {', '.join(formats)}")
+    if client and not clients:
+        raise typer.BadParameter("--client says which programs --clients tries; give --clients too")
+    _clients.chosen(client or ())
+    if clients and list_checks:
+        _clients.list_offers()
+        return 0
     unknown = [name for name in check or () if name not in checks()]
     if unknown:
         raise typer.BadParameter(f"no check {unknown[0]!r}; there are {', '.join(checks())}")
@@ -57,6 +67,8 @@ def audit(
         host=host, port=port, user=user, password_env=password_env, password_file=password_file, set=set
     )  # fmt: skip
     loaded = load_profile(option.needed(profile), settings)
+    if clients:
+        return _clients.table(loaded, client or (), output)
     with _progress(len(check or checks())) as told:
         done = asyncio.run(task.audit(loaded, tuple(check or ()), told))
     if output == "json":

@@ -104,6 +104,8 @@ class Conduct:
     unsent: str = "nothing is sent in light mode"
     # Whether the profile expects TLSA records that stand for the servers.
     dane: bool = False
+    # The mail programs that the profile says must be able to log on.
+    clients: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from probe.profile.values import (
     ExistingFile,
     GreetingName,
     Host,
+    MailProgram,
     Port,
     Seconds,
     Text,
@@ -59,10 +60,7 @@ def _mechanism(value: Any, accepted: tuple[str, ...]) -> str:
 
 
 _MECHANISM_SCHEMA = {
-    "anyOf": [
-        {"enum": ["auto", *KNOWN_MECHANISMS]},
-        {"type": "array", "items": {"enum": list(KNOWN_MECHANISMS)}, "minItems": 1},
-    ]
+    "anyOf": [{"enum": ["auto", *KNOWN_MECHANISMS]}, {"type": "array", "items": {"enum": list(KNOWN_MECHANISMS)}, "minItems": 1}]
 }
 Mechanism = Annotated[str | tuple[str, ...], BeforeValidator(_mechanisms), WithJsonSchema(_MECHANISM_SCHEMA)]
 
@@ -235,6 +233,8 @@ class Expect(Table):
     """Audiences (`aud`) that the server takes; an access token for another is a finding."""
     dane: StrictBool = False
     """TLSA records stand for every server: that none does is critical, where it is a warning else."""
+    clients: tuple[MailProgram, ...] = ()
+    """Mail programs that must be able to log on, as probe audit --clients --list names them; probe audit fails where one cannot."""
 
 
 class Limits(Table):

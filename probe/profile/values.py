@@ -5,6 +5,7 @@ administrator. Nothing with a control character passes: a line break in a host o
 second SMTP command.
 """
 
+import difflib
 import ipaddress
 import math
 import re
@@ -205,6 +206,17 @@ def ca_file(value: object) -> Path:
     return path
 
 
+def mail_program(value: object) -> str:
+    """The id of a mail program of probe/clients."""
+    from probe.clients import clients  # a file of 50 KB: only where a profile names one
+
+    name = text(value)
+    if name not in clients():
+        near = difflib.get_close_matches(name, clients(), 3, 0.4)
+        raise wanted(f"a mail program such as {' or '.join(near or list(clients())[:2])} (probe audit --clients --list)", value)
+    return name
+
+
 def up_to(greatest: float) -> AfterValidator:
     """Bound a duration; 0 stands for the greatest allowed, as in Exchange's Test-*Connectivity."""
 
@@ -233,5 +245,6 @@ GreetingName = Annotated[str, BeforeValidator(greeting_name)]
 Address = Annotated[str, BeforeValidator(address)]
 Thumbprint = Annotated[str, BeforeValidator(thumbprint)]
 CertificateName = Annotated[str, BeforeValidator(certificate_name)]
+MailProgram = Annotated[str, BeforeValidator(mail_program)]
 ExistingFile = Annotated[Path, BeforeValidator(existing_file)]
 CaFile = Annotated[Path, BeforeValidator(ca_file)]

@@ -26,6 +26,7 @@ def profile(mail: Any, **submission: Any) -> Any:
         "account": {"username": mail.add_user("auditor", PASSWORD), "password": {"env": "AUDIT_PASSWORD"}},
         "tls": {"ca_file": str(mail.ca_file)},
         "readback": readers,
+        "expect": {"clients": ["thunderbird-91", "java-11"]},
     }
     return load_profile(data, {})
 

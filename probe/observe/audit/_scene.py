@@ -72,6 +72,11 @@ class Scene:
     readers: Mapping[str, Side]
 
     @property
+    def sides(self) -> tuple[Side, ...]:
+        """Every server: the submission's, then the readers'."""
+        return (self.submission, *self.readers.values())
+
+    @property
     def stranger(self) -> str:
         """A user that does not exist, so that no account is locked by a check."""
         return f"no-such-user-{secrets.token_hex(6)}"

@@ -243,6 +243,26 @@ class Connection:
         if self._outgoing.pending:
             await self._loop.sock_sendall(self._sock, self._outgoing.read())
 
+    async def exchange(self, octets: bytes, tried: str, *, wait: bool = True) -> bytes:
+        """Send these octets as they are and return the next that arrive, empty at the peer's end: for a handshake that is made
+        elsewhere (`imitated`). With `wait` False nothing is read, and it is no error where they cannot be sent any more.
+
+        Raises Stopped: `reply.timeout` or `connect.closed`.
+        """
+        try:
+            async with self._deadline.limit(self._until):
+                if octets:
+                    await self._loop.sock_sendall(self._sock, octets)
+                received = await self._reading.read(READ_OCTETS) if wait else b""
+        except (TimeoutError, OSError) as error:
+            if not wait:
+                return b""
+            if isinstance(error, TimeoutError):
+                raise stop("reply.timeout", f"{tried}: no answer from {self.address} in time") from None
+            raise self._broken(tried, error) from None
+        self.octets_received += len(received)
+        return received
+
     # -- TLS -------------------------------------------------------------------------------------------------
 
     async def start_tls(self, trust: Trust, server_name: str) -> Handshake:
