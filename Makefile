@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-windows quick check bench bench-workers growth soak fuzz screenshots recorded sbom audit-dependencies lock reference samples clean
+.PHONY: demo test test-windows quick check bench bench-workers growth soak fuzz screenshots calendar recorded sbom audit-dependencies lock reference samples clean
 
 demo: $(STAMP)
 	@$(BIN)/probe demo
@@ -101,6 +101,11 @@ SCREENSHOTS ?= screenshots
 screenshots: $(STAMP)
 	scripts/install-browser
 	$(BIN)/python -m tests.output.screenshots $(SCREENSHOTS)
+
+# The picture in docs/what-breaks-next.md: what `probe explain sunset` prints.
+calendar: $(STAMP)
+	scripts/install-browser
+	$(BIN)/python scripts/make-calendar
 
 # Renew the recorded runs that the tests of the outputs use.
 recorded: $(STAMP)

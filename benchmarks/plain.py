@@ -8,7 +8,7 @@ import time
 import uuid
 
 env = os.environ
-host, user, password = "localhost", env["BENCH_USER"], env["BENCH_PASSWORD"]
+host, user, password = env["BENCH_ADDRESS"], env["BENCH_USER"], env["BENCH_PASSWORD"]
 context = ssl.create_default_context(cafile=env["BENCH_CA"])
 marker = f"plain-{uuid.uuid4().hex}"
 

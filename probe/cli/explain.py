@@ -1,4 +1,4 @@
-"""`probe explain`: what a finding means, its likely causes, the commands that check and that fix."""
+"""`probe explain`: what a finding means, its likely causes, the commands that check and that fix; and the calendar of what ends."""
 
 import difflib
 import json
@@ -35,7 +35,7 @@ def explain(
         list[str] | None,
         typer.Argument(
             metavar="FINDING",
-            help="A finding's id or how it begins, a reply's id or the reply itself, or an event's number.",
+            help="A finding's id or how it begins, a reply's id or the reply itself, an event's number; sunset: what ends when.",
             show_default=False,
             autocompletion=_ids,
         ),
@@ -47,6 +47,8 @@ def explain(
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"no output format {output!r} here; there are text, json")
+    if finding == ["sunset"]:
+        return _calendar(output)
     known = _kinds()
     if not finding:
         _tell(output, known, _listed(known))
@@ -57,6 +59,18 @@ def explain(
         raise typer.BadParameter(f"no finding {safe(wanted)!r}; {_nearest(wanted, known)} (probe explain lists all)")
     named = len(fitting) == 1 or set(finding) >= set(fitting)
     _tell(output, fitting, _explained(fitting) if named else _listed(fitting))
+    return 0
+
+
+def _calendar(output: str) -> int:
+    from datetime import UTC, datetime
+
+    from probe.cli import _calendar as calendar
+
+    if output == "json":
+        _out.data(calendar.as_json() + "\n")
+    else:
+        _out.say("\n".join(calendar.lines(datetime.now(UTC).date())))
     return 0
 
 

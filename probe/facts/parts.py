@@ -116,11 +116,13 @@ class Quota(TypedDict):
 
 
 class HopSeen(TypedDict):
-    """One Received field, oldest first: `at` RFC 3339 UTC; `seconds` since the hop before, negative where clocks disagree."""
+    """One Received field, oldest first: `at` RFC 3339 UTC; `seconds` since the hop before, negative where clocks disagree;
+    `exchange` the build of the Exchange server that wrote it (`15.2.1748.10`), only where it gives one."""
 
     by: str
     at: str | None
     seconds: float | None
+    exchange: NotRequired[str]
 
 
 class Collected(TypedDict):

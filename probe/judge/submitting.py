@@ -1,11 +1,11 @@
-"""MAIL, RCPT, DATA: what the server refused."""
+"""MAIL, RCPT and the message: what the server refused."""
 
 from collections.abc import Iterator
 
 from probe.facts import Submitted
 from probe.judge._troubles import from_troubles
 from probe.profile import Profile
-from probe.record import Record
+from probe.record import Record, StageRecord
 from probe.report import Finding, Kind
 
 FINDINGS = {
@@ -53,19 +53,51 @@ FINDINGS = {
         "The server, or a proxy before it, likely does not do what it offers (RFC 2920).",
         ("Try: probe run --no-pipelining; if that works, fix the server, or take PIPELINING out of its EHLO",),
     ),
+    "submit.chunking-broken": Kind(
+        "the server offers CHUNKING, and refuses its command BDAT",
+        "The server, or a proxy before it, likely lists in its EHLO what only another of the two can do (RFC 3030). Clients that "
+        "use BDAT fail here; the probe sent the message with DATA where the connection was still of use.",
+        (
+            "Take CHUNKING out of the EHLO reply, or let BDAT through",
+            "Postfix: postconf -e smtpd_discard_ehlo_keywords=chunking,silent-discard; postfix reload",
+            "Until then: probe run --no-pipelining uses DATA at once",
+        ),
+    ),
 }
 
-_ENVELOPE = 3  # MAIL, RCPT, DATA
+_ENVELOPE = 3  # MAIL, RCPT, and DATA or BDAT
+# What is said of a command that is not known, or not here (RFC 5321 section 4.2.2).
+_NOT_KNOWN = ("500", "501", "502", "503", "504")
 
 
 def judge(record: Record, profile: Profile) -> Iterator[Finding]:
     yield from from_troubles(record, FINDINGS)
     stage = record.stage("smtp.submit")
-    if stage is None or stage.trouble is None or not stage.seen(Submitted).pipelined:
+    if stage is None:
         return
-    if stage.trouble.id in ("reply.timeout", "connect.closed", "protocol.malformed"):
+    yield from _pipelining(stage)
+    yield from _chunking(stage)
+
+
+def _pipelining(stage: StageRecord) -> Iterator[Finding]:
+    if stage.trouble is None or not stage.seen(Submitted).pipelined:
+        return
+    # Behind a chunk an answer that does not come leaves the message's fate unknown.
+    if stage.trouble.id in ("reply.timeout", "connect.closed", "protocol.malformed", "delivery.fate-unknown"):
         replies = stage.seen(Submitted).replies
         if 0 < len(replies) < _ENVELOPE:
             kind = FINDINGS["submit.pipelining-broken"]
             text = f"{_ENVELOPE} commands went in one flight, and only {len(replies)} were answered"
             yield Finding("submit.pipelining-broken", "warning", stage.name, text, "", kind.cause, kind.remedy)
+
+
+def _chunking(stage: StageRecord) -> Iterator[Finding]:
+    replies = stage.seen(Submitted).replies[:_ENVELOPE]
+    is_known = stage.trouble is not None and stage.trouble.id == "submit.chunking-broken"
+    if is_known or len(replies) < _ENVELOPE or not replies[-1]["command"].startswith("BDAT"):
+        return
+    *envelope, chunk = (" / ".join(reply["reply"]) for reply in replies)
+    if all(said.startswith("2") for said in envelope) and chunk.startswith(_NOT_KNOWN):
+        kind = FINDINGS["submit.chunking-broken"]
+        text = f"the server offers CHUNKING, and refuses BDAT: {chunk}"
+        yield Finding("submit.chunking-broken", "info", stage.name, text, "", kind.cause, kind.remedy)

@@ -17,6 +17,8 @@ class Hop:
     by: str
     at: str | None
     seconds: float | None
+    # The build of an Exchange server, as its field gives it: `with Microsoft SMTP Server (…) id 15.1.2507.39`.
+    exchange: str | None = None
 
 
 def hops(header: Message) -> tuple[Hop, ...]:
@@ -27,7 +29,7 @@ def hops(header: Message) -> tuple[Hop, ...]:
         words, _, date = " ".join(str(one)[:4000].split()).rpartition(";")
         at = instant(date)
         seconds = (at - before).total_seconds() if at and before else None
-        found.append(Hop(_by(words), at.isoformat().replace("+00:00", "Z") if at else None, seconds))
+        found.append(Hop(_by(words), at.isoformat().replace("+00:00", "Z") if at else None, seconds, _exchange(words)))
         before = at or before
     return tuple(found)
 
@@ -36,6 +38,12 @@ def _by(words: str) -> str:
     found = re.search(r"\bby ([^\s;]+)", words)
     # Longer is no name (RFC 5321 section 4.5.3.1.2); one that is cut might end in half a secret.
     return found.group(1) if found and len(found.group(1)) <= 255 else ""
+
+
+def _exchange(words: str) -> str | None:
+    """Builds since Exchange 2013, whose fields all have this form."""
+    found = re.search(r"\bwith Microsoft SMTP Server\b.{0,200}? id (15\.\d{1,2}\.\d{1,5}\.\d{1,5})\b", words)
+    return found.group(1) if found else None
 
 
 def instant(date: str) -> datetime | None:

@@ -182,6 +182,12 @@ def cleaning_up(job: Job) -> Iterator[None]:
         raise stop("cleanup.failed", f"the message may stay: {error.trouble.text}", error.trouble.evidence) from None
 
 
+def way(proof: Proof) -> list[HopSeen]:
+    """The message's way as facts: oldest hop first."""
+    hops = [(HopSeen(by=hop.by, at=hop.at, seconds=hop.seconds), hop.exchange) for hop in proof.hops]
+    return [HopSeen(**seen, exchange=build) if build else seen for seen, build in hops]
+
+
 def verify(job: Job, stage: Stage[Verified], candidates: Sequence[Candidate]) -> None:
     """Put into the stage what the proven message shows."""
     first = candidates[0]
@@ -195,7 +201,7 @@ def verify(job: Job, stage: Stage[Verified], candidates: Sequence[Candidate]) ->
         subject_changed=proof.subject_changed,
         message_id_changed=proof.message_id_changed,
         sender_rewritten=proof.sender_rewritten,
-        hops=[HopSeen(by=hop.by, at=hop.at, seconds=hop.seconds) for hop in proof.hops],
+        hops=way(proof),
         octets=len(first.raw),
         folder=first.folder,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from probe.facts import Swept
-from probe.facts.parts import Collected, HopSeen, Leftover
+from probe.facts.parts import Collected, Leftover
 from probe.message import MARKER_PATTERN, Letter, Proof, Sent, prove, read, recognise
 from probe.observe import find
 from probe.observe.job import Claim, Job
@@ -80,7 +80,7 @@ class Leftovers:
             marker=sent.marker, folder=folder, copies=1, seconds=_delay(sent, proof), proven_by=proof.proven_by, text=proof.text,
             enclosed=proof.enclosed, subject=proof.subject, message_id_changed=proof.message_id_changed,
             sender_rewritten=proof.sender_rewritten,
-            hops=[HopSeen(by=hop.by, at=hop.at, seconds=hop.seconds) for hop in proof.hops],
+            hops=find.way(proof),
         )  # fmt: skip
 
 

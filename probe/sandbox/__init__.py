@@ -74,6 +74,7 @@ class Sandbox:
     """The server; an async context manager. `addresses` has submission, submissions, imap, imaps, pop3 and pop3s.
 
     `tarpit`: seconds that a failed logon is held back; Exchange's 5 for its personality. `others`: further users, same password.
+    `chunking`: whether the personality `postfix` offers CHUNKING (Exchange's always does).
     """
 
     fqdn = "mail.sandbox.test"
@@ -89,6 +90,7 @@ class Sandbox:
         mechanisms: Sequence[str] | None = None,
         tarpit: float | None = None,
         others: Sequence[str] = (),
+        chunking: bool = False,
     ) -> None:
         if personality not in PERSONALITIES:
             raise ValueError(f"no personality {personality!r}")
@@ -101,6 +103,7 @@ class Sandbox:
         self._host, self._ports = host, ports or {}
         self._world = World(self.fqdn, personality, fault, dict.fromkeys((self.username, *others), self.password))
         self._world.tarpit = (5.0 if personality == "exchange-2016" else 0.0) if tarpit is None else tarpit
+        self._world.chunking = chunking
         self.token = secrets.token_urlsafe(120)
         self._world.tokens[self.username] = self.token
         self._world.mechanisms = tuple(mechanisms) if mechanisms is not None else None

@@ -74,6 +74,8 @@ class World:
     ntlm_file: Path = Path()
     # How long a failed logon is held back, in seconds (Exchange: TarpitInterval, 5).
     tarpit: float = 0.0
+    # Whether the personality `postfix` offers CHUNKING.
+    chunking: bool = False
     mailboxes: dict[str, Mailbox] = field(default_factory=dict)
     logons: list[Logon] = field(default_factory=list)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)

@@ -39,6 +39,7 @@ class Submission(SMTP):
         self.implicit = implicit
         self.world = world
         self.errors = 0
+        self.chunks = bytearray()
         super().__init__(
             _Handler(world),
             hostname=world.fqdn,
@@ -50,12 +51,16 @@ class Submission(SMTP):
             auth_require_tls=not implicit,
             auth_exclude_mechanism=set(MECHANISMS) - set(world.mechanisms or _OFFERED[world.personality]),
         )
+        if world.fault == "chunking-broken":
+            del self._smtp_methods["BDAT"]
 
     @property
     def is_tls(self) -> bool:
         return self.implicit or self._tls_protocol is not None
 
     async def push(self, status: Any) -> None:
+        if self.transport is None or self.transport.is_closing():
+            return  # lines that came before the connection was ended
         if str(status).startswith("220 ") and (refusal := says(self.world, "smtp greeting")):
             await self._leave(refusal)
             return
@@ -69,6 +74,49 @@ class Submission(SMTP):
         await super().push(last)
         if self.transport is not None:
             self.transport.close()
+
+    async def smtp_BDAT(self, arg: str | None) -> None:
+        """A chunk (RFC 3030). Its octets are read whatever the answer is: they are no commands."""
+        count, _, last = (arg or "").partition(" ")
+        if not count.isdigit() or last.upper() not in ("", "LAST"):
+            await self.push("501 5.5.4 Syntax: BDAT count [LAST]")
+            return
+        octets = await self._read_chunk(int(count))
+        if await self.check_helo_needed() or await self.check_auth_needed("BDAT"):
+            return
+        assert self.envelope is not None
+        if self.world.fault == "chunking-refused":
+            await self.push("502 5.5.1 BDAT not implemented")
+        elif not self.envelope.rcpt_tos:
+            await self.push("503 5.5.1 Error: need RCPT command")
+        elif len(self.chunks) + len(octets) > SIZE:
+            await self.push("552 5.3.4 Message size exceeds fixed limit")
+        else:
+            self.chunks += octets
+            await self._chunk_taken(self.envelope, is_last=bool(last), octets=len(octets))
+
+    async def _read_chunk(self, octets: int) -> bytes:
+        """So many octets; of more than a message may have, the rest is dropped."""
+        kept = await self._reader.readexactly(min(octets, SIZE + 1))
+        left = octets - len(kept)
+        while left:
+            left -= len(await self._reader.readexactly(min(left, 65_536)))
+        return kept
+
+    async def _chunk_taken(self, envelope: Envelope, *, is_last: bool, octets: int) -> None:
+        if not is_last:
+            await self.push(f"250 2.0.0 Ok: {octets} bytes")
+            return
+        envelope.content = envelope.original_content = bytes(self.chunks)
+        self.chunks.clear()
+        status = await self._call_handler_hook("DATA")
+        self.envelope = self._create_envelope()
+        await self.push(status)
+
+    async def smtp_RSET(self, arg: str | None) -> None:
+        """As aiosmtpd has it, chunks included."""
+        self.chunks.clear()
+        await super().smtp_RSET(arg)
 
     async def ask(self, challenge: bytes) -> bytes | None:
         """Send a challenge and read the response (RFC 4954 section 4)."""
@@ -116,7 +164,8 @@ class _Handler:
     def _postfix(self, server: Submission, starttls: bool) -> list[str]:
         tls = [f"AUTH {' '.join(self.world.mechanisms or OFFERED)}"] if server.is_tls else []
         offered = ["STARTTLS"] if starttls else []
-        return [self.world.fqdn, "PIPELINING", f"SIZE {SIZE}", *offered, *tls, "ENHANCEDSTATUSCODES", "8BITMIME"]
+        chunking = ["CHUNKING"] if self.world.chunking or (self.world.fault or "").startswith("chunking-") else []
+        return [self.world.fqdn, "PIPELINING", f"SIZE {SIZE}", *offered, *tls, "ENHANCEDSTATUSCODES", "8BITMIME", *chunking]
 
     async def handle_AUTH(self, server: Submission, session: Session, envelope: Envelope, args: list[str]) -> str:
         initial = decoded(args[1]) if len(args) > 1 else None

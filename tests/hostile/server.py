@@ -137,9 +137,18 @@ class _Conversation:
         if name == "uid" and len(words) > 1:
             name = words[1].lower()
         name = {"ehlo": "ehlo-tls", "capability": "capability-tls", "capa": "capa-tls", "authenticate": "auth"}.get(name, name)
+        if name == "bdat":
+            await self._chunk(words)
+            return
         await self._step(name, lambda: self._forward(line))
         if name == "data" and "data" not in self.play.steps:
             await self._message()
+
+    async def _chunk(self, words: list[str]) -> None:
+        """The message behind BDAT (RFC 3030): as many octets as it says, which are read whatever the answer is."""
+        raw = await self.reader.readexactly(int(words[1]))
+        self.message = changed = self.server.change(raw)
+        await self._step("bdat", lambda: self._forward(b"BDAT %d LAST\r\n%s" % (len(changed), changed)))
 
     async def _message(self) -> None:
         """The message behind DATA: changed as the story says, then on to the sandbox."""

@@ -14,7 +14,8 @@ a healthy server does here), `! raw TEXT` (Python escapes, no CRLF), `! flood OC
 `! secret64` (echo the password), `! inject` (a go-ahead with a capability list behind it), `! deliver` (put the message into the
 mailbox all the same), `! brackets` (60 000 of them), `! skip-uid-range`. `[smtp imap]` plays one script for several. Settings,
 before the first step: `@ certificate NAME`, `@ message NAME` (how the message is changed on its way), `@ sandbox FAULT`,
-`@ tls old`, `@ readers NAME…`, `@ timeout SECONDS`, `@ implicit`.
+`@ tls old`, `@ readers NAME…`, `@ timeout SECONDS`, `@ implicit`, `@ chunking` (CHUNKING is offered: the message
+comes with the step `bdat`).
 """
 
 from dataclasses import dataclass, field, replace

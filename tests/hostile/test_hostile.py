@@ -35,7 +35,7 @@ class Outcome:
 
 async def perform(play: Play, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Outcome:
     async with AsyncExitStack() as stack:
-        sandbox = await stack.enter_async_context(Sandbox(fault=play.settings.get("sandbox")))
+        sandbox = await stack.enter_async_context(Sandbox(fault=play.settings.get("sandbox"), chunking="chunking" in play.settings))
         monkeypatch.setenv("PW", sandbox.password)
         sandbox._world.mailbox(sandbox.username).folders["INBOX"].add(NEIGHBOUR)
         certificate = play.settings.get("certificate")

@@ -20,6 +20,8 @@ TABLE: dict[str, tuple[str, str, str]] = {
     "self-signed": ("smtp.certificate", "certificate.self-signed", "default certificate"),
     "wrong-password": ("smtp.auth", "auth.refused", "password is likely wrong"),
     "mailbox-full": ("smtp.submit", "submit.refused", "likely full"),
+    "chunking-refused": ("smtp.submit", "submit.chunking-broken", "RFC 3030"),
+    "chunking-broken": ("smtp.submit", "submit.chunking-broken", "RFC 3030"),
     "never-delivers": ("imap.find", "delivery.missing", "queued"),
     "junk": ("imap.find", "delivery.other-folder", "spam filter"),
     "late": ("imap.find", "delivery.late", "queue"),

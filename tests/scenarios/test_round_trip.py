@@ -306,3 +306,29 @@ def test_a_server_with_old_tls_only(mail_servers: Any, tmp_path: Path) -> None:
     ran = bench.run(bench.profile(tls={"minimum_version": "TLSv1.1"}), "--readback", "none")
     assert ran.code == 0, ran.printed
     assert ran.stage("smtp.starttls")["facts"]["version"] == "TLSv1.1"
+
+
+def test_postfix_takes_the_message_with_its_envelope(bench: Bench) -> None:
+    ran = bench.run(bench.profile(), "--readback", "imap")
+    assert (ran.code, ran.report["verdict"]) == (0, "ok"), ran.printed
+    facts = ran.stage("smtp.submit")["facts"]
+    assert [reply["command"].split()[0] for reply in facts["replies"]] == ["MAIL", "RCPT", "BDAT"]
+    assert facts["queue_id"] in bench.mail.log()
+
+
+def test_postfix_delivers_nothing_behind_a_refused_recipient(bench: Bench) -> None:
+    """The chunk is read and refused; nobody looks for the message."""
+    ran = bench.run(bench.profile(message={"recipient": f"full@{bench.mail.domain}"}))
+    replies = ran.stage("smtp.submit")["facts"]["replies"]
+    assert [reply["reply"][-1][:1] for reply in replies] == ["2", "5", "5"], replies
+    assert ran.stage("imap.find")["status"] == "skipped"
+    assert "submit.recipient-refused" in ran.findings and "delivery.fate-unknown" not in ran.findings
+
+
+def test_a_postfix_that_hides_chunking_gets_data(tmp_path: Path, mail_servers: Any) -> None:
+    """The remedy of `submit.chunking-broken` on a real server."""
+    bench = Bench(tmp_path, mail_servers(extra_postfix={"smtpd_discard_ehlo_keywords": "chunking,silent-discard"}))
+    ran = bench.run(bench.profile(), "--readback", "imap")
+    assert (ran.code, ran.report["verdict"]) == (0, "ok"), ran.printed
+    facts = ran.stage("smtp.submit")["facts"]
+    assert [reply["command"].split()[0] for reply in facts["replies"]] == ["MAIL", "RCPT", "DATA", "message"]

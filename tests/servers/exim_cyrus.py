@@ -43,6 +43,8 @@ smtp_accept_max_per_host = 0
 keep_environment =
 begin acl
 rcpt:
+  deny local_parts = refused
+       message = no such user here
   accept authenticated = *
   deny
 begin routers

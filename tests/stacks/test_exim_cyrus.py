@@ -28,6 +28,20 @@ def test_the_message_is_read_and_nothing_of_ours_stays(stack: Bench, security: s
     stories.reads_and_leaves_nothing(stack, security, readers, mechanism)
 
 
+def test_exim_takes_the_message_with_its_envelope(stack: Bench) -> None:
+    ran = stories.run(stack, "--readback", "imap")
+    replies = ran.stage("smtp.submit")["facts"]["replies"]
+    assert [reply["command"].split()[0] for reply in replies] == ["MAIL", "RCPT", "BDAT"], stories.said(ran)
+
+
+def test_exim_refuses_what_stands_behind_a_refused_recipient(stack: Bench) -> None:
+    profile = stack.profile(message={"recipient": f"refused@{stack.mail.domain}"})
+    ran = stack.run(profile, "--readback", "imap")
+    replies = ran.stage("smtp.submit")["facts"]["replies"]
+    assert [reply["reply"][-1][:1] for reply in replies] == ["2", "5", "5"], replies
+    assert "submit.recipient-refused" in ran.findings and ran.stage("imap.find")["status"] == "skipped"
+
+
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_a_wrong_password_is_refused_and_the_next_run_leaves_it_alone(stack: Bench, tmp_path: Path, mechanism: str) -> None:
     stories.refuses_and_is_left_alone(tmp_path, stack.mail, f"wrong-{mechanism.lower()}", mechanism)

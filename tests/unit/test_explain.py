@@ -2,13 +2,16 @@
 
 import json
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from probe.cli import entry
+from probe.cli._calendar import lines
 from probe.cli.explain import explain
 from probe.judge import kinds
+from probe.judge._calendar import rows
 from probe.judge._replies import entries
 from probe.observe.audit import checks
 from probe.profile import load_mapping
@@ -130,3 +133,23 @@ def test_whoever_sits_at_windows_has_the_commands_too() -> None:
             for command, windows in counterpart.items():
                 assert command not in step or windows in step, f"{name}: {step}"
     assert "-urlfetch" in " ".join(kinds()["certificate.unknown-issuer"].remedy)
+
+
+def test_the_calendar_has_every_row_with_its_source_and_the_day_it_was_checked(explained) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = explained("sunset")
+    assert code == 0 and out.count("\n  source:   https://") == len(rows())
+    for row in rows():
+        assert re.search(rf"^{row.date}( \(in \d+ days\))?  {re.escape(row.ends)}$", out, re.MULTILINE), row.id
+        assert f"{row.source} (checked {row.checked})" in out or f"{row.source} (could not be read on {row.checked})" in out
+    code, listed, _ = explained("sunset", "-o", "json")
+    told = json.loads(listed)
+    assert told["schema"] == "submission-probe/sunset/1" and [row["id"] for row in told["rows"]] == [row.id for row in rows()]
+    assert all(row["source"].startswith("https://") and row["checked"] and row["date"] for row in told["rows"])
+
+
+def test_what_is_to_come_stands_before_what_is_over() -> None:
+    text = list(lines(date(2027, 1, 1)))
+    dates = [date.fromisoformat(line[:10]) for line in text if re.match(r"\d{4}-\d\d-\d\d", line)]
+    coming, over = [day for day in dates if day >= date(2027, 1, 1)], [day for day in dates if day < date(2027, 1, 1)]
+    assert dates == [*coming, *over] and coming == sorted(coming) and over == sorted(over, reverse=True)
+    assert text.index("To come:") < text.index("Over:")

@@ -30,8 +30,8 @@ def flights(report: Report, connection: str) -> list[list[str]]:
     return [[line.text for line in group] for way, group in groupby(lines, lambda line: line.direction) if way == ">"]
 
 
-async def run(monkeypatch: pytest.MonkeyPatch, *readers: str, **options: object) -> Report:
-    async with Sandbox() as sandbox:
+async def run(monkeypatch: pytest.MonkeyPatch, *readers: str, chunking: bool = False, **options: object) -> Report:
+    async with Sandbox(chunking=chunking) as sandbox:
         monkeypatch.setenv("PW", sandbox.password)
         report = await probe.run(profile(sandbox, *readers), raise_bugs=True, **options)
     assert report.verdict == "ok", report.findings
@@ -42,6 +42,12 @@ async def test_submission_takes_six_flights_and_a_good_bye(monkeypatch: pytest.M
     sent = flights(await run(monkeypatch), "smtp")
     verbs = [[text.split()[0] for text in flight] for flight in sent]
     assert verbs == [["EHLO"], ["STARTTLS"], ["EHLO"], ["AUTH"], ["MAIL", "RCPT", "DATA"], ["[message"], ["QUIT"]]
+
+
+async def test_with_chunking_the_message_goes_with_its_envelope(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = flights(await run(monkeypatch, chunking=True), "smtp")
+    verbs = [[text.split()[0] for text in flight] for flight in sent]
+    assert verbs == [["EHLO"], ["STARTTLS"], ["EHLO"], ["AUTH"], ["MAIL", "RCPT", "BDAT", "[message"], ["QUIT"]]
 
 
 async def test_imap_takes_two_flights_after_the_message_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +68,8 @@ async def test_pop3_takes_five_flights_after_the_message_is_accepted(monkeypatch
 
 
 async def test_without_pipelining_each_command_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    report = await run(monkeypatch, "pop3", pipelining=False)
+    report = await run(monkeypatch, "pop3", pipelining=False, chunking=True)
+    assert [flight[0].split()[0] for flight in flights(report, "smtp")][4:] == ["MAIL", "RCPT", "DATA", "[message", "QUIT"]
     assert all(len(flight) == 1 for name in ("smtp", "pop3") for flight in flights(report, name))
 
 

@@ -207,14 +207,14 @@ class Connection:
     # -- writing ---------------------------------------------------------------------------------------------
 
     async def write(self, data: bytes, *, shown: str | None = None) -> None:
-        """Send octets. The transcript has `shown` instead where they carry a secret.
+        """Send octets. The transcript has `shown` instead where they carry a secret or a message.
 
         Raises Stopped: `connect.closed` or `reply.timeout`.
         """
         if self._tls_failed:
             # Nothing may follow in clear on a connection whose handshake was refused.
             raise stop("connect.closed", f"send to {self.address}: the TLS handshake was refused")
-        for text in [shown] if shown is not None else _text(data).removesuffix("\r\n").split("\r\n"):
+        for text in (_text(data) if shown is None else shown).removesuffix("\r\n").split("\r\n"):
             self._journal.line(self.name, ">", text)
         try:
             async with self._deadline.limit(self._until):

@@ -1,6 +1,6 @@
-"""The submission leg: resolve, connect, greeting, EHLO, STARTTLS, certificate, EHLO again, AUTH, MAIL/RCPT/DATA.
+"""The submission leg: resolve, connect, greeting, EHLO, STARTTLS, certificate, EHLO again, AUTH, MAIL/RCPT and the message.
 
-RFC 6409 (submission), RFC 3207 (STARTTLS), RFC 8314 (implicit TLS), RFC 4954 (AUTH), RFC 2920 (PIPELINING).
+RFC 6409 (submission), RFC 3207 (STARTTLS), RFC 8314 (implicit TLS), RFC 4954 (AUTH), RFC 2920 (PIPELINING), RFC 3030 (CHUNKING).
 """
 
 import asyncio
@@ -210,30 +210,22 @@ async def _authenticate(job: Job, journal: Journal, talk: SmtpTalk, words: dict[
 
 
 async def _submit(job: Job, journal: Journal, talk: SmtpTalk, words: Mapping[str, list[str]], draft: Draft) -> None:
-    """MAIL, RCPT and DATA, in one flight where PIPELINING is offered, then the message."""
+    """MAIL, RCPT and the message: in one flight where PIPELINING and CHUNKING are offered, else behind DATA's go-ahead."""
     pipelined = job.conduct.pipelining and "PIPELINING" in words
     size = f" SIZE={len(draft.raw)}" if "SIZE" in words else ""
     international = not (draft.sender + draft.recipient).isascii()
     utf8 = " BODY=8BITMIME SMTPUTF8" if international else ""
-    commands = [f"MAIL FROM:<{draft.sender}>{size}{utf8}", f"RCPT TO:<{draft.recipient}>", "DATA"]
+    envelope = [f"MAIL FROM:<{draft.sender}>{size}{utf8}", f"RCPT TO:<{draft.recipient}>"]
     async with journal.stage("smtp.submit", f"submit a message to {draft.recipient}", Submitted()) as stage:
         if international and "SMTPUTF8" not in words:
             raise stop("submit.smtputf8-missing", "an address is not ASCII, and the server does not offer SMTPUTF8 (RFC 6531)")
         stage.facts = Submitted(marker=draft.marker, octets=len(draft.raw), pipelined=pipelined)
-        began = journal.now
-        answered: list[Answered] = []
-        try:
-            await talk.flight(commands, answered, pipelined=pipelined)
-        finally:
-            stage.facts = replace(stage.facts, replies=_replies(answered, began))
-        await _refuse_envelope(talk, answered)
-        job.before_message()
-        job.content_sent = True
-        reply = await _content(job, journal, talk, draft)
-        at = journal.now
+        last = await _in_one_flight(job, journal, talk, stage, envelope, draft) if pipelined and "CHUNKING" in words else None
+        if last is None:
+            last = await _behind_data(job, journal, talk, stage, envelope, draft)
+        reply = last.reply
         stage.facts = replace(
             stage.facts,
-            replies=[*stage.facts.replies, *_replies([Answered("message", reply, at)], answered[-1].at)],
             reply=list(reply.lines),
             enhanced=reply.enhanced,
             queue_id=smtp.queue_id(reply.text),
@@ -242,7 +234,70 @@ async def _submit(job: Job, journal: Journal, talk: SmtpTalk, words: Mapping[str
         # 251 and 252 too: RFC 5321 section 4.2.1, the first digit decides.
         if reply.code // 100 != 2:
             raise _refused("the message", reply)
-        job.accepted.reach(Accepted(at, certain=True))
+        job.accepted.reach(Accepted(last.at, certain=True))
+
+
+async def _in_one_flight(
+    job: Job, journal: Journal, talk: SmtpTalk, stage: Stage[Submitted], envelope: list[str], draft: Draft
+) -> Answered | None:
+    """The reply to MAIL, RCPT and the message as one chunk (BDAT, RFC 3030); None where BDAT is offered and not known in truth.
+
+    A server that refuses MAIL or RCPT reads the chunk all the same, and refuses it. Raises Stopped.
+    """
+    commands = [*envelope, f"BDAT {len(draft.raw)} LAST"]
+    answered: list[Answered] = []
+    began = journal.now
+    job.before_message()
+    job.content_sent = True
+    await talk.launch(commands, draft.raw)
+    try:
+        await talk.answers(commands, answered)
+    except Stopped as error:
+        # What was refused is not delivered, whatever came behind the refusal.
+        _raise_refusal(answered)
+        raise _fate_unknown(job, journal, error) from None
+    finally:
+        stage.facts = replace(stage.facts, replies=_replies(answered, began))
+    *before, last = answered
+    _raise_refusal(before)
+    try:
+        _raise_unexpected(before)
+    except Stopped:
+        # The message has left, and whether it was taken these replies do not say.
+        job.accepted.reach(Accepted(journal.now, certain=False))
+        raise
+    if last.reply.code not in _NOT_KNOWN:
+        return last
+    try:
+        await talk.reset(draft.raw.count(b"\n"))
+    except Stopped as error:
+        text = f"the server offers CHUNKING, refuses BDAT ({last.reply}), and is then of no use: {error.trouble.text}"
+        raise stop("submit.chunking-broken", text, error.trouble.evidence) from None
+    return None
+
+
+# Replies to a command that a server does not know, or not here (RFC 5321 section 4.2.2).
+_NOT_KNOWN = range(500, 505)
+
+
+async def _behind_data(
+    job: Job, journal: Journal, talk: SmtpTalk, stage: Stage[Submitted], envelope: list[str], draft: Draft
+) -> Answered:
+    """The reply to the message, sent behind DATA's go-ahead; MAIL, RCPT and DATA in one flight where pipelined. Raises Stopped."""
+    answered: list[Answered] = []
+    earlier, began = list(stage.facts.replies), journal.now
+    try:
+        await talk.flight([*envelope, "DATA"], answered, pipelined=bool(stage.facts.pipelined))
+    finally:
+        stage.facts = replace(stage.facts, replies=[*earlier, *_replies(answered, began)])
+    await _refuse_envelope(talk, answered)
+    if not job.content_sent:
+        job.before_message()
+        job.content_sent = True
+    reply = await _content(job, journal, talk, draft)
+    last = Answered("message", reply, journal.now)
+    stage.facts = replace(stage.facts, replies=[*stage.facts.replies, *_replies([last], answered[-1].at)])
+    return last
 
 
 def _replies(answered: Sequence[Answered], began: float) -> list[CommandReply]:
@@ -253,11 +308,19 @@ def _replies(answered: Sequence[Answered], began: float) -> list[CommandReply]:
 async def _refuse_envelope(talk: SmtpTalk, answered: Sequence[Answered]) -> None:
     """Raise for the first refusal. A pipelined DATA that got its 354 all the same is ended with an empty message, which
     a server without valid recipients refuses (RFC 2920 section 3.1)."""
+    if answered[-1].command == "DATA" and answered[-1].reply.code == 354 and any(item.reply.code >= 400 for item in answered):
+        await talk.flight(["."], [], pipelined=False)
+    _raise_refusal(answered)
+    _raise_unexpected(answered)
+
+
+def _raise_refusal(answered: Sequence[Answered]) -> None:
     refused = next((item for item in answered if item.reply.code >= 400), None)
     if refused is not None:
-        if answered[-1].command == "DATA" and answered[-1].reply.code == 354:
-            await talk.flight(["."], [], pipelined=False)
         raise _refused(refused.command, refused.reply)
+
+
+def _raise_unexpected(answered: Sequence[Answered]) -> None:
     unexpected = next((item for item in answered if item.reply.code // 100 != _EXPECTED[item.command.split(" ")[0]]), None)
     if unexpected is not None:
         reply = unexpected.reply
@@ -295,9 +358,13 @@ async def _content(job: Job, journal: Journal, talk: SmtpTalk, draft: Draft) -> 
     try:
         return await talk.content(draft.raw)
     except Stopped as error:
-        job.accepted.reach(Accepted(journal.now, certain=False))
-        text = f"the message was sent, but no final reply came ({error.trouble.text}): its fate is unknown"
-        raise stop("delivery.fate-unknown", text, error.trouble.evidence) from None
+        raise _fate_unknown(job, journal, error) from None
+
+
+def _fate_unknown(job: Job, journal: Journal, error: Stopped) -> Stopped:
+    job.accepted.reach(Accepted(journal.now, certain=False))
+    text = f"the message was sent, but no final reply came ({error.trouble.text}): its fate is unknown"
+    return stop("delivery.fate-unknown", text, error.trouble.evidence)
 
 
 async def _goodbye(talk: SmtpTalk) -> None:

@@ -1,8 +1,8 @@
 """SMTP over the recorded connection: aiosmtplib speaks, the connection records, upgrades and limits.
 
 aiosmtplib has one end of a Bridge. What it is shown is a short form of each reply; facts come from our own record of
-the raw lines, since its parser merges and strips them. The MAIL/RCPT/DATA flight is written here: aiosmtplib waits for
-each reply, which would cost two more round trips.
+the raw lines, since its parser merges and strips them. The flight of MAIL, RCPT and the message (or DATA) is written here:
+aiosmtplib waits for each reply, which would cost up to three more round trips, and knows no BDAT.
 """
 
 from collections.abc import Sequence
@@ -121,16 +121,43 @@ class SmtpTalk:
 
         One by one, the first refusal ends it.
         """
-        self._refuse_unasked(commands[0])
         if pipelined:
-            await self.connection.write("".join(f"{command}\r\n" for command in commands).encode())
+            await self.launch(commands)
+            await self.answers(commands, answered)
+            return
+        self._refuse_unasked(commands[0])
         for command in commands:
-            if not pipelined:
-                await self.connection.write(f"{command}\r\n".encode())
+            await self.connection.write(f"{command}\r\n".encode())
+            await self.answers([command], answered)
+            if answered[-1].reply.code >= 400:
+                break
+
+    async def launch(self, commands: Sequence[str], behind: bytes = b"") -> None:
+        """Send commands together, and behind the last one the octets that it announced (BDAT, RFC 3030).
+
+        Raises Stopped where not all of it left, and where a reply was there before.
+        """
+        self._refuse_unasked(commands[0])
+        text = "".join(f"{command}\r\n" for command in commands)
+        shown = f"{text}[message of {len(behind)} octets]" if behind else None
+        await self.connection.write(text.encode() + behind, shown=shown)
+
+    async def answers(self, commands: Sequence[str], answered: list[Answered]) -> None:
+        """Read exactly one reply to each command that was sent; `answered` is filled as they come."""
+        for command in commands:
             reply = await self._read_reply(command.split(" ")[0])
             answered.append(Answered(command, reply, self._journal.now))
-            if reply.code >= 400 and not pipelined:
+
+    async def reset(self, most: int) -> None:
+        """RSET, behind at most so many refusals of what was no command: a server that knows no BDAT takes each line of the
+        message for one. Raises Stopped where its answer does not come."""
+        await self.connection.write(b"RSET\r\n")
+        for _ in range(most + 1):
+            reply = await self._read_reply("RSET")
+            if reply.code < 400:
                 break
+        if reply.code != 250:
+            raise stop("protocol.malformed", f"RSET: a reply that makes no sense here: {reply}", str(reply))
 
     async def content(self, raw: bytes) -> Reply:
         """Send the message behind a 354 and return the final reply."""
