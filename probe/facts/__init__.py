@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from probe.facts.parts import (
     Answered,
+    ArcSeen,
     Attempt,
     Collected,
     CommandReply,
@@ -21,6 +22,9 @@ from probe.facts.parts import (
     Lookup,
     Nodes,
     Quota,
+    ResultSeen,
+    SignatureSeen,
+    SpamSeen,
     TlsaAnswer,
 )
 
@@ -260,6 +264,18 @@ class Verified(Facts):
     hops: Sequence[HopSeen] = some("its way, from the Received fields, oldest first")
     octets: int | None = one("its size as read, in octets")
     folder: str | None = one("where it was read")
+    evidence: str | None = one("`whole`, or what of the message was not read, and why; null where nobody looked")
+    author: str | None = one("domain of its From field")
+    signatures: Sequence[SignatureSeen] = some("its DKIM signatures, from the top")
+    arc: ArcSeen | None = one("its ARC chain; null: none")
+    authentication: Sequence[ResultSeen] = some(
+        "what the receiving side wrote of SPF, DKIM, DMARC and ARC, and what is not its word"
+    )
+    spam: Sequence[SpamSeen] = some("what filters wrote of it, one verdict each")
+
+    def said_of(self, method: str) -> ResultSeen | None:
+        """The receiving side's result of a method (`spf`, `dkim`, `dmarc`, `arc`); None where it wrote none that counts."""
+        return next((one for one in self.authentication if one["method"] == method and one["ignored"] is None), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,60 @@ class HopSeen(TypedDict):
     exchange: NotRequired[str]
 
 
+class SignatureSeen(TypedDict):
+    """One DKIM-Signature field, from the top: `domain` (d=), `selector` (s=), `algorithm` (a=), as it says of itself. `result`:
+    `pass`, `fail`, or `unknown` where it could not be looked at, with `why` in words; `aligned` with From's domain: `strict`,
+    `relaxed`, `no` or `unknown` (which of two domains is an organisation's takes a list that the probe has not). `testing`: the
+    key record says t=y. `expires` RFC 3339 UTC; `covers`: octets of the body that are signed (l=), null for all; `resolver`: who
+    had the key."""
+
+    domain: str
+    selector: str
+    algorithm: str
+    key_bits: int | None
+    result: str
+    why: str | None
+    aligned: str | None
+    testing: bool
+    expires: str | None
+    covers: int | None
+    resolver: str | None
+
+
+class ArcSeen(TypedDict):
+    """The chain of ARC sets (RFC 8617): how many, who sealed them (oldest first), whether it holds (`pass`, `fail`, `unknown`)."""
+
+    sets: int
+    sealers: list[str]
+    result: str
+    why: str | None
+
+
+class ResultSeen(TypedDict):
+    """One result of an Authentication-Results field (RFC 8601), from the top: `by` the authserv-id, empty where none was written;
+    `about` the domain it is about; `ignored`: why it does not count, null where it does; `instance` of an ARC set, null else."""
+
+    by: str
+    method: str
+    result: str
+    about: str
+    reason: str
+    ignored: str | None
+    instance: int | None
+
+
+class SpamSeen(TypedDict):
+    """One filter's verdict, in its own unit: `score` and `threshold` (from which on it is spam), null where it wrote none;
+    `tests` the names of its rules."""
+
+    by: str
+    field: str
+    score: float | None
+    threshold: float | None
+    spam: bool | None
+    tests: list[str]
+
+
 class Collected(TypedDict):
     """A message of an earlier run, as a later one found it: `seconds` on the way by the servers' stamps, null where they say
     nothing; `copies`: how many of it lay in that reader's folders; the rest as the verify stage has it."""
@@ -140,6 +194,12 @@ class Collected(TypedDict):
     message_id_changed: bool
     sender_rewritten: str | None
     hops: list[HopSeen]
+    evidence: NotRequired[str]
+    author: NotRequired[str]
+    signatures: NotRequired[list[SignatureSeen]]
+    arc: NotRequired[ArcSeen | None]
+    authentication: NotRequired[list[ResultSeen]]
+    spam: NotRequired[list[SpamSeen]]
 
 
 class Leftover(TypedDict):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from probe.facts import Swept, Verified, rebuilt
 from probe.facts.parts import Collected
+from probe.judge import evidence
 from probe.judge.delivery import delivery_finding, misplaced, unharmed
 from probe.profile import Profile
 from probe.record import TO_STAY, Record, StageRecord
@@ -39,12 +40,14 @@ def _arrived(stage: StageRecord, profile: Profile) -> Iterator[Finding]:
         text = f"{len(seen.recovered)} message(s) arrived after they had been given up as lost"
         yield delivery_finding("delivery.late", "warning", stage.name, text, _listed(seen.recovered))
     first = seen.folders[0] if seen.folders else None
-    yield from _alike([(one["marker"], finding) for one in seen.messages for finding in _of_one(stage.name, one, first)])
+    yield from _alike([(one["marker"], finding) for one in seen.messages for finding in _of_one(stage.name, one, first, profile)])
 
 
-def _of_one(stage: str, one: Collected, first: str | None) -> Iterator[Finding]:
+def _of_one(stage: str, one: Collected, first: str | None, profile: Profile) -> Iterator[Finding]:
     yield from misplaced(stage, one["folder"], first or one["folder"], one["copies"])
-    yield from unharmed(stage, rebuilt(Verified, dict(one)))
+    seen = rebuilt(Verified, dict(one))
+    yield from unharmed(stage, seen)
+    yield from evidence.of_message(stage, seen, profile)
 
 
 def _alike(found: list[tuple[str, Finding]]) -> Iterator[Finding]:

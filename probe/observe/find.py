@@ -192,6 +192,7 @@ def verify(job: Job, stage: Stage[Verified], candidates: Sequence[Candidate]) ->
     """Put into the stage what the proven message shows."""
     first = candidates[0]
     proof = first.proof
+    job.delivered[stage.name] = first.raw
     stage.facts = Verified(
         ours=first.ours,
         proven_by=proof.proven_by,

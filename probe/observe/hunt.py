@@ -15,6 +15,8 @@ from probe.observe.job import Claim, Job
 from probe.observe.journal import Journal
 
 MOST_QUOTED = 10
+# Messages that are held in memory until what came back on them is read.
+MOST_DELIVERED = 50
 # Of all messages that a sweep reads.
 MOST_OCTETS = 64 * 1024 * 1024
 
@@ -38,6 +40,8 @@ class Leftovers:
     # By marker, what became of it on its way. Only of what the outbox expects: an old message that somebody sends again is no
     # delivery.
     messages: dict[str, Collected] = field(default_factory=dict)
+    # By marker, such a message itself, for what came back on it (evidence.py); the first few.
+    delivered: dict[str, bytes] = field(default_factory=dict)
     # By marker, why a report says that the message will not come.
     returned: dict[str, str] = field(default_factory=dict)
     # Where there were more messages than were looked at: what was not seen may be there.
@@ -71,11 +75,13 @@ class Leftovers:
             returned=self.returned,
         )
 
-    def note(self, folder: str, sent: Sent, proof: Proof) -> None:
+    def note(self, folder: str, sent: Sent, proof: Proof, octets: bytes) -> None:
         """A message that was awaited is there; a second one is a copy."""
         if (first := self.messages.get(sent.marker)) is not None:
             first["copies"] += 1
             return
+        if len(self.delivered) < MOST_DELIVERED:
+            self.delivered[sent.marker] = octets
         self.messages[sent.marker] = Collected(
             marker=sent.marker, folder=folder, copies=1, seconds=_delay(sent, proof), proven_by=proof.proven_by, text=proof.text,
             enclosed=proof.enclosed, subject=proof.subject, message_id_changed=proof.message_id_changed,
@@ -114,7 +120,7 @@ def due(hunt: Hunt, octets: bytes, folder: str | None) -> str | None:
         )
     )
     if sent.marker in hunt.job.known and folder is not None:
-        found.note(folder, sent, proof)
+        found.note(folder, sent, proof, octets)
     return sent.marker
 
 

@@ -104,6 +104,8 @@ class Conduct:
     unsent: str = "nothing is sent in light mode"
     # Whether the profile expects TLSA records that stand for the servers.
     dane: bool = False
+    # Authserv-ids whose results count; none: those of the receiving side's servers.
+    authserv_ids: tuple[str, ...] = ()
     # The mail programs that the profile says must be able to log on.
     clients: tuple[str, ...] = ()
 
@@ -146,6 +148,8 @@ class Job:
     resolved: dict[tuple[str, int, str], asyncio.Future[Resolution]] = field(default_factory=dict)
     # By leg, what each resolver answered for the TLSA records of its port.
     tlsa: dict[str, Mapping[str, TlsaAnswer]] = field(default_factory=dict)
+    # By stage that proved it, the message as it was delivered: what came back on it is read when all legs have ended.
+    delivered: dict[str, bytes] = field(default_factory=dict)
     # By leg, the chain it was shown (DER, leaf first): the facts have it without whatever looks like a secret.
     chains: dict[str, Sequence[bytes]] = field(default_factory=dict)
 

@@ -20,6 +20,9 @@ _THUMBPRINT = f"{CERTIFICATE}.thumbprint"
 # A finding's key, and its value: finding.STAGE.ID SEVERITY: ID.
 _FINDING = re.compile(r"finding\.(?P<stage>.+)\.(?P<id>\S+) \w+: (?P=id)", re.DOTALL)
 
+# A signature's key (runs/compare.py): it is gone where it has no value any more.
+_STOPPED = re.compile(r"[a-z0-9]+\.dkim\.(.+)", re.DOTALL)
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -114,6 +117,8 @@ def sentence(change: Change, form: str = "{} → {}") -> str:
 def told(row: Row) -> str:
     """A row as one line, with its keys; what is no fact but a finding in words."""
     change = row.change
+    if (stopped := _STOPPED.fullmatch(change.key)) and change.happened and change.after is None and change.wanted is None:
+        return f"DKIM stopped: {safe(change.key)}: {safe(stopped[1])} signed before ({safe(str(change.before))})"
     found = [_FINDING.fullmatch(f"{key} {change.before or change.after}") for key in row.keys]
     if not all(found) or not change.happened or change.wanted is not None:
         return f"{safe(', '.join(row.keys))}: {sentence(change)}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from probe.facts import Certified, Ehlo, Found, Verified
 from probe.facts.parts import Link
+from probe.output._came_back import Item, came_back, items
 from probe.output._logs import Place, places
 from probe.output._words import outcome, unexplained
 from probe.output.text import detail
@@ -94,6 +95,8 @@ class View:
     after: Sequence[EhloLine]
     chains: Sequence[Chain]
     hops: Sequence[Hop]
+    came_back: Sequence[Item]
+    folder: str
 
 
 def view(report: Report) -> View:
@@ -111,6 +114,8 @@ def view(report: Report) -> View:
         after=after,
         chains=chains(report),
         hops=hops(report),
+        came_back=items(seen) if (seen := came_back(report)) is not None else (),
+        folder=next((facts.folder for stage in report.stages if (facts := stage.record.seen(Verified)).folder), ""),
     )
 
 

@@ -8,8 +8,9 @@ Labels are the profile, the stage, the finding's id and its severity: their numb
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from probe.facts import Certified, Found, LoggedOn, instant
+from probe.facts import Certified, Found, LoggedOn, Verified, instant
 from probe.output import Context
+from probe.output._came_back import came_back
 from probe.output._words import safe
 from probe.report import Report, Verdict, worst_verdict
 from probe.report.collection import Tally, tally
@@ -128,6 +129,23 @@ def _not_after(report: Report) -> Iterator[Sample]:
             yield {"stage": stage.name}, ends
 
 
+def _came_back(report: Report, number: Callable[[Verified], float | None]) -> float | None:
+    """A number of the delivered message; None where nobody looked at it."""
+    seen = came_back(report)
+    return None if seen is None else number(seen)
+
+
+def _dkim_passes(seen: Verified) -> float | None:
+    """Nothing where a resolver's silence is all that is known."""
+    results = {one["result"] for one in seen.signatures}
+    return None if results == {"unknown"} else float("pass" in results)
+
+
+def _says_pass(seen: Verified, method: str) -> float | None:
+    said = seen.said_of(method)
+    return None if said is None else float(said["result"] == "pass")
+
+
 def _tallied(number: Callable[[Tally], float]) -> Callable[[Report], Iterator[Sample]]:
     return _one(lambda report: number(found) if (found := tally(report)) else None)
 
@@ -176,6 +194,33 @@ _METRICS = (
         "leftovers_deleted",
         "Messages of earlier runs that the run deleted.",
         _one(lambda r: _of_finds(r, lambda found: None if found.ours is None else sum(one["deleted"] for one in found.leftovers))),
+        usual=False,
+    ),
+    Metric(
+        "dkim_pass",
+        "Whether the delivered message bears a DKIM signature that holds; absent where it was not looked at.",
+        _one(lambda r: _came_back(r, _dkim_passes)),
+        min,
+        usual=False,
+    ),
+    Metric(
+        "dmarc_pass",
+        "Whether the receiving side says that DMARC passes; absent where it says nothing.",
+        _one(lambda r: _came_back(r, lambda seen: _says_pass(seen, "dmarc"))),
+        min,
+        usual=False,
+    ),
+    Metric(
+        "spf_pass",
+        "Whether the receiving side says that SPF passes; absent where it says nothing.",
+        _one(lambda r: _came_back(r, lambda seen: _says_pass(seen, "spf"))),
+        min,
+        usual=False,
+    ),
+    Metric(
+        "spam_score",
+        "The highest score that a spam filter wrote, in its own unit; absent where none did.",
+        _one(lambda r: _came_back(r, lambda seen: max((s for one in seen.spam if (s := one["score"]) is not None), default=None))),
         usual=False,
     ),
     Metric("collection_sent", "Messages sent earlier that the collection looked for.", _tallied(lambda t: t.sent)),

@@ -11,6 +11,7 @@ from typing import Any
 from probe.certificate.identifier import assignment
 from probe.facts import Certified, Connected, Ehlo, Found, Greeted, LoggedOn, Resolved, Secured, Submitted, Verified
 from probe.output import Context
+from probe.output._came_back import line
 from probe.output._compared import instant, lines, summary
 from probe.output._flow import flowed, kept_whole
 from probe.output._words import in_a_row, outcome, safe, told_apart, unexplained, where
@@ -99,11 +100,14 @@ def _lines(report: Report, context: Context) -> Iterator[str]:
     yield ""
     for stage in report.stages:
         yield from _stage(stage, context)
+    if said := line(report):
+        yield ""
+        yield from flowed("  ", said, hang=4, width=context.width)
     yield from _causes(report.findings, context)
     if context.transcript:
         yield ""
-        for line in report.transcript:
-            yield f"  {line.at:8.3f} {line.connection:<4} {line.direction} {safe(line.text)}"
+        for one in report.transcript:
+            yield f"  {one.at:8.3f} {one.connection:<4} {one.direction} {safe(one.text)}"
         yield from _to_paste(report)
 
 
@@ -111,9 +115,9 @@ def _to_paste(report: Report) -> Iterator[str]:
     """For Exchange's administrators: how to assign what is served, exactly as its TlsCertificateName is spelt."""
     name = report.seen("smtp.certificate", Certified).certificate_name
     if name and says_exchange(report.seen):
-        line = assignment(name, connector(exchange_server(report.seen, "smtp")))
+        command = assignment(name, connector(exchange_server(report.seen, "smtp")))
         yield ""
-        yield f"  to assign this certificate: {safe(line)}"
+        yield f"  to assign this certificate: {safe(command)}"
 
 
 def headline(report: Report, color: bool = False) -> str:

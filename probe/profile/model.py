@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, StrictBool, WithJsonSchema, model_validator
 
+from probe.profile.expect import Expect
 from probe.profile.margin import CertificateMargin, margin
 from probe.profile.oauth import TokenSource
 from probe.profile.problem import Doubts, ProfileError
@@ -21,7 +22,6 @@ from probe.profile.values import (
     ExistingFile,
     GreetingName,
     Host,
-    MailProgram,
     Port,
     Seconds,
     Text,
@@ -221,20 +221,6 @@ class Tls(Table):
             text = f"expires_critical ({self.expires_critical}) may not be greater than expires_warning ({self.expires_warning})"
             raise contradiction(key, text, [other])
         return self
-
-
-class Expect(Table):
-    """What the servers must show; judged only when set."""
-
-    fqdn: Host | None = None
-    ehlo: tuple[Text, ...] = ()
-    ehlo_tls: tuple[Text, ...] = ()
-    token_audience: tuple[Text, ...] = ()
-    """Audiences (`aud`) that the server takes; an access token for another is a finding."""
-    dane: StrictBool = False
-    """TLSA records stand for every server: that none does is critical, where it is a warning else."""
-    clients: tuple[MailProgram, ...] = ()
-    """Mail programs that must be able to log on, as probe audit --clients --list names them; probe audit fails where one cannot."""
 
 
 class Limits(Table):

@@ -206,6 +206,13 @@ def ca_file(value: object) -> Path:
     return path
 
 
+def score(value: object) -> float:
+    """A number in a spam filter's own unit."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < 1e6:
+        raise wanted("a number such as 5 or 6.31", value)
+    return float(value)
+
+
 def mail_program(value: object) -> str:
     """The id of a mail program of probe/clients."""
     from probe.clients import clients  # a file of 50 KB: only where a profile names one
@@ -239,6 +246,7 @@ _DURATION_SCHEMA = {
 Seconds = Annotated[float, SECONDS_MARK, WithJsonSchema(_DURATION_SCHEMA)]
 Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
 Text = Annotated[str, BeforeValidator(text)]
+Score = Annotated[float, BeforeValidator(score), WithJsonSchema({"type": "number"})]
 Host = Annotated[str, BeforeValidator(host)]
 Endpoint = Annotated[str, BeforeValidator(endpoint)]
 GreetingName = Annotated[str, BeforeValidator(greeting_name)]

@@ -9,7 +9,7 @@ from math import sqrt
 from statistics import median
 from typing import Any
 
-from probe.facts import Certified, Connected, Ehlo, Found, Greeted, LoggedOn, Resolved, Secured, from_json, rebuilt
+from probe.facts import Certified, Connected, Ehlo, Found, Greeted, LoggedOn, Resolved, Secured, Verified, from_json, rebuilt
 from probe.record import Target
 from probe.report import Severity
 from probe.report.comparison import Change, Comparison, Same
@@ -101,15 +101,26 @@ def _alike(one: Sides) -> Iterator[Same]:
 def _of_target(target: str, before: Values, after: Values, not_seen: Values) -> Iterator[Change]:
     for key in [*before, *(key for key in after if key not in before)]:
         was, now = before.get(key), after.get(key)
-        if was != now:
+        if was != now and not _is_new_to(key, before):
             because = not_seen.get(key) if now in (None, "skipped") else None
             yield Change(target, key, was, now, _severity(key, was, now), because=because)
+
+
+def _is_new_to(key: str, before: Values) -> bool:
+    """Whether an earlier version's run could not show this: nobody had looked at what came back."""
+    reader, _, rest = key.partition(".")
+    return rest.startswith(_CAME_BACK) and f"{reader}.came_back" not in before
+
+
+_CAME_BACK = ("came_back", "dkim.", "spf", "dmarc", "spam.")
 
 
 def _severity(key: str, was: str | None, now: str | None) -> Severity:
     """What broke is critical, what got well is good news, anything else that nobody announced is a warning."""
     if key.endswith(".status"):
         return "critical" if now == "failed" else "info" if was == "failed" else "warning"
+    if ".dkim." in key and not key.startswith("finding.") and (was == "pass" or now == "pass"):
+        return "info" if now == "pass" else "critical"
     if key.startswith("finding."):
         return "info" if now is None else "critical" if now.startswith("critical") else "warning"
     return "warning"
@@ -230,6 +241,23 @@ def _find(_: str, facts: Found) -> Pairs:
     yield "folder", facts.folder
 
 
+def _verify(_: str, facts: Verified) -> Pairs:
+    """What came back. Selectors, keys and scores are no news; one signature of a domain that holds is what counts."""
+    if facts.evidence is None:
+        return
+    yield "came_back", "looked at"
+    domains = dict.fromkeys(one["domain"] for one in facts.signatures if one["domain"])
+    for domain in domains:
+        results = [one for one in facts.signatures if one["domain"] == domain]
+        best = min(results, key=lambda one: ("pass", "unknown", "fail").index(one["result"]))
+        yield f"dkim.{domain}", best["result"] if best["why"] is None else f"{best['result']}: {best['why']}"
+    for method in ("spf", "dmarc"):
+        if said := facts.said_of(method):
+            yield f"{method}", said["result"]
+    for one in facts.spam:
+        yield f"spam.{one['by']}", {True: "spam", False: "no spam", None: None}[one["spam"]]
+
+
 _READ: Mapping[type, Callable[[str, Any], Pairs]] = {
     Resolved: _resolve,
     Greeted: _named,
@@ -238,6 +266,7 @@ _READ: Mapping[type, Callable[[str, Any], Pairs]] = {
     Certified: _certificate,
     LoggedOn: _logon,
     Found: _find,
+    Verified: _verify,
 }
 
 

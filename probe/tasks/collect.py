@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from probe.facts import Swept
 from probe.judge._verdict import judge
+from probe.observe import evidence
 from probe.observe.hunt import Hunt, Leftovers
 from probe.observe.journal import Journal
 from probe.observe.leftovers import sweep
@@ -51,6 +52,7 @@ async def collect(
     async with Pulse() as pulse:
         with heeding(job, interrupt):
             await _look(journal, hunts, readers, dry_run=not plan.conduct.delete)
+            await evidence.of_collection(job, journal, hunts)
     stages = journal.stages([name for reader in readers.values() for name in stages_of(reader)])
     stages = backoff.remember(plan, stages, place)
     found = _Found(awaited, given_up, {leg: hunt.found for leg, hunt in hunts.items()})

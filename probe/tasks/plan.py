@@ -116,6 +116,7 @@ def _conduct(profile: Profile, *, delete: bool, pipelining: bool) -> Conduct:
         delete=delete,
         pipelining=pipelining,
         dane=profile.expect.dane,
+        authserv_ids=profile.expect.authserv_id,
         clients=profile.expect.clients,
     )
 

@@ -15,7 +15,7 @@ from os import PathLike
 
 from probe.facts import Connected, Greeted, LoggedOn, Submitted
 from probe.judge._verdict import judge
-from probe.observe import dane, leftovers
+from probe.observe import dane, evidence, leftovers
 from probe.observe.connection import Deadline, Pace
 from probe.observe.job import Job, Side
 from probe.observe.journal import Journal, Watch
@@ -97,6 +97,7 @@ async def observe(plan: Plan, session: Session) -> Record:
         with heeding(job, session.interrupt):
             bugs = await _legs(plan, job, journal)
     dane.compare(job, journal, plan.sides)
+    await evidence.of_run(job, journal, raise_bugs=session.raise_bugs)
     if job.untraced:
         journal.see("smtp.submit", replace(journal.seen("smtp.submit", Submitted), remembered=False))
     await session.pace.turn()

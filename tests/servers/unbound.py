@@ -18,7 +18,7 @@ UNBOUND = shutil.which("unbound", path="/usr/sbin:/usr/bin")
 _SECURE_ENTRY_POINT = 257
 _SERVER = """
 server:
-  interface: 127.0.0.1@{port}
+  interface: {host}@{port}
   do-daemonize: no
   chroot: ''
   username: ''
@@ -78,9 +78,22 @@ def resolving(folder: Path, served: dns.zone.Zone, anchor: str = "") -> Iterator
 
 
 @contextlib.contextmanager
-def _running(folder: Path, port: int, name: str, settings: str) -> Iterator[None]:
+def serving(folder: Path, served: dns.zone.Zone, host: str = "127.0.0.1", port: int | None = None) -> Iterator[str]:
+    """A name server for the zone, which knows no other name and asks nobody; yields HOST:PORT."""
+    port = port or free_port()
+    served.to_file(str(folder / "zone"), relativize=False)
+    with _running(folder, port, str(served.origin), (_ONLY + _SERVES).format(zone=served.origin), host):
+        yield f"{host}:{port}"
+
+
+# Of the server clause, which stands before.
+_ONLY = "  local-zone: '.' static\n  local-zone: '{zone}' transparent\n"
+
+
+@contextlib.contextmanager
+def _running(folder: Path, port: int, name: str, settings: str, host: str = "127.0.0.1") -> Iterator[None]:
     path = folder / f"unbound-{port}.conf"
-    path.write_text(_SERVER.format(port=port, folder=folder, zone=name) + settings)
+    path.write_text(_SERVER.format(port=port, folder=folder, zone=name, host=host) + settings)
     process: subprocess.Popen[Any] = subprocess.Popen(
         [str(UNBOUND), "-d", "-c", str(path)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
