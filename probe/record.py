@@ -5,6 +5,7 @@ A Record is complete: every stage that the plan expected is in it, and one that 
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from probe.facts import F, Facts, from_json, to_json
@@ -71,6 +72,12 @@ class Line:
     text: str
 
 
+@cache
+def _nothing(kind: type[F]) -> F:
+    """Facts with nothing seen. One for all: the judges ask a run's stages some hundred times."""
+    return kind()
+
+
 @dataclass(frozen=True, slots=True)
 class StageRecord:
     """How one stage went. `at` and `seconds` are seconds on the monotonic clock, `at` since the run began."""
@@ -85,7 +92,7 @@ class StageRecord:
 
     def seen(self, kind: type[F]) -> F:
         """Its facts, where they are of that kind; else such facts with nothing seen."""
-        return self.facts if isinstance(self.facts, kind) else kind()
+        return self.facts if isinstance(self.facts, kind) else _nothing(kind)
 
 
 @dataclass(frozen=True, slots=True)
