@@ -1,12 +1,11 @@
-"""What aiosmtplib takes for its connection to a server: its commands are handed, one by one, to `exchange`, which sends them over the
-recorded connection and gives back the reply to show aiosmtplib. TLS, recording and limits are thus unseen by it.
+"""What aiosmtplib takes for its connection to a server: its commands are handed, one by one, to `exchange`, which sends them over
+the recorded connection and gives back the reply to show aiosmtplib. TLS, recording and limits are thus unseen by it.
 
 A transport as asyncio has them (its public interface), and not a pair of sockets: that cost a check some ten system calls.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 
 class Bridge(asyncio.Transport):
@@ -55,9 +54,6 @@ class Bridge(asyncio.Transport):
 
     def abort(self) -> None:
         self.close()
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
 
     async def end(self) -> None:
         """Close, and end the command that is under way."""
