@@ -1,6 +1,5 @@
 """`probe` and `python -m probe`. Nothing heavy is imported for `probe --version`."""
 
-import os
 import sys
 
 
@@ -11,8 +10,6 @@ def main() -> None:
 
         print(f"submission-probe {__version__}")
         return
-    # pydantic would look through every installed distribution for plug-ins, at each start; none is wanted near secrets.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from probe.cli import entry
     from probe.cli._out import prepare
 

@@ -97,7 +97,7 @@ def _login(address: str, user: str | None, env: str | None, file: Path | None, c
     from probe.profile import SecretSource, resolve_secret
 
     key = "--password-env" if env is not None else "--password-file"
-    source = SecretSource(env=env) if env is not None else SecretSource(file=str(file))
+    source = SecretSource(env=env) if env is not None else SecretSource(file=Path(str(file)))
     return Login(user or address, resolve_secret(source, None, key=key), frozenset(name.lower() for name in consent))
 
 

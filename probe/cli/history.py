@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from probe.report.statistics import PastRun
     from probe.state.history import Row
 
-CHANGES = "submission-probe/changes/1"
-
 
 def register(app: typer.Typer) -> None:
     app.command("history")(history)
@@ -93,8 +91,7 @@ def _changes(services: "Sequence[Service]", last: int, output: str, *, one: bool
 
     found = changes(services)
     if output == "json":
-        shown = {"schema": CHANGES, "left_out": max(0, len(found) - last), "changes": changes_to_json(found[-last:])}
-        _out.data(json.dumps(shown, indent=2) + "\n")
+        _out.data(json.dumps(changes_to_json(found, last), indent=2) + "\n")
         return
     several = {key for key, number in Counter((each.profile, each.leg, each.host) for each in services).items() if number > 1}
     _out.write("".join(f"{line}\n" for line in lines(found[-last:], profiles=not one, several=several)) or "no changes\n")

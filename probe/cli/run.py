@@ -96,7 +96,7 @@ def _ping(url: str | None, env: str | None, file: Path | None) -> str | None:
         return url
     from probe.profile import SecretSource, resolve_secret
 
-    source = SecretSource(env=env) if env is not None else SecretSource(file=str(file))
+    source = SecretSource(env=env) if env is not None else SecretSource(file=Path(str(file)))
     return resolve_secret(source, None, key="--ping-env" if env is not None else "--ping-file")
 
 

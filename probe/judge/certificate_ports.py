@@ -1,15 +1,16 @@
 """One host, several ports: do they show one certificate, and was each service reloaded after a renewal?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 from probe.facts import Certified, Connected, instant
-from probe.facts.parts import Link
 from probe.judge._finding import finding
 from probe.profile import Profile
 from probe.record import Record
 from probe.report import Finding, Kind, Severity
+from probe.report.drift import Leaf, leaf_of
+from probe.report.fleet import Sighting
 
 FINDINGS = {
     "certificate.differs-between-ports": Kind(
@@ -56,10 +57,12 @@ def judge(record: Record, profile: Profile) -> Iterator[Finding]:
             evidence = f"smtp: {_sent(first)}; {name}: {_sent(facts)}"
             text = f"{name} shows {what} than the submission port"
             # One subject and two ages: the older one was likely left behind by a renewal. Else it is likely so on purpose.
-            renewed = _is_renewal(first.chain[0], facts.chain[0])
+            leaves = leaf_of(first), leaf_of(facts)
+            renewed = leaves[0] is not None and leaves[1] is not None and is_renewal(leaves[0], leaves[1])
             severity: Severity = "warning" if renewed else "info"
-            if renewed:
-                yield _not_reloaded(("smtp", first), (name, facts))
+            if renewed and leaves[0] and leaves[1]:
+                old, new = sorted((("smtp", leaves[0]), (name, leaves[1])), key=lambda shown: shown[1].not_before)
+                yield not_reloaded(old, new, f"{old[0]}.certificate")
             found = _finding("certificate.differs-between-ports", severity, f"{name}.certificate", text, evidence)
             yield found if chains[0][0] != chains[1][0] else replace(found, cause=_OTHER_CHAIN, remedy=_SAME_CHAIN)
 
@@ -82,15 +85,39 @@ def _host(address: str | None) -> str:
     return (address or "").rpartition(":")[0]
 
 
-def _is_renewal(one: Link, other: Link) -> bool:
-    begins = instant(one.get("not_before")), instant(other.get("not_before"))
-    if one["subject"] != other["subject"] or begins[0] is None or begins[1] is None:
+def is_renewal(one: Leaf, other: Leaf) -> bool:
+    """Whether one of two certificates took the other's place: made for the same subject (where that is empty, the same names) at
+    another time."""
+    begins = instant(one.not_before), instant(other.not_before)
+    if _holder(one) != _holder(other) or begins[0] is None or begins[1] is None:
         return False
     return abs(begins[0] - begins[1]) > 86400
 
 
-def _not_reloaded(*shown: tuple[str, Certified]) -> Finding:
-    """Of two ports, the one that still shows the certificate of before the renewal."""
-    (old, before), (new, after) = sorted(shown, key=lambda item: item[1].not_before or "")
-    text = f"{old} still shows the certificate from {before.not_before}; {new} shows its renewal from {after.not_before}"
-    return _finding("certificate.not-reloaded", "warning", f"{old}.certificate", text, f"{before.thumbprint}; {after.thumbprint}")
+def _holder(leaf: Leaf) -> tuple[str, ...]:
+    return (leaf.subject,) if leaf.subject else tuple(sorted(leaf.names))
+
+
+def not_reloaded(old: tuple[str, Leaf], new: tuple[str, Leaf], stage: str) -> Finding:
+    """Of two ports, each with its certificate, the one that still shows the certificate of before the renewal."""
+    text = f"{old[0]} still shows the certificate from {old[1].not_before}; {new[0]} shows its renewal from {new[1].not_before}"
+    return _finding("certificate.not-reloaded", "warning", stage, text, f"{old[1].sha1}; {new[1].sha1}")
+
+
+def forgotten(sightings: Sequence[Sighting]) -> dict[Sighting, Sighting]:
+    """Of each port that still shows the certificate of before a renewal, the port that shows the renewal.
+
+    One of the same machine, or of another that is known to have shown the old one too: machines that each renew by themselves have
+    certificates of different ages on purpose."""
+    here: dict[tuple[str, ...], Sighting] = {}
+    since: dict[str, Sighting] = {}
+    for one in sorted(sightings, key=lambda sighting: sighting.leaf.not_before):
+        here[(one.machine, *_holder(one.leaf))] = one
+        since |= dict.fromkeys(one.earlier, one)
+    found = {}
+    for one in sightings:
+        newer = (here.get((one.machine, *_holder(one.leaf))), since.get(one.leaf.sha1))
+        later = [new for new in newer if new and is_renewal(one.leaf, new.leaf) and new.leaf.not_before > one.leaf.not_before]
+        if later:
+            found[one] = later[0]
+    return found

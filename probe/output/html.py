@@ -62,7 +62,7 @@ def _past(history: Sequence[PastRun]) -> Panel:
 
 def _compared(comparison: Comparison) -> "Markup":
     """What differs from an earlier run: both sides beside each other, what is alike folded away."""
-    return _verbatim(
+    return verbatim(
         environment(_FOLDER)
         .get_template("_compared.html")
         .render(
@@ -89,9 +89,9 @@ def page(reports: Sequence[Report], context: Context, panels: Sequence[Panel] = 
     text = template.render(
         panels=panels,
         policy=policy(style),
-        style=_verbatim(style),
+        style=verbatim(style),
         run=run,
-        json=_verbatim(_embedded(data)),
+        json=verbatim(_embedded(data)),
         verdict=verdict,
         status=_status(reports, more),
         words=_WORDS,
@@ -156,7 +156,7 @@ def _seconds(value: float) -> str:
     return f"{value * 1000:.1f} ms" if size >= 0.001 or size == 0 else f"{value * 1e6:.0f} µs"
 
 
-def _verbatim(text: str) -> "Markup":
+def verbatim(text: str) -> "Markup":
     """Text that is markup already: our own style sheet, and JSON that `_embedded` made harmless."""
     from markupsafe import Markup
 

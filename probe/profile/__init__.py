@@ -7,7 +7,7 @@ from probe.profile.model import KNOWN_MECHANISMS, NEEDS, Account, Profile, Reade
 from probe.profile.oauth import TokenSource, resolve_token
 from probe.profile.problem import Problem, ProfileError
 from probe.profile.secret import SecretSource, resolve_secret
-from probe.profile.show import effective, json_schema
+from probe.profile.show import effective
 from probe.profile.table import Table
 from probe.profile.values import Seconds
 
@@ -28,7 +28,6 @@ __all__ = [
     "Tls",
     "TokenSource",
     "effective",
-    "json_schema",
     "load",
     "load_mapping",
     "load_with_files",

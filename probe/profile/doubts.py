@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
-from probe.profile.layers import KeyPath, Merged
+from probe.profile.layers import Merged
 from probe.profile.model import Limits, Profile, Reader
-from probe.profile.problem import Doubts, Problem
+from probe.profile.problem import Doubts, KeyPath, Problem
 from probe.profile.values import spell
 
 # What profiles/, deploy/ and the pages show where a name of one's own belongs; tests/unit/test_doubts.py reads them.
@@ -44,7 +44,7 @@ def _late(limits: Limits, merged: Merged) -> Problem | None:
     Not the pair of the defaults, nor what lies between them: of a delivery of more than 50 s --collect is the judge. Nor a
     profile whose time-out the command line shortens for once.
     """
-    usual = Limits.model_construct()
+    usual = Limits()
     fits = limits.delivery_critical <= limits.timeout or limits.timeout == 0
     as_usual = limits.timeout >= usual.timeout and limits.delivery_critical <= usual.delivery_critical
     critical, timeout = merged.origins.get(_CRITICAL), merged.origins.get(_TIMEOUT)

@@ -2,8 +2,6 @@
 
 from typing import Literal
 
-from pydantic import StrictBool
-
 from probe.profile.table import Table
 from probe.profile.values import Host, MailProgram, Score, Text
 
@@ -16,7 +14,7 @@ class Expect(Table):
     ehlo_tls: tuple[Text, ...] = ()
     token_audience: tuple[Text, ...] = ()
     """Audiences (`aud`) that the server takes; an access token for another is a finding."""
-    dane: StrictBool = False
+    dane: bool = False
     """TLSA records stand for every server: that none does is critical, where it is a warning else."""
     dkim: Host | None = None
     """Domain whose DKIM signature the delivered message bears, and that holds."""

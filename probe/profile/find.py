@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import probe.profile.textfile as textfile
+from probe.profile.kinds import shown
 from probe.profile.problem import Problem, ProfileError
-from probe.profile.values import at_home, shown
+from probe.profile.values import at_home
 
 # A folder in which nothing can ever lie.
 NOWHERE = Path(os.devnull) / "profiles"

@@ -14,13 +14,12 @@ from typing import Any
 
 import probe.profile.textfile as textfile
 from probe.profile.find import find
+from probe.profile.kinds import shown
 from probe.profile.lines import key_lines
-from probe.profile.problem import Problem, ProfileError
-from probe.profile.table import SECRETS
-from probe.profile.values import BACKSLASHES, at_home, shown
+from probe.profile.problem import SECRETS, KeyPath, Problem, ProfileError
+from probe.profile.values import BACKSLASHES, at_home
 
 PREFIX = "SUBMISSION_PROBE_"
-KeyPath = tuple[str | int, ...]
 # What a file says about itself does not pass to its children.
 _OWN = ("name", "extends")
 
@@ -111,7 +110,8 @@ def dotted(path: KeyPath) -> str:
     """`readback.imap.folders[1]` for a key's path; control characters in quoted keys are escaped."""
     text = ""
     for part in path:
-        word = part if isinstance(part, int) or re.fullmatch(r"[\w-]+", part) else ascii(part)
+        plain = isinstance(part, int) or (isinstance(part, str) and re.fullmatch(r"[\w-]+", part))
+        word = part if plain else ascii(part)
         text += f"[{word}]" if isinstance(part, int) else f".{word}" if text else str(word)
     return text
 
@@ -216,13 +216,19 @@ _FILES = ("ca_file", "client_certificate", "client_key")
 _SECRET_TABLES = (*SECRETS, "client_secret")
 
 
-def _anchored(data: Mapping[str, Any], folder: Path, table: str = "") -> dict[str, Any]:
+# No key lies deeper than five tables; what is nested without end (a.a.a.a…) is not followed.
+_DEEPEST = 30
+
+
+def _anchored(data: Mapping[str, Any], folder: Path, table: str = "", depth: int = 0) -> dict[str, Any]:
     """A copy whose file names are absolute, each relative to the source it stands in and not to a child's folder."""
     copy: dict[str, Any] = {}
+    if depth > _DEEPEST:
+        return copy
     for key, value in data.items():
         names_file = key in _FILES or (table in _SECRET_TABLES and key == "file")
         if isinstance(value, Mapping):
-            copy[key] = _anchored(value, folder, key)
+            copy[key] = _anchored(value, folder, key, depth + 1)
         elif names_file and isinstance(value, (str, os.PathLike)) and shown(value) and str(value).isprintable():
             copy[key] = _absolute(value, folder)
         else:

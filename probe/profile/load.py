@@ -5,20 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, create_model
 
 from probe.profile.doubts import doubts
-from probe.profile.faults import Fault, check
+from probe.profile.faults import check
 from probe.profile.find import is_path
 from probe.profile.layers import Layer, Merged, Overlay, as_parent, file_layers, mapping_layer, outside_layers
 from probe.profile.model import Plugins, Profile
-from probe.profile.problem import Problem, ProfileError
-from probe.profile.table import SECRETS, Table
+from probe.profile.problem import SECRETS, Fault, Problem, ProfileError
+from probe.profile.table import Inner, Key, Table
 
 KINDS = ("readback",)
-Settings = Mapping[str, Mapping[str, type[BaseModel]]]
+Settings = Mapping[str, Mapping[str, type[Table]]]
 """The plug-ins' settings: kind (readback) → name → model."""
 
 
@@ -98,7 +95,7 @@ def read(layers: Sequence[Layer], overlays: Sequence[Overlay], plugins: Settings
     model = profile_model(plugins)
     merged = Merged(main=layers[-1])
     environ = os.environ if environ is None else environ
-    tables = [name for name in model.model_fields if name not in ("extends", "name", "description")]
+    tables = [name for name in model.known() if name not in ("extends", "name", "description")]
     for layer in (*layers, *outside_layers(overlays, environ, tables)):
         merged.add(layer)
     profile, faults = check(model, merged.tree)
@@ -108,7 +105,7 @@ def read(layers: Sequence[Layer], overlays: Sequence[Overlay], plugins: Settings
 def _finished(reading: Reading, base: Path | None, name: str, given: str = "") -> Profile:
     if reading.faults or reading.profile is None:
         raise ProfileError(reading.problems())
-    profile = reading.profile if reading.profile.name else reading.profile.model_copy(update={"name": name})
+    profile = reading.profile if reading.profile.name else reading.profile.replace(name=name)
     origins = reading.merged.origins
     named = {path: layer.label(path) for path, layer in origins.items() if path[-1] in SECRETS and (layer.file or layer.origin)}
     return profile.doubting(replace(doubts(profile, reading.merged), named=named)).at(base, given)
@@ -120,17 +117,10 @@ def profile_model(plugins: Settings) -> type[Profile]:
 
 
 @lru_cache(maxsize=16)
-def _model(plugins: tuple[tuple[str, tuple[tuple[str, type[BaseModel]], ...]], ...]) -> type[Profile]:
-    tables: dict[str, Any] = {}
-    for kind, models in plugins:
-        fields: dict[str, Any] = {name: (_strict(model) | None, None) for name, model in models}
-        table = create_model(kind.capitalize(), __base__=Plugins, **fields)
-        tables[kind] = (table, table())
-    return create_model("Profile", __base__=Profile, __doc__=Profile.__doc__, **tables)
-
-
-def _strict(model: type[BaseModel]) -> type[BaseModel]:
-    """The model itself, or one that also refuses unknown keys and control characters."""
-    if issubclass(model, Table):
-        return model
-    return create_model(model.__name__, __base__=(model, Table), __doc__=model.__doc__)
+def _model(plugins: tuple[tuple[str, tuple[tuple[str, type[Table]], ...]], ...]) -> type[Profile]:
+    tables: dict[str, Key] = {}
+    for kind, settings in plugins:
+        keys = {name: Key(Inner(table), optional=True) for name, table in settings}
+        table = Plugins.derived(kind.capitalize(), keys)
+        tables[kind] = Key(Inner(table), table())
+    return Profile.derived("Profile", tables, Profile.__doc__)

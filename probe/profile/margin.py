@@ -5,9 +5,8 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BeforeValidator, WithJsonSchema
-
-from probe.profile.values import seconds, spell, wanted
+from probe.profile.kinds import Kind, shown, wanted
+from probe.profile.values import seconds, spell
 
 MARGIN = 'a duration with its unit, or a share of the certificate\'s lifetime: "21d", "20%", or whichever is less: "21d or 20%"'
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?) ?%")
@@ -71,7 +70,8 @@ def _part(text: str, whole: str) -> Margin:
 
 
 def _unit_missing(number: object) -> str:
-    return f'expected {MARGIN}; got {number} without a unit: for days write "{number}d"'
+    said = shown(number) if isinstance(number, int) else number
+    return f'expected {MARGIN}; got {said} without a unit: for days write "{said}d"'
 
 
 _PIECE = r"(?:\d+(?:\.\d+)?(?:d|h|ms|m|s))+|\d{1,3}(?:\.\d+)? ?%"
@@ -80,4 +80,4 @@ _SCHEMA = {
     "description": MARGIN[0].upper() + MARGIN[1:] + ".",
     "pattern": f"^({_PIECE})( or ({_PIECE}))?$",
 }
-CertificateMargin = Annotated[Margin, BeforeValidator(margin), WithJsonSchema(_SCHEMA)]
+CertificateMargin = Annotated[Margin, Kind(margin, _SCHEMA, str)]

@@ -1,14 +1,18 @@
 """The tables of a profile, frozen and checked. What each key means for the administrator stands in the contract
-and, as comments, in the shipped profiles; the docstrings below go into the JSON Schema."""
+and, as comments, in the shipped profiles; the docstrings below go into the JSON Schema.
+
+A new key is one annotated name here, such as `dkim: Literal["off", "pass"] = "off"`, its docstring under it. Its kind of value is
+one of those of values.py, or a new `Annotated[TYPE, Kind(parse, SCHEMA)]` there. Where it contradicts another key, the table's
+`agree` raises that."""
 
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
-
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, StrictBool, WithJsonSchema, model_validator
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Literal, Self
 
 from probe.profile.expect import Expect
+from probe.profile.kinds import Kind, shown, wanted
 from probe.profile.margin import CertificateMargin, margin
 from probe.profile.oauth import TokenSource
 from probe.profile.problem import Doubts, ProfileError
@@ -28,10 +32,8 @@ from probe.profile.values import (
     Thumbprint,
     is_address,
     seconds,
-    shown,
     spell,
     up_to,
-    wanted,
 )
 from probe.sasl import mechanisms
 
@@ -44,7 +46,7 @@ KNOWN_MECHANISMS = tuple(NEEDS)
 LOGGED_ON_USER = sys.platform == "win32"
 
 
-def _mechanisms(value: Any) -> str | tuple[str, ...]:
+def _mechanisms(value: object) -> str | tuple[str, ...]:
     if isinstance(value, (list, tuple)):
         if not value:
             raise ValueError("expected at least one mechanism, got an empty list")
@@ -52,7 +54,7 @@ def _mechanisms(value: Any) -> str | tuple[str, ...]:
     return "auto" if value in ("auto", "AUTO") else _mechanism(value, ("auto", *KNOWN_MECHANISMS))
 
 
-def _mechanism(value: Any, accepted: tuple[str, ...]) -> str:
+def _mechanism(value: object, accepted: tuple[str, ...]) -> str:
     name = value.upper() if isinstance(value, str) else ""
     if name in accepted:
         return name
@@ -62,30 +64,7 @@ def _mechanism(value: Any, accepted: tuple[str, ...]) -> str:
 _MECHANISM_SCHEMA = {
     "anyOf": [{"enum": ["auto", *KNOWN_MECHANISMS]}, {"type": "array", "items": {"enum": list(KNOWN_MECHANISMS)}, "minItems": 1}]
 }
-Mechanism = Annotated[str | tuple[str, ...], BeforeValidator(_mechanisms), WithJsonSchema(_MECHANISM_SCHEMA)]
-
-
-def _lasting(words: str) -> Any:
-    """A default duration that the schema shows as people write it."""
-    return Field(default=seconds(words), json_schema_extra={"default": words})
-
-
-def _margin(words: str) -> Any:
-    return Field(default=margin(words), json_schema_extra={"default": words})
-
-
-def _whole(table: type[Table]) -> Any:
-    """A table left out has its defaults. They are right as they stand: building a validator to check them costs start-up."""
-    return Field(default_factory=table.model_construct)
-
-
-def _by_security(words: str) -> Any:
-    """A port whose default follows from `security`; the 0 never outlives the table's validator."""
-
-    def describe(schema: dict[str, Any]) -> None:
-        schema.pop("default", None)
-
-    return Field(default=0, description=words, json_schema_extra=describe)
+Mechanism = Annotated[str | tuple[str, ...], Kind(_mechanisms, _MECHANISM_SCHEMA)]
 
 
 class Submission(Table):
@@ -93,7 +72,8 @@ class Submission(Table):
 
     host: Host
     """The FQDN users type: server name for TLS, name checked in the certificate, DNS name."""
-    port: Port = _by_security("587, or 465 when security is tls.")
+    port: Port = 0
+    """587, or 465 when security is tls."""
     security: Security = "starttls"
     connect: tuple[Endpoint, ...] = ()
     """Nodes to reach instead of what DNS says: HOST, HOST:PORT, [IPv6]:PORT."""
@@ -103,27 +83,24 @@ class Submission(Table):
     every_address: Literal["off", "logon", "deliver"] = "off"
     """Probe each address (or `connect` entry) by itself: one whole run and a logon at every other, or a delivery at each."""
 
-    @model_validator(mode="before")
     @classmethod
-    def _default_port(cls, data: Any) -> Any:
-        return _with_port(data, "starttls", tls=465, plain=587)
+    def whole(cls, given: object) -> object:
+        return _with_port(given, "starttls", tls=465, plain=587)
 
 
 class Dns(Table):
     """Resolvers asked besides the system's, by name: host or host:port."""
 
-    resolvers: dict[Text, Endpoint] = Field(default={})
-    split: StrictBool = False
+    resolvers: Mapping[Text, Endpoint] = MappingProxyType({})
+    split: bool = False
     """Inside and outside answers differ on purpose."""
-    addresses: dict[Text, tuple[Text, ...]] = Field(default={})
+    addresses: Mapping[Text, tuple[Text, ...]] = MappingProxyType({})
     """What each resolver is to answer, by its name; anything else is a finding."""
 
-    @model_validator(mode="after")
-    def _known(self) -> Self:
+    def agree(self) -> None:
         for name in self.addresses:
             if name not in self.resolvers:
                 raise contradiction("addresses", f"{shown(name)} is none of the resolvers", ["resolvers"])
-        return self
 
 
 class Account(Table):
@@ -135,11 +112,9 @@ class Account(Table):
     mechanism: Mechanism = "auto"
     """auto: over TLS PLAIN, LOGIN, then the rest. A list: each is tried on its own connection, the message goes by the first."""
 
-    @model_validator(mode="after")
-    def _one_secret(self) -> Self:
+    def agree(self) -> None:
         if self.password and self.token:
             raise contradiction("token", "set password or token, not both", ["password"])
-        return self
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
@@ -199,49 +174,41 @@ class Tls(Table):
     """SHA-1 or SHA-256 of the certificate; blanks and colons may stand between the digits. No secret is sent to any other."""
     certificate_name: CertificateName | None = None
     """Exchange's <I>issuer<S>subject string."""
-    expires_warning: CertificateMargin = _margin("21d or 20%")
+    expires_warning: CertificateMargin = margin("21d or 20%")
     """Before the certificate's end. Certificates that live for days are renewed days ahead, others weeks."""
-    expires_critical: CertificateMargin = _margin("7d or 8%")
-    trust_any_certificate: StrictBool = False
+    expires_critical: CertificateMargin = margin("7d or 8%")
+    trust_any_certificate: bool = False
     client_certificate: ExistingFile | None = None
     """PEM file with our own certificate, for servers that ask for one (and for EXTERNAL); relative to the profile."""
     client_key: ExistingFile | None = None
     """PEM file with its private key, unencrypted, when that is not in the same file."""
 
-    @model_validator(mode="after")
-    def _pair(self) -> Self:
+    def agree(self) -> None:
         if self.client_key and not self.client_certificate:
             raise contradiction("client_certificate", "missing; client_key is the key of which certificate?", missing=True)
-        return self
-
-    @model_validator(mode="after")
-    def _order(self) -> Self:
         if self.expires_critical.exceeds(self.expires_warning):
             key, other = _blamed(self, "expires_critical", "expires_warning")
             text = f"expires_critical ({self.expires_critical}) may not be greater than expires_warning ({self.expires_warning})"
             raise contradiction(key, text, [other])
-        return self
 
 
 class Limits(Table):
     """Deadlines, and when a delivery counts as late."""
 
-    timeout: Annotated[Seconds, up_to(3600)] = _lasting("50s")
-    per_connection: Annotated[Seconds, up_to(120)] = _lasting("20s")
-    delivery_warning: Seconds = _lasting("10s")
-    delivery_critical: Seconds = _lasting("60s")
+    timeout: Annotated[Seconds, up_to(3600)] = seconds("50s")
+    per_connection: Annotated[Seconds, up_to(120)] = seconds("20s")
+    delivery_warning: Seconds = seconds("10s")
+    delivery_critical: Seconds = seconds("60s")
     """How long the message may take. Longer than timeout is an error, but for --send-only: there a later --collect judges."""
-    lost_after: Seconds = _lasting("2d")
+    lost_after: Seconds = seconds("2d")
     """--collect: a message that is still not there after so long is given up as lost; until then it is critical each time."""
 
-    @model_validator(mode="after")
-    def _order(self) -> Self:
+    def agree(self) -> None:
         if self.delivery_critical < self.delivery_warning:
             key, other = _blamed(self, "delivery_critical", "delivery_warning")
             critical, warning = spell(self.delivery_critical), spell(self.delivery_warning)
             text = f"delivery_critical ({critical}) may not be less than delivery_warning ({warning})"
             raise contradiction(key, text, [other])
-        return self
 
 
 class Reader(Table):
@@ -252,7 +219,8 @@ class Reader(Table):
 
     host: Host | None = None
     """Default: submission.host."""
-    port: Port = _by_security("Default: the protocol's port for the security chosen.")
+    port: Port = 0
+    """Default: the protocol's port for the security chosen."""
     security: Security = "tls"
     connect: tuple[Endpoint, ...] = ()
     family: Family = "any"
@@ -261,10 +229,9 @@ class Reader(Table):
     tls: Tls | None = None
     """Only what differs from the profile's tls table."""
 
-    @model_validator(mode="before")
     @classmethod
-    def _default_port(cls, data: Any) -> Any:
-        return _with_port(data, "tls", tls=cls.tls_port, plain=cls.plain_port)
+    def whole(cls, given: object) -> object:
+        return _with_port(given, "tls", tls=cls.tls_port, plain=cls.plain_port)
 
 
 class Plugins(Table):
@@ -274,10 +241,9 @@ class Plugins(Table):
 class Profile(Table):
     """All settings of one target. Made by `load`, which also sees to `extends`, lines in errors and precedence."""
 
-    model_config = ConfigDict(title="submission-probe profile")
-    _base: Path | None = PrivateAttr(default=None)
-    _given: str = PrivateAttr(default="")
-    _doubts: Doubts = PrivateAttr(default=Doubts())
+    _base: Path | None = None
+    _given: str = ""
+    _doubts: Doubts = Doubts()
 
     extends: Text | None = None
     """A parent: a profile's name, or a path relative to this file."""
@@ -287,13 +253,13 @@ class Profile(Table):
     blame: Literal["send", "read", "all"] = "all"
     """Whose failure is critical: the submission's, the readers', or either's. The other's is then unknown."""
     submission: Submission
-    dns: Dns = _whole(Dns)
-    account: Account = _whole(Account)
-    message: Message = _whole(Message)
-    readback: Plugins = _whole(Plugins)
-    tls: Tls = _whole(Tls)
-    expect: Expect = _whole(Expect)
-    limits: Limits = _whole(Limits)
+    dns: Dns = Dns()
+    account: Account = Account()
+    message: Message = Message()
+    readback: Plugins = Plugins()
+    tls: Tls = Tls()
+    expect: Expect = Expect()
+    limits: Limits = Limits()
 
     @property
     def base(self) -> Path | None:
@@ -307,15 +273,11 @@ class Profile(Table):
 
     def at(self, base: Path | None, given: str = "") -> Self:
         """The same profile, lying in the folder `base`, loaded as `given`."""
-        copy = self.model_copy()
-        copy._base, copy._given = base, given
-        return copy
+        return self._made({**self.__dict__, "_base": base, "_given": given})
 
     def doubting(self, doubts: Doubts) -> Self:
         """The same profile, with what was found to be doubtful while it was loaded."""
-        copy = self.model_copy()
-        copy._doubts = doubts
-        return copy
+        return self._made({**self.__dict__, "_doubts": doubts})
 
     @property
     def unread(self) -> bool:
@@ -335,21 +297,21 @@ class Profile(Table):
     @property
     def readers(self) -> dict[str, Reader]:
         """The readers that are switched on, by name: each a `Reader`, of the type its own plug-in declares."""
-        tables = {name: getattr(self.readback, name) for name in sorted(type(self.readback).model_fields)}
+        tables = {name: getattr(self.readback, name) for name in sorted(self.readback.known())}
         return {name: table for name, table in tables.items() if table is not None}
 
     def account_for(self, reader: Reader) -> Account:
         """The reader's account: the profile's, with what `[readback.NAME.account]` sets instead."""
         if reader.account is None:
             return self.account
-        update = _written(reader.account)
+        update = dict(reader.account.written)
         if "password" in update or "token" in update:
             update = {"password": None, "token": None} | update
-        return self.account.model_copy(update=update)
+        return self.account.replace(**update)
 
     def tls_for(self, reader: Reader) -> Tls:
         """The reader's trust: the profile's, with what `[readback.NAME.tls]` sets instead."""
-        return self.tls if reader.tls is None else self.tls.model_copy(update=_written(reader.tls))
+        return self.tls if reader.tls is None else self.tls.replace(**reader.tls.written)
 
     def tls_of(self, stage: str) -> Tls:
         """The trust of a stage's leg, such as `imap.certificate`."""
@@ -370,36 +332,26 @@ class Profile(Table):
         """The envelope recipient: message.recipient, or the account's address."""
         return self.message.recipient or self.account.username or ""
 
-    @model_validator(mode="after")
-    def _accounts(self) -> Self:
+    def agree(self) -> None:
         self.account.require_whole("account", self.tls)
         for name, reader in self.readers.items():
             if reader.account is not None:
                 self.account_for(reader).require_whole(f"readback.{name}.account", self.tls_for(reader))
-        return self
-
-    @model_validator(mode="after")
-    def _addresses(self) -> Self:
         username = self.account.username
         for key in ("sender", "recipient"):
             if getattr(self.message, key) is None and not (username and is_address(username)):
                 why = f"the user name {shown(username)} is no mail address" if username else "there is no user name"
                 text = f'missing; {why}, so set it, such as {key} = "probe@contoso.com"'
                 raise contradiction(f"message.{key}", text, ["account.username"], missing=True)
-        return self
 
 
-def _with_port(data: Any, security: str, *, tls: int, plain: int) -> Any:
+def _with_port(data: object, security: str, *, tls: int, plain: int) -> object:
     if isinstance(data, Mapping) and "port" not in data:
         return {**data, "port": tls if data.get("security", security) == "tls" else plain}
     return data
 
 
-def _written(table: Table) -> dict[str, Any]:
-    return {key: getattr(table, key) for key in table.model_fields_set}
-
-
 def _blamed(table: Table, first: str, second: str) -> tuple[str, str]:
     """Of two settings that contradict, blame the first unless only the second was written."""
-    written = table.model_fields_set
+    written = table.written
     return (second, first) if second in written and first not in written else (first, second)

@@ -12,8 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from pydantic import ConfigDict, model_validator
-
 import probe.profile.textfile as textfile
 from probe.profile.bounded import MOST_BYTES, TooMuch, within
 from probe.profile.private import problem
@@ -61,8 +59,7 @@ class OAuth(Table):
     scopes: tuple[Text, ...] = ()
     """Default: Microsoft 365's scopes for mail."""
 
-    @model_validator(mode="after")
-    def _whole(self) -> "OAuth":
+    def agree(self) -> None:
         places = [key for key in ("tenant", "authority", "token_endpoint") if getattr(self, key)]
         if len(places) != 1:
             got = " and ".join(places) or "none"
@@ -77,13 +74,11 @@ class OAuth(Table):
             raise contradiction("flow", "device-code goes with tenant or authority, and without a client's own secret")
         if self.token_endpoint and self.client_certificate:
             raise contradiction("client_certificate", "goes with tenant or authority; a token endpoint takes client_secret")
-        return self
 
 
 class TokenSource(SecretSource):
     """Exactly one of the sources of a secret, or `oauth`: fetch the token."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [kind]} for kind in (*KINDS, "oauth")]})
     kinds: ClassVar[tuple[str, ...]] = (*KINDS, "oauth")
     oauth: OAuth | None = None
 

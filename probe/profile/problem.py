@@ -2,6 +2,23 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+KeyPath = tuple[str | int, ...]
+SECRETS = ("password", "token")
+
+
+class Fault(NamedTuple):
+    """One mistake, before its place is known: the key's path and the text. `missing`: the key is absent. `unknown`: there is no
+    such key, and the text is still to be found. `about`: the keys the verdict rests on; empty when it rests on the key's own
+    value alone. `meant`: the key that an unknown one was probably meant to be."""
+
+    path: KeyPath
+    text: str
+    missing: bool = False
+    unknown: bool = False
+    about: tuple[KeyPath, ...] = ()
+    meant: KeyPath | None = None
 
 
 @dataclass(frozen=True)

@@ -7,38 +7,31 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
-
-from pydantic import BeforeValidator, ConfigDict, ModelWrapValidatorHandler, StrictBool, model_validator
+from typing import ClassVar
 
 import probe.profile.textfile as textfile
 from probe.profile.bounded import MOST_BYTES, TooMuch, hide_from_commands, printed, within
 from probe.profile.private import read
 from probe.profile.problem import Problem, ProfileError
 from probe.profile.table import Table, contradiction
-from probe.profile.values import Text, at_home, text
+from probe.profile.values import AnyFile, Text
 
 KINDS = ("env", "file", "command", "keyring", "credential", "prompt")
 COMMAND_SECONDS = 10.0
 INLINE = 'a password may not stand in a profile; use { env = "NAME" }, { file = "PATH" } or { command = ["PROGRAM", "ARGUMENT"] }'
 
 
-def _path(value: Any) -> Path:
-    return value if isinstance(value, Path) else at_home(text(value))
-
-
 class SecretSource(Table):
     """Exactly one of: an environment variable, a file, a command run without a shell, the desktop's or system's keyring,
     a systemd credential, a question on the terminal."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [kind]} for kind in KINDS]}, hide_input_in_errors=True)
     kinds: ClassVar[tuple[str, ...]] = KINDS
 
     env: Text | None = None
     """Name of the environment variable."""
-    file: Annotated[Path, BeforeValidator(_path)] | None = None
+    file: AnyFile | None = None
     """A file only its owner may read (or root's, which our group may read too); relative to the profile it stands in."""
-    readable_by_others: StrictBool = False
+    readable_by_others: bool = False
     """Take `file` even when others can read it, or own it."""
     command: tuple[Text, ...] | None = None
     """Program and arguments; the first line it prints is the secret. Killed after 10 seconds, or at the run's deadline."""
@@ -46,26 +39,26 @@ class SecretSource(Table):
     """Service name in the keyring (extra `keyring`); the entry is the account's user name."""
     credential: Text | None = None
     """Name of a systemd credential (LoadCredential=, SetCredentialEncrypted=) of the unit we run in."""
-    prompt: StrictBool | None = None
+    prompt: bool | None = None
     """true: ask on the terminal. Without one this is an error."""
 
-    @model_validator(mode="wrap")
     @classmethod
-    def _one_source(cls, value: Any, handler: ModelWrapValidatorHandler["SecretSource"]) -> "SecretSource":
-        if not isinstance(value, (Mapping, SecretSource)):
+    def whole(cls, given: object) -> object:
+        if not isinstance(given, Mapping):
             raise contradiction("", INLINE)
-        source = handler(value)
-        given = [kind for kind in cls.kinds if getattr(source, kind) not in (None, False)]
+        return given
+
+    def agree(self) -> None:
+        given = [kind for kind in self.kinds if getattr(self, kind) not in (None, False)]
         if len(given) != 1:
             got = " and ".join(given) or "none"
-            raise contradiction("", f"expected exactly one of {', '.join(cls.kinds)}, got {got}")
-        if source.readable_by_others and source.file is None:
+            raise contradiction("", f"expected exactly one of {', '.join(self.kinds)}, got {got}")
+        if self.readable_by_others and self.file is None:
             raise contradiction("readable_by_others", "goes with file only")
-        if source.command == ():
+        if self.command == ():
             raise contradiction("command", "expected a program and its arguments, got an empty list")
-        if source.env:
-            hide_from_commands(source.env)
-        return source
+        if self.env:
+            hide_from_commands(self.env)
 
     def __str__(self) -> str:
         """The source in words; of a command only the program, since arguments may be confidential."""

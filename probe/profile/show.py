@@ -1,26 +1,17 @@
-"""The settings in force and where each came from, and the JSON Schema of a profile."""
+"""The settings in force and where each came from."""
 
-import ast
-import inspect
-import itertools
 import json
 import os
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
-from probe.profile.layers import KeyPath, Merged, Overlay, dotted, file_layers
-from probe.profile.load import KINDS, Settings, profile_model, read
-from probe.profile.margin import Margin
+from probe.profile.kinds import Kind, Listed, Mapped
+from probe.profile.layers import Merged, Overlay, dotted, file_layers
+from probe.profile.load import KINDS, Settings, read
 from probe.profile.model import Profile, Reader
-from probe.profile.problem import ProfileError
+from probe.profile.problem import KeyPath, ProfileError
 from probe.profile.secret import SecretSource
 from probe.profile.table import Table
-from probe.profile.values import SECONDS_MARK, spell
 
 Row = tuple[str, str, str]
 
@@ -76,101 +67,35 @@ def _inherited(key: str, own: Table | None, whole: Table, profile: Profile) -> I
     if own is None:
         yield (key,)
         return
-    for name in type(whole).model_fields:
-        if name not in own.model_fields_set and getattr(whole, name) == getattr(getattr(profile, key), name):
+    for name in whole.known():
+        if name not in own.written and getattr(whole, name) == getattr(getattr(profile, key), name):
             yield key, name
 
 
-def _rows(table: BaseModel, path: KeyPath, merged: Merged) -> Iterator[tuple[KeyPath, str, str]]:
-    for name, field in type(table).model_fields.items():
+def _rows(table: Table, path: KeyPath, merged: Merged) -> Iterator[tuple[KeyPath, str, str]]:
+    for name, key in table.known().items():
         here, value = (*path, name), getattr(table, name)
         if not path and name == "name":
             continue
-        if isinstance(value, BaseModel) and not isinstance(value, SecretSource):
+        if isinstance(value, Table) and not isinstance(value, SecretSource):
             yield from _rows(value, here, merged)
-        elif isinstance(value, dict) and value:
-            yield from (((*here, key), _display(item), _origin((*here, key), merged)) for key, item in value.items())
+        elif isinstance(key.kind, Mapped) and value:
+            for part, item in value.items():
+                yield (*here, part), _display(item, key.kind.item), _origin((*here, part), merged)
         else:
             off = value is None and len(here) == 2 and here[0] in KINDS
-            yield here, "off" if off else _display(value, field), _origin(here, merged)
+            yield here, "off" if off else _display(value, key.kind), _origin(here, merged)
 
 
 def _origin(path: KeyPath, merged: Merged) -> str:
     return merged.origins[path].label(path) if path in merged.origins else "default"
 
 
-def _display(value: Any, field: FieldInfo | None = None) -> str:
+def _display(value: Any, kind: Kind) -> str:
     if value is None:
         return "not set"
     if isinstance(value, SecretSource):
         return str(value)
-    if isinstance(value, Margin):
-        return json.dumps(str(value))
-    if field is not None and SECONDS_MARK in field.metadata:
-        return json.dumps(spell(value))
-    if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(_display(item) for item in value) + "]"
-    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False, default=str)
-
-
-def json_schema(plugins: Settings) -> dict[str, object]:
-    """JSON Schema 2020-12 of a profile, with a table for each plug-in; for editors, by `#:schema FILE`."""
-    schema: dict[str, Any] = _only_alone(_without_null(profile_model(plugins).model_json_schema()))
-    for name, described in schema.get("$defs", {}).items():
-        for key, text in _docstrings(name).items():
-            described.get("properties", {}).get(key, {}).setdefault("description", text)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
-
-
-def _only_alone(schema: dict[str, Any]) -> dict[str, Any]:
-    """What a profile must have is asked of one without a parent; a child may inherit it."""
-    needed = schema.pop("required", [])
-    tables = {key: schema["$defs"][key.capitalize()].pop("required", []) for key in needed}
-    inside = {key: {"required": keys} for key, keys in tables.items() if keys}
-    return {**schema, "if": {"not": {"required": ["extends"]}}, "then": {"required": needed, "properties": inside}}
-
-
-def _docstrings(definition: str) -> dict[str, str]:
-    """What stands under each field of the table that a schema definition was made from, bases included."""
-    found: dict[str, str] = {}
-    for table in _tables(Table):
-        if definition in (table.__name__, f"{table.__module__}.{table.__qualname__}".replace(".", "__")):
-            for base in reversed([base for base in table.__mro__ if issubclass(base, Table)]):
-                found |= _field_docstrings(base)
-    return found
-
-
-def _tables(table: type[Table]) -> Iterator[type[Table]]:
-    for derived in table.__subclasses__():
-        yield derived
-        yield from _tables(derived)
-
-
-def _field_docstrings(table: type[Table]) -> dict[str, str]:
-    try:
-        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(table))).body
-    except (OSError, TypeError, ValueError, SyntaxError):
-        return {}  # made at run time, or installed without its source
-    body = getattr(definition, "body", [])
-    return {
-        field.target.id: inspect.cleandoc(text.value.value)
-        for field, text in itertools.pairwise(body)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
-    }  # fmt: skip
-
-
-def _without_null(schema: Any) -> Any:
-    """TOML has no null: an optional key is one that is left out. A table's default is that of its keys."""
-    if isinstance(schema, list):
-        return [_without_null(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    idle = "default" in schema and (schema["default"] is None or isinstance(schema["default"], dict))
-    kept = {key: _without_null(value) for key, value in schema.items() if not (idle and key == "default")}
-    kinds = kept.get("anyOf")
-    if isinstance(kinds, list) and {"type": "null"} in kinds:
-        rest = [kind for kind in kinds if kind != {"type": "null"}]
-        kept = {key: value for key, value in kept.items() if key != "anyOf"}
-        kept = {**rest[0], **kept} if len(rest) == 1 else {**kept, "anyOf": rest}
-    return kept
+    if isinstance(kind, Listed):
+        return "[" + ", ".join(_display(item, kind.item) for item in value) + "]"
+    return json.dumps(kind.spell(value), ensure_ascii=False, default=str)

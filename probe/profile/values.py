@@ -13,9 +13,8 @@ import unicodedata
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
-
 import probe.profile.textfile as textfile
+from probe.profile.kinds import Kind, shown, wanted, whole
 
 DURATION = 'a duration such as "50s", "1m30s", "500ms", "2h" or "21d", or a number of seconds'
 BACKSLASHES = r"a path with backslashes goes in single quotes: 'C:\Folder\file' (or \"C:/Folder/file\")"
@@ -26,25 +25,10 @@ _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _HEX = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
 
 
-def shown(value: object) -> str:
-    """A value as an error text shows it: one short line, control characters escaped."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (list, tuple)):
-        return "a list"
-    if isinstance(value, dict):
-        return "a table"
-    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def wanted(what: str, value: object) -> ValueError:
-    """The error of a value that is not `what`."""
-    return ValueError(f"expected {what}, got {shown(value)}")
-
-
 def printable(value: str) -> str:
     """Refuse control characters, line separators and lone surrogates."""
+    if value.isprintable():
+        return value
     for character in value:
         if unicodedata.category(character) in ("Cc", "Zl", "Zp", "Cs"):
             hint = f"; {BACKSLASHES}" if re.match(r"[A-Za-z]:", value) else ""
@@ -186,24 +170,29 @@ def at_home(name: str) -> Path:
         raise ValueError(f"no home directory is known for {name.partition('/')[0]}; write the whole path") from None
 
 
+def path(value: object) -> Path:
+    """A path, `~` for the home directory."""
+    return value if isinstance(value, Path) else at_home(text(value))
+
+
 def existing_file(value: object) -> Path:
     """An absolute path to a file that exists."""
-    path = value if isinstance(value, Path) else at_home(text(value))
-    if not path.is_file():
-        raise ValueError(f"no such file: {path.absolute()}")
-    return path.absolute()
+    file = path(value)
+    if not file.is_file():
+        raise ValueError(f"no such file: {file.absolute()}")
+    return file.absolute()
 
 
 def ca_file(value: object) -> Path:
     """An absolute path to a file that holds a certificate: PEM (UTF-8 or UTF-16), DER or PKCS#7."""
-    path = existing_file(value)
+    file = existing_file(value)
     try:
-        textfile.certificates(path.read_bytes())
+        textfile.certificates(file.read_bytes())
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise ValueError(f"{file} cannot be read: {error.strerror or error}") from None
     except textfile.NoCertificate as error:
-        raise ValueError(f"{path} {error}") from None
-    return path
+        raise ValueError(f"{file} {error}") from None
+    return file
 
 
 def score(value: object) -> float:
@@ -224,18 +213,6 @@ def mail_program(value: object) -> str:
     return name
 
 
-def up_to(greatest: float) -> AfterValidator:
-    """Bound a duration; 0 stands for the greatest allowed, as in Exchange's Test-*Connectivity."""
-
-    def bound(number: float) -> float:
-        if number > greatest:
-            raise ValueError(f"expected at most {spell(greatest)} (0 means that), got {spell(number)}")
-        return number or greatest
-
-    return AfterValidator(bound)
-
-
-SECONDS_MARK = BeforeValidator(seconds)
 _DURATION_SCHEMA = {
     "description": DURATION[0].upper() + DURATION[1:] + ".",
     "anyOf": [
@@ -243,16 +220,32 @@ _DURATION_SCHEMA = {
         {"type": "number", "minimum": 0},
     ],
 }
-Seconds = Annotated[float, SECONDS_MARK, WithJsonSchema(_DURATION_SCHEMA)]
-Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
-Text = Annotated[str, BeforeValidator(text)]
-Score = Annotated[float, BeforeValidator(score), WithJsonSchema({"type": "number"})]
-Host = Annotated[str, BeforeValidator(host)]
-Endpoint = Annotated[str, BeforeValidator(endpoint)]
-GreetingName = Annotated[str, BeforeValidator(greeting_name)]
-Address = Annotated[str, BeforeValidator(address)]
-Thumbprint = Annotated[str, BeforeValidator(thumbprint)]
-CertificateName = Annotated[str, BeforeValidator(certificate_name)]
-MailProgram = Annotated[str, BeforeValidator(mail_program)]
-ExistingFile = Annotated[Path, BeforeValidator(existing_file)]
-CaFile = Annotated[Path, BeforeValidator(ca_file)]
+
+
+def up_to(greatest: float) -> Kind:
+    """A duration with a bound; 0 stands for the greatest allowed, as in Exchange's Test-*Connectivity."""
+
+    def bounded(value: object) -> float:
+        number = seconds(value)
+        if number > greatest:
+            raise ValueError(f"expected at most {spell(greatest)} (0 means that), got {spell(number)}")
+        return number or greatest
+
+    return Kind(bounded, _DURATION_SCHEMA, spell)
+
+
+_PATH = {"format": "path", "type": "string"}
+Seconds = Annotated[float, Kind(seconds, _DURATION_SCHEMA, spell)]
+Port = Annotated[int, whole(1, 65535)]
+Text = Annotated[str, Kind(text)]
+Score = Annotated[float, Kind(score, {"type": "number"})]
+Host = Annotated[str, Kind(host)]
+Endpoint = Annotated[str, Kind(endpoint)]
+GreetingName = Annotated[str, Kind(greeting_name)]
+Address = Annotated[str, Kind(address)]
+Thumbprint = Annotated[str, Kind(thumbprint)]
+CertificateName = Annotated[str, Kind(certificate_name)]
+MailProgram = Annotated[str, Kind(mail_program)]
+AnyFile = Annotated[Path, Kind(path, _PATH, str)]
+ExistingFile = Annotated[Path, Kind(existing_file, _PATH, str)]
+CaFile = Annotated[Path, Kind(ca_file, _PATH, str)]

@@ -8,7 +8,9 @@ from typing import Literal
 
 from probe.record import Instant, Name
 from probe.report.drift import KEYS, Service, Span
+from probe.version import __version__
 
+CHANGES = "submission-probe/changes/1"
 # The key of a change of address; the others are drift.KEYS.
 ADDRESS = "address"
 How = Literal["changed", "alternates", "settled", "moved", "added"]
@@ -49,8 +51,18 @@ def changes(services: Sequence[Service]) -> list[Change]:
 _ORDER = {key: index + 1 for index, key in enumerate(KEYS)}
 
 
-def changes_to_json(found: Sequence[Change]) -> list[dict[str, object]]:
-    return [asdict(change) for change in found]
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The latest changes, oldest first; `left_out`: how many earlier ones there are."""
+
+    left_out: int
+    changes: tuple[Change, ...]
+
+
+def changes_to_json(found: Sequence[Change], most: int) -> dict[str, object]:
+    """The latest `most`, as one object."""
+    shown = Changes(max(0, len(found) - most), tuple(found[-most:]))
+    return {"schema": CHANGES, "version": __version__, **asdict(shown)}
 
 
 def _groups(services: Sequence[Service]) -> list[list[Service]]:

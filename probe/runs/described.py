@@ -15,6 +15,7 @@ SECONDS: dict[str, Any] = {"type": "number", "minimum": -MOST_SECONDS, "maximum"
 INSTANT: dict[str, Any] = {"type": "string", "pattern": r"^(19[7-9]\d|2\d{3})-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"}
 NAME: dict[str, Any] = {"type": "string", "pattern": "^[A-Za-z0-9 ._:/@+-]{0,100}$"}
 _MARKED: Mapping[str, dict[str, Any]] = {"seconds": SECONDS, "instant": INSTANT, "name": NAME}
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _PLAIN: Mapping[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 
 
@@ -63,6 +64,14 @@ def _when(pattern: str, kinds: Sequence[type[Facts]]) -> dict[str, Any]:
 def report_schema() -> dict[str, object]:
     """Of one report. A key is required, unless runs of earlier versions do not have it (`LATER`)."""
     return _of(Report)
+
+
+def listed_schema(kind: type, name: str, title: str, **more: Mapping[str, object]) -> dict[str, object]:
+    """JSON Schema 2020-12 of an object that is a dataclass with `schema`, `version` and `more` beside its fields."""
+    made = _object(kind)
+    own = {"schema": {"const": name}, "version": {"type": "string"}, **more}
+    made = {**made, "required": [*own, *made["required"]], "properties": {**own, **made["properties"]}}
+    return {"$schema": DIALECT, "$id": f"urn:{name.replace('/', ':')}", "title": title, **made}
 
 
 def _object(kind: Any) -> dict[str, Any]:

@@ -14,12 +14,11 @@ from typing import Any
 from probe.facts import Connected, Other, from_json, kind_of
 from probe.record import HIDDEN, Line, StageRecord, StageStatus, Target
 from probe.report import EXIT_CODES, EXIT_INTERRUPTED, Finding, Report, Stage, Status, Threshold
-from probe.runs.described import INSTANT, SECONDS, definitions, facts_schema, report_schema, stage_schema
+from probe.runs.described import DIALECT, INSTANT, SECONDS, definitions, facts_schema, report_schema, stage_schema
 
 RUN = "submission-probe/run/1"
 REPORT = "submission-probe/report/1"
 
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TEXT: dict[str, Any] = {"type": "string"}
 _MOST_NUMBER = 1e15
 _MOST_DEPTH = 40
@@ -68,7 +67,7 @@ def schema() -> dict[str, object]:
     run = _run_schema()
     stages = run["properties"]["reports"]["items"]["properties"]["stages"]
     stages["items"] = stage_schema(stages["items"])
-    return {"$schema": _DIALECT, "$id": f"urn:{RUN.replace('/', ':')}", "title": title, **run, "$defs": definitions()}
+    return {"$schema": DIALECT, "$id": f"urn:{RUN.replace('/', ':')}", "title": title, **run, "$defs": definitions()}
 
 
 def read(text: str, name: str = "the input") -> Saved:

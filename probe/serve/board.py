@@ -5,12 +5,13 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from probe.output import prometheus
 from probe.report import Report, Verdict, worst_verdict
 from probe.report.as_json import to_json
 from probe.report.collection import runs
+from probe.report.fleet import Sighting, sightings_of
 from probe.serve.metrics import Metrics, together
 from probe.serve.targets import Target
 
@@ -41,7 +42,8 @@ class State:
     """One profile's: its last reports, its runs (oldest first), when it was last well and when it runs next (Unix time).
 
     `due`: when its next run should have ended at the latest (monotonic clock; None without a schedule). `fault`: why its file
-    cannot be served as it is now. `samples`: the metrics of `latest`, as prometheus.samples writes them.
+    cannot be served as it is now. `samples`: the metrics of `latest`, as prometheus.samples writes them; `sightings`: its
+    certificates.
     """
 
     latest: tuple[Report, ...] = ()
@@ -51,6 +53,7 @@ class State:
     due: float | None = None
     fault: str | None = None
     samples: list[str] = field(default_factory=list)
+    sightings: tuple[Sighting, ...] = ()
 
     @property
     def is_stale(self) -> bool:
@@ -101,6 +104,8 @@ class Board:
         else:
             state.latest = (*runs(state.latest), *reports)
         state.samples = prometheus.samples(state.latest, full=self._full)
+        # Whose runs saw them is not shown.
+        state.sightings = tuple(replace(one, profiles=()) for one in sightings_of(state.latest))
 
     def last_runs(self) -> list[str]:
         """The metrics of every profile's last run: text format 0.0.4."""

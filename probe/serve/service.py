@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from probe.output import _certificates
 from probe.output._words import safe
 from probe.profile import Overlay, ProfileError
 from probe.report import Report
+from probe.report.fleet import together
 from probe.serve import webconfig
 from probe.serve.board import Board
 from probe.serve.metrics import Standing
@@ -182,7 +184,8 @@ class Service:
             )
             for name, state in self.board.states.items()
         }
-        return "".join((*self.board.last_runs(), *self.board.metrics.parts(standing)))
+        shown = _certificates.series(together(one for state in self.board.states.values() for one in state.sightings))
+        return "".join((*self.board.last_runs(), shown, *self.board.metrics.parts(standing)))
 
     async def finish(self) -> None:
         """Begin nothing more; end what is under way, its clean-up included."""

@@ -11,12 +11,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pydantic import BaseModel
-
 from probe.observe.connection.ourselves import full_name
 from probe.observe.gate import Policy
 from probe.observe.job import Conduct, Side
-from probe.profile import Account, Profile, Reader, Tls
+from probe.profile import Account, Profile, Reader, Table, Tls
 from probe.record import SUBMISSION_STAGES, Target
 
 # A leg that is not a reader: it has no Settings of its own.
@@ -33,7 +31,7 @@ def readers() -> Mapping[str, ModuleType]:
     return {name: import_module(f"probe.observe.legs.{name}") for name in names}
 
 
-def plugins() -> dict[str, dict[str, type[BaseModel]]]:
+def plugins() -> dict[str, dict[str, type[Table]]]:
     """Each plug-in's own settings, for the profile to check and the schema to show."""
     return {"readback": {name: module.Settings for name, module in readers().items()}}
 

@@ -16,8 +16,9 @@ import jsonschema
 import pytest
 
 from probe.cli._look import _PARENTS, recognised
-from probe.profile import json_schema, load
+from probe.profile import load
 from probe.profile.find import shipped_folder
+from probe.profile.schema import json_schema
 from probe.sandbox import Sandbox
 from probe.tasks.plan import plugins
 from tests.servers.discovery import command

@@ -86,7 +86,7 @@ def provider(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 def fetch(tmp_path: Path, **oauth: Any) -> str:
-    source = TokenSource.model_validate({"oauth": {"client_id": "probe-app", **oauth}})
+    source = TokenSource(oauth={"client_id": "probe-app", **oauth})
     return resolve_token(source, tmp_path, Tokens(tmp_path / "state"), key="account.token", username="probe@contoso.com")
 
 

@@ -255,7 +255,7 @@ async def test_the_end_ends_a_collection_too(tmp_path: Path, monkeypatch: pytest
         office = service.targets["office"]
         patient = replace(
             office,
-            profile=office.profile.model_copy(update={"limits": office.profile.limits.model_copy(update={"timeout": 3600.0})}),
+            profile=office.profile.replace(limits=office.profile.limits.replace(timeout=3600.0)),
         )
         monkeypatch.setattr(runner, "longest", lambda plan: timedelta(0))
         monkeypatch.setitem(imap._COMMANDS, "SEARCH", silent)

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from probe.cli import entry
-from probe.profile import Overlay, Profile, ProfileError, json_schema, load, load_mapping
+from probe.profile import Overlay, Profile, ProfileError, load, load_mapping
 from probe.profile.doubts import _is_placeholder
+from probe.profile.schema import json_schema
 from probe.tasks.plan import make_plan, plugins
 from probe.tasks.prepare import prepared
 from probe.tasks.run import run

@@ -17,6 +17,7 @@ from probe.report.as_json import report_to_json
 from probe.report.changes import Change, changes, renewals
 from probe.report.drift import MOST_SPANS, MOST_VALUES, Leaf, Service, Shown, from_json, noted, software_of, to_json
 from probe.state import history, shown
+from probe.version import __version__
 from tests.output.runs import saved
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -232,7 +233,9 @@ def test_json_and_wrong_options(tmp_path: Path, capsys: pytest.CaptureFixture[st
     file = tmp_path / "history.sqlite"
     assert history.add(file, saved("ok").reports) is None
     assert entry(["history", "--changes", "-o", "json", "--history", str(file)]) == 0
-    assert json.loads(capsys.readouterr().out) == {"schema": "submission-probe/changes/1", "left_out": 0, "changes": []}
+    assert json.loads(capsys.readouterr().out) == {
+        "schema": "submission-probe/changes/1", "version": __version__, "left_out": 0, "changes": [],
+    }  # fmt: skip
     assert entry(["history", "-o", "json", "--history", str(file)]) == 3
     assert "--changes" in capsys.readouterr().err
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from probe.profile import ProfileError, json_schema, load_mapping
+from probe.profile import ProfileError, load_mapping
 from probe.profile.margin import Margin, margin
+from probe.profile.schema import json_schema
 from probe.tasks.plan import plugins
 
 DAY = 86400

@@ -1,19 +1,17 @@
 """Precedence, parents, defaults, the shipped profiles, the schema and the effective settings."""
 
 import json
-import subprocess
-import sys
 from typing import ClassVar
 
 import pytest
 import trustme
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
 
-from probe.profile import REMOVE, Overlay, ProfileError, Reader, effective, json_schema, load, load_mapping, names
+from probe.profile import REMOVE, Overlay, ProfileError, Reader, Table, effective, load, load_mapping, names
 from probe.profile.margin import Margin
 from probe.profile.named import secret_of
+from probe.profile.schema import json_schema
 from probe.profile.secret import KINDS
 from probe.profile.values import seconds, spell, thumbprint
 
@@ -29,8 +27,8 @@ class Pop3(Reader):
     plain_port: ClassVar[int] = 110
 
 
-class Jmap(BaseModel):
-    """Lax, and no Reader: what somebody's own reader may declare."""
+class Jmap(Table):
+    """No Reader: what somebody's own reader may declare."""
 
     path: str = "/jmap"
     account: ClassVar[None] = None
@@ -161,7 +159,7 @@ def test_a_reader_sets_only_what_differs_from_the_profiles_account_and_tls():
     assert (tls.thumbprint, tls.expires_warning) == ("AB" * 20, Margin(seconds=9 * 86400))
 
 
-def test_a_plug_in_that_is_lax_is_made_strict():
+def test_a_plug_in_that_is_no_reader_is_as_strict():
     with pytest.raises(ProfileError, match=r"readback\.jmap\.pathe: unknown key 'pathe'; did you mean 'path'\?"):
         load_mapping(GOOD | {"readback": {"jmap": {"pathe": "x"}}}, plugins=PLUGINS)
     assert load_mapping(GOOD | {"readback": {"jmap": {"path": "x"}}}, plugins=PLUGINS).readback.jmap.path == "x"
@@ -206,13 +204,8 @@ def test_the_schema_has_a_table_for_each_plug_in():
 def test_repr_and_frozen():
     profile = load_mapping(GOOD | {"account": {**GOOD["account"], "password": {"command": ["x", "hunter2"]}}}, plugins=PLUGINS)
     assert "hunter2" not in repr(profile)
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(AttributeError, match="frozen"):
         profile.submission.port = 25
-
-
-def test_pydantic_is_not_imported_with_the_package():
-    code = "import probe, sys; sys.exit('pydantic' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

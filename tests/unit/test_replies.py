@@ -480,7 +480,7 @@ def test_a_server_that_says_nothing_is_what_the_profile_extends() -> None:
 
 
 def _extending(parent: str) -> Profile:
-    return PROFILE.model_copy(update={"extends": parent})
+    return PROFILE.replace(extends=parent)
 
 
 def test_advice_for_a_providers_name_is_not_to_publish_it() -> None:

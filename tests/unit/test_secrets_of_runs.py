@@ -28,7 +28,7 @@ def profile(password: dict[str, Any], name: str = "office", timeout: str = "50s"
         "limits": {"timeout": timeout},
     }
     made = load_mapping(data, (), plugins=plugins())
-    return made.model_copy(update={"name": name})
+    return made.replace(name=name)
 
 
 def planned(*profiles: Profile) -> tuple[list[Plan], list[Profile]]:
@@ -90,7 +90,7 @@ def test_a_client_key_that_others_can_read_is_refused(tmp_path: Path, monkeypatc
     files = {"client_certificate": tmp_path / "certificate.pem"}
     files |= {"client_key": tmp_path / "key.pem"} if key == "client_key" else {}
     one = profile({"env": "PW"})
-    one = one.model_copy(update={"tls": one.tls.model_copy(update=files)})
+    one = one.replace(tls=one.tls.replace(**files))
     files[key].chmod(0o666)
     with pytest.raises(ProfileError, match="holds a private key and can be read by other users; run: chmod 600"):
         with_credentials(make_plan(one), one)
@@ -119,7 +119,7 @@ def test_a_client_certificate_that_cannot_be_used_is_the_users_mistake(
     spoil(key)
     one = profile({"env": "PW"})
     files = {"client_certificate": tmp_path / "certificate.pem", "client_key": key}
-    one = one.model_copy(update={"tls": one.tls.model_copy(update=files)})
+    one = one.replace(tls=one.tls.replace(**files))
     with pytest.raises(ProfileError, match=words) as caught:
         with_credentials(make_plan(one), one)
     assert [problem.key for problem in caught.value.problems] == ["tls.client_certificate"] and str(key) in str(caught.value)
