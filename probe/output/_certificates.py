@@ -7,7 +7,8 @@ from collections.abc import Container, Iterator, Sequence
 from probe.facts import instant
 from probe.output._past_runs import columns
 from probe.output._words import safe
-from probe.report.fleet import Certificate, Fleet, FleetFinding, Port, Sighting, certificates
+from probe.report import Report
+from probe.report.fleet import Certificate, Fleet, FleetFinding, Port, Sighting, certificates, sightings_of
 
 _MOST_PORTS, _MOST_LINES, _MOST_NAME = 6, 20, 48
 _TITLES = ("days left", "of its life", "until", "name", "issuer", "serial", "ports")
@@ -211,7 +212,12 @@ def metrics(fleet: Fleet) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def series(sightings: Sequence[Sighting]) -> str:
+def series(reports: Sequence[Report]) -> str:
+    """As `series_of`, of what these runs saw."""
+    return series_of(sightings_of(reports))
+
+
+def series_of(sightings: Sequence[Sighting]) -> str:
     """Of what an exporter's last runs saw: each certificate is one series, however many profiles and ports show it."""
     shown = certificates(sightings, "", {}, {})
     return "".join(f"{line}\n" for name, help in _METRICS[:2] for line in _metric(name, help, shown))

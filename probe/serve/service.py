@@ -184,7 +184,7 @@ class Service:
             )
             for name, state in self.board.states.items()
         }
-        shown = _certificates.series(together(one for state in self.board.states.values() for one in state.sightings))
+        shown = _certificates.series_of(together(one for state in self.board.states.values() for one in state.sightings))
         return "".join((*self.board.last_runs(), shown, *self.board.metrics.parts(standing)))
 
     async def finish(self) -> None:

@@ -22,7 +22,7 @@ from probe.profile import load_mapping
 from probe.report import Finding
 from probe.report.changes import Renewal
 from probe.report.drift import Leaf, Service, Span
-from probe.report.fleet import Fleet, NotSeen, Sighting, fleet_to_json, sightings_of
+from probe.report.fleet import Fleet, NotSeen, Sighting, fleet_to_json
 from probe.state import history
 from probe.tasks import certificates as task
 from probe.tasks.plan import plugins
@@ -161,7 +161,7 @@ def test_metrics_are_one_series_a_certificate() -> None:
 
 def test_an_exporter_s_series_are_not_doubled_by_profiles() -> None:
     (report,) = saved("ok").reports
-    told = _certificates.series(sightings_of([report, replace(report, profile="other")]))
+    told = _certificates.series([report, replace(report, profile="other")])
     families = {family.name: family.samples for family in text_string_to_metric_families(told)}
     (ends,) = families["submission_probe_certificates_not_after_timestamp_seconds"]
     (ports,) = families["submission_probe_certificates_ports"]
