@@ -69,6 +69,7 @@ CaFile = Annotated[Path | None, typer.Option(metavar="FILE", help="File with the
 TrustAny = Annotated[
     bool, typer.Option("--trust-any-certificate", help="Go on with any certificate; every finding is still reported.")
 ]
+Size = Annotated[str | None, typer.Option(metavar="SIZE", help="Send a message of so many octets, such as 25M (message.size).")]
 Timeout = Annotated[str | None, typer.Option("-t", "--timeout", metavar="DURATION", help="The whole run's limit, such as 50s.")]
 TryAgain = Annotated[
     bool, typer.Option("--try-again", help="Log on even with a password that was refused lately (each refusal counts).")

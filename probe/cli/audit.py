@@ -28,6 +28,10 @@ def audit(
     output: Annotated[str, typer.Option("-o", "--output", metavar="text|json|html", help="What stdout carries.")] = "text",
     check: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this check (repeatable).")] = None,
     list_checks: Annotated[bool, typer.Option("--list", help="List the checks, what each proves and does not, and exit.")] = False,
+    return_path: Annotated[
+        bool,
+        typer.Option("--return-path", help="Also send mail to an address of your domain that cannot exist: does it come back?"),
+    ] = False,
     clients: Annotated[
         bool, typer.Option("--clients", help="Instead: which mail programs can still connect and log on (extra clients).")
     ] = False,
@@ -60,7 +64,8 @@ def audit(
         raise typer.BadParameter(f"no check {unknown[0]!r}; there are {', '.join(checks())}")
     if list_checks:
         for name, module in checks().items():
-            _out.say(f"{name} ({module.SEVERITY})")
+            asked = task.option_of(module)
+            _out.say(f"{name} ({module.SEVERITY}{f', only with {asked}' if asked else ''})")
             _out.say(f"  a failure proves: {module.PROVES}\n  it does not prove: {module.DOES_NOT_PROVE}")
         return 0
     settings = option.given(
@@ -69,8 +74,9 @@ def audit(
     loaded = load_profile(option.needed(profile), settings)
     if clients:
         return _clients.table(loaded, client or (), output)
-    with _progress(len(check or checks())) as told:
-        done = asyncio.run(task.audit(loaded, tuple(check or ()), told))
+    options = ("--return-path",) if return_path else ()
+    with _progress(len(task.chosen(tuple(check or ()), options))) as told:
+        done = asyncio.run(task.audit(loaded, tuple(check or ()), told, options))
     if output == "json":
         _out.data(json.dumps(_json(loaded.name, done), indent=2) + "\n")
     else:

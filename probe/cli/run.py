@@ -30,7 +30,7 @@ def run(
     light: option.Light = False, send_only: option.SendOnly = False, collect: option.Collect = False,
     give_up_after: option.GiveUpAfter = None, notify_after: option.NotifyAfter = 1,
     blame: option.Blame = None, no_delete: option.NoDelete = False, no_pipelining: option.NoPipelining = False,
-    timeout: option.Timeout = None, try_again: option.TryAgain = False,
+    timeout: option.Timeout = None, size: option.Size = None, try_again: option.TryAgain = False,
     repeat: option.Repeat = 1, interval: option.Interval = "1s", wait_until_ok: option.WaitUntilOk = None,
     against: option.Against = None, expect_change: option.ExpectChange = None, expectations: option.Expectations = None,
     history: option.History = None, concurrency: option.Concurrency = 10, jitter: option.Jitter = "0",
@@ -50,7 +50,7 @@ def run(
     settings = option.given(
         host=host, port=port, security=security, user=user, password_env=password_env, password_file=password_file,
         readback=readback, connect=connect, every_address=every_address, set=set, ca_file=ca_file,
-        trust_any_certificate=trust_any_certificate, timeout=timeout, blame=blame,
+        trust_any_certificate=trust_any_certificate, timeout=timeout, blame=blame, size=size,
         give_up_after=give_up_after,
     )  # fmt: skip
     names = _names(profiles, host)

@@ -23,6 +23,7 @@ from probe.facts.parts import (
     Nodes,
     Quota,
     ResultSeen,
+    Returned,
     SignatureSeen,
     SpamSeen,
     TlsaAnswer,
@@ -203,6 +204,10 @@ class Submitted(Facts):
 
     marker: str | None = one("the marker by which the message is found")
     octets: int | None = one("the message's size in octets")
+    size_limit: int | None = one(
+        "the largest message that the server says it takes, in octets (SIZE, RFC 1870); null: it does not say"
+    )
+    limits: Mapping[str, int] = named("what LIMITS gives (RFC 9422), such as `RCPTMAX`, `MAILMAX` and `RCPTDOMAINMAX`")
     pipelined: bool | None = one("whether the commands were sent in one flight (RFC 2920)")
     replies: Sequence[CommandReply] = some("each command with its reply")
     reply: Sequence[str] = some("lines of the final reply")
@@ -225,6 +230,7 @@ class Found(Facts):
     copies: int | None = one("how many copies of it arrived")
     logons: int | None = one("POP3 sessions it took: each shows the maildrop of its own begin")
     ours: int | None = one("how many earlier messages of this installation lay among those that were looked at; null: none were")
+    report: Returned | None = one("what a report says of it that came instead, or before it; null: none came")
     leftovers: Sequence[Leftover] = some("those of this profile, older than its time-out: deleted, or tried to be")
 
 
@@ -263,6 +269,8 @@ class Verified(Facts):
     sender_rewritten: str | None = one("the field that names another sender than was sent, and whom; null: none")
     hops: Sequence[HopSeen] = some("its way, from the Received fields, oldest first")
     octets: int | None = one("its size as read, in octets")
+    filling: str | None = one("of a message of a chosen size, its attachment: `intact`, `cut`, `changed` or `missing`; else null")
+    filling_same: int | None = one("how many octets of that attachment, decoded, are as they were sent")
     folder: str | None = one("where it was read")
     evidence: str | None = one("`whole`, or what of the message was not read, and why; null where nobody looked")
     author: str | None = one("domain of its From field")

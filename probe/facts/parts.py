@@ -125,6 +125,20 @@ class HopSeen(TypedDict):
     exchange: NotRequired[str]
 
 
+class Returned(TypedDict):
+    """A report about the message (RFC 3464): `action` failed, delayed, delivered, relayed or expanded; `status` the enhanced
+    status code; `diagnostic` the refusing server's words; `recipient` for whom; `reporting` who wrote it; `remote` who refused it;
+    `arrived` when `reporting` had taken it, as it writes dates. Empty where it does not say."""
+
+    action: str
+    status: str
+    diagnostic: str
+    recipient: str
+    reporting: str
+    remote: str
+    arrived: str
+
+
 class SignatureSeen(TypedDict):
     """One DKIM-Signature field, from the top: `domain` (d=), `selector` (s=), `algorithm` (a=), as it says of itself. `result`:
     `pass`, `fail`, or `unknown` where it could not be looked at, with `why` in words; `aligned` with From's domain: `strict`,

@@ -27,6 +27,8 @@ from probe.report import Finding, Kind
 
 _CODE = r"(?<!\S)([245]\d\d)[ -](?:([245]\.\d{1,3}\.\d{1,3})\b)?"
 _ADDRESS = re.compile(r"[^\s<>()\[\]:;,]+@[\w.-]+")
+# A report's status, and the reply code behind it where another server's words are quoted (RFC 3464 sections 2.3.4 and 2.3.6).
+_STATUS = re.compile(r"^([45])(\.\d{1,3}\.\d{1,3}) (\d{3}[ -])?")
 # Long texts are no replies; a pattern never runs over more.
 _MOST_CHARACTERS = 2_000
 
@@ -178,6 +180,8 @@ def _explained(record: Record, finding: Finding, kind: Kind | None) -> Finding:
     # The server's words first; at a logon our own sentence has the user's name, which some entries are about.
     words = (finding.evidence, "" if finding.stage == "smtp.submit" and finding.evidence else finding.summary)
     text = "\n".join(filter(None, words))
+    if finding.id == "delivery.bounced":
+        return _of_report(finding)
     port = record.target.port if protocol == "smtp" else None
     said = Said(text, finding.stage, finding.id, family(record, protocol), port, elsewhere(record, finding))
     entry = known(said)
@@ -186,6 +190,15 @@ def _explained(record: Record, finding: Finding, kind: Kind | None) -> Finding:
     if entry and not (says_why and entry.text is None and not entry.code):
         finding = replace(finding, cause=entry.cause, remedy=_remedy(entry, said))
     return weighed(record, finding)
+
+
+def _of_report(finding: Finding) -> Finding:
+    """What a report says is what some server answered to MAIL, RCPT or the message: its words say which, not the one probed."""
+    text = _STATUS.sub(lambda found: found[0] if found[3] else f"{found[1]}50 {found[0]}", finding.evidence or finding.summary)
+    text = _STATUS.sub(lambda found: found[3] or found[0], text)
+    said = Said(text, "smtp.submit")
+    entry = known(said)
+    return replace(finding, cause=entry.cause, remedy=_remedy(entry, said)) if entry else finding
 
 
 def _remedy(entry: Entry, said: Said) -> tuple[str, ...]:

@@ -148,11 +148,20 @@ _OF_TEXT: dict[str, tuple[Severity, str]] = {
     "changed": ("critical", "the text of the message is not what was sent"),
 }
 
+_OF_FILLING = {
+    "cut": "the attachment was cut off",
+    "changed": "the attachment is not what was sent",
+    "missing": "the attachment was taken away",
+}
+
 
 def unharmed(stage: str, seen: Verified) -> Iterator[Finding]:
     """What the way did to a message."""
     if said := _OF_TEXT.get(seen.text or ""):
         yield delivery_finding("message.altered", said[0], stage, said[1])
+    if lost := _OF_FILLING.get(seen.filling or ""):
+        same = f"{seen.filling_same} octets of it are as they were sent" if seen.filling_same else ""
+        yield delivery_finding("message.altered", "critical", stage, lost, same)
     if seen.enclosed:
         yield delivery_finding("message.altered", "warning", stage, "a filter enclosed the message in one of its own")
     if seen.proven_by == "text":

@@ -43,6 +43,27 @@ FINDINGS = {
             "Postfix: postqueue -p; df -h",
         ),
     ),
+    "submit.too-large": Kind(
+        "the message is larger than the server says it takes",
+        "Users cannot send mail of that size either; base64 makes an attachment a third larger than its file.",
+        (
+            "Exchange: Get-TransportConfig | fl MaxSendSize,MaxReceiveSize; Get-ReceiveConnector | fl Identity,MaxMessageSize; "
+            "Get-Mailbox USER | fl MaxSendSize,MaxReceiveSize",
+            "Postfix: postconf message_size_limit mailbox_size_limit",
+            "Exim: exim -bP message_size_limit",
+            "Or a smaller message: --size, message.size",
+        ),
+    ),
+    "submit.cut": Kind(
+        "the connection ended in the midst of the message",
+        "The server, or a firewall or proxy in front of it, likely ends connections that last long or carry much; or it found the "
+        "message too large, and did not wait for its end.",
+        (
+            "Check: the server's log at this time; a smaller message (--size 1M): from which size on does it break?",
+            "Exchange: Get-ReceiveConnector | fl Identity,MaxMessageSize,ConnectionTimeout,ConnectionInactivityTimeout",
+            "Postfix: postconf message_size_limit smtpd_timeout",
+        ),
+    ),
     "submit.smtputf8-missing": Kind(
         "an address is not ASCII, and the server does not offer SMTPUTF8",
         "The server cannot carry internationalised addresses (RFC 6531).",

@@ -25,6 +25,9 @@ class Bounce:
     diagnostic: str = ""
     recipient: str = ""
     reporting: str = ""
+    # Which server refused it, and when the reporting one had taken it (RFC 3464 sections 2.3.5 and 2.2.5).
+    remote: str = ""
+    arrived: str = ""
 
     @property
     def is_final(self) -> bool:
@@ -80,9 +83,10 @@ def _status_of(body: bytes) -> Bounce:
     groups = re.split(r"\r?\n\r?\n", _whole_lines(body.decode("utf-8", "replace"), _MOST_STATUS).strip())[:MOST_GROUPS]
     fields = [HeaderParser().parsestr(group) for group in groups]
     reporting = next((_typed(value(each, "Reporting-MTA")) for each in fields if each.get("Reporting-MTA")), "")
+    arrived = next((value(each, "Arrival-Date") for each in fields if each.get("Arrival-Date")), "")
     recipients = [each for each in fields if each.get("Action") or each.get("Final-Recipient")]
     if not recipients:
-        return Bounce("failed", reporting=_line(reporting))
+        return Bounce("failed", reporting=_line(reporting), arrived=_line(arrived))
     first = next((each for each in recipients if value(each, "Action").lower() == "failed"), recipients[0])
     return Bounce(
         action=value(first, "Action").lower() or "failed",
@@ -90,6 +94,8 @@ def _status_of(body: bytes) -> Bounce:
         diagnostic=_line(_typed(value(first, "Diagnostic-Code"))),
         recipient=_line(_typed(value(first, "Final-Recipient"))),
         reporting=_line(reporting),
+        remote=_line(_typed(value(first, "Remote-MTA"))),
+        arrived=_line(arrived),
     )
 
 

@@ -8,6 +8,9 @@ from probe.observe.protocol.imap import Answer, Untagged
 from probe.observe.protocol.imap_conversation import ImapTalk, Keep
 from probe.observe.trouble import stop
 
+# Of a message that is read in pieces: few round trips, and little memory.
+PIECE_OCTETS = 524_288
+
 
 async def fetch_whole(talk: ImapTalk, uids: Sequence[int], keep: Keep | None = None) -> Answer:
     """FETCH of these messages; where parts of messages are refused (RFC 3501 section 6.4.5), of those that are small.
@@ -21,6 +24,20 @@ async def fetch_whole(talk: ImapTalk, uids: Sequence[int], keep: Keep | None = N
     sized = (await talk.command(f"UID FETCH {wanted} (UID RFC822.SIZE)")).of("FETCH")
     small = [uid for uid, octets in map(_uid_and_size, sized) if uid in uids and octets <= MESSAGE_OCTETS]
     return await talk.command(f"UID FETCH {','.join(map(str, small))} (UID BODY.PEEK[])", keep=keep) if small else answer
+
+
+async def fetch_in_pieces(talk: ImapTalk, uid: int, take: Callable[[bytes], None], most: int) -> None:
+    """A whole message, given to `take` piece by piece and kept nowhere; `most` octets of it. Raises Stopped."""
+    start = 0
+    while start < most:
+        answer = await talk.command(f"UID FETCH {uid} (UID BODY.PEEK[]<{start}.{PIECE_OCTETS}>)")
+        if not answer.ok:
+            raise stop("imap.refused", f"FETCH of octets from {start} on: {answer.status} {answer.text}", answer.text)
+        octets = merged(answer.of("FETCH")).get(uid, b"")
+        if not octets:
+            return
+        take(octets)
+        start += len(octets)
 
 
 def wanted(judge: Callable[[bytes], bool]) -> Keep:

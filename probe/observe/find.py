@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from probe.facts import Found, Verified
-from probe.facts.parts import HopSeen
-from probe.message import Bounce, Proof, carries_marker, prove, read
+from probe.facts.parts import HopSeen, Returned
+from probe.message import MESSAGE_OCTETS, Bounce, Filled, Proof, carries_marker, prove, read
 from probe.observe.connection import Connection
 from probe.observe.job import Accepted, Job
 from probe.observe.journal import Journal, Stage
@@ -116,12 +116,16 @@ async def look_until_found(
         looks += 1
         stage.facts = replace(stage.facts, looks=looks)
         seen = await look(looks) or seen
+        stage.facts = replace(stage.facts, report=_report(journal, seen))
         if proven := _proven_first(seen):
             return proven
+        if job.report_awaited and (bounce := _final(seen)):
+            raise returned(journal, bounce)
         until = min(job.find_until, loop.time() - journal.now + since.at + job.conduct.delivery_critical)
         left = until - loop.time()
         if left <= 0 or (schedule and not planned):
             seen = (await at_the_end() if at_the_end else []) or seen
+            stage.facts = replace(stage.facts, report=_report(journal, seen))
             if proven := _proven_first(seen):
                 return proven
             raise _missing(journal, seen, journal.now - since.at, schedule.why if schedule else "")
@@ -148,13 +152,35 @@ def found(facts: Found, candidates: Sequence[Candidate], since: Accepted) -> Fou
 
 
 def _missing(journal: Journal, seen: Sequence[Candidate], seconds: float, why: str) -> Exception:
-    bounce = next((item.proof.bounce for item in seen if item.proof.bounce and item.proof.bounce.is_final), None)
-    if bounce is not None:
+    if bounce := _final(seen):
         return returned(journal, bounce)
     if any(item.proof.what == "forged" for item in seen):
         return stop("message.forged", "a message with our marker came, but without a valid proof: it is not ours")
     text = f"the message was accepted, but not found within {seconds:.1f} s"
+    if (report := _report(journal, seen)) is not None and report["action"] == "delayed":
+        text += f"; a report of {report['reporting'] or 'a server on the way'} says that it is delayed: {report['diagnostic']}"
     return stop("delivery.missing", f"{text}; {why}" if why else text)
+
+
+def _final(seen: Sequence[Candidate]) -> Bounce | None:
+    """The report that says that the message will not come."""
+    return next((item.proof.bounce for item in seen if item.proof.bounce and item.proof.bounce.is_final), None)
+
+
+def _report(journal: Journal, seen: Sequence[Candidate]) -> Returned | None:
+    """The report that came, one that is final before one that is not."""
+    bounce = _final(seen) or next((item.proof.bounce for item in seen if item.proof.bounce), None)
+    if bounce is None:
+        return None
+    return Returned(
+        action=journal.brief(bounce.action, _NAME),
+        status=journal.brief(bounce.status, _NAME),
+        diagnostic=journal.brief(bounce.diagnostic, _REASON),
+        recipient=journal.brief(bounce.recipient, _NAME),
+        reporting=journal.brief(bounce.reporting, _NAME),
+        remote=journal.brief(bounce.remote, _NAME),
+        arrived=journal.brief(bounce.arrived, _NAME),
+    )
 
 
 def reason(journal: Journal, bounce: Bounce) -> str:
@@ -182,14 +208,26 @@ def cleaning_up(job: Job) -> Iterator[None]:
         raise stop("cleanup.failed", f"the message may stay: {error.trouble.text}", error.trouble.evidence) from None
 
 
+def filling_of(job: Job) -> Filled | None:
+    """What compares the attachment of a message of a chosen size; None for any other."""
+    draft = job.draft
+    return Filled(draft.marker, draft.filling) if draft is not None and draft.filling else None
+
+
+def most_octets(job: Job) -> int:
+    """How much of a message is read: a message of a chosen size may have grown on its way, and been encoded anew."""
+    octets = job.draft.octets if job.draft is not None and job.draft.filling else 0
+    return MESSAGE_OCTETS * 16 + 2 * octets
+
+
 def way(proof: Proof) -> list[HopSeen]:
     """The message's way as facts: oldest hop first."""
     hops = [(HopSeen(by=hop.by, at=hop.at, seconds=hop.seconds), hop.exchange) for hop in proof.hops]
     return [HopSeen(**seen, exchange=build) if build else seen for seen, build in hops]
 
 
-def verify(job: Job, stage: Stage[Verified], candidates: Sequence[Candidate]) -> None:
-    """Put into the stage what the proven message shows."""
+def verify(job: Job, stage: Stage[Verified], candidates: Sequence[Candidate], filled: Filled | None = None) -> None:
+    """Put into the stage what the proven message shows; `filled` what its attachment does, which was read beside it."""
     first = candidates[0]
     proof = first.proof
     job.delivered[stage.name] = first.raw
@@ -203,6 +241,8 @@ def verify(job: Job, stage: Stage[Verified], candidates: Sequence[Candidate]) ->
         message_id_changed=proof.message_id_changed,
         sender_rewritten=proof.sender_rewritten,
         hops=way(proof),
-        octets=len(first.raw),
+        octets=filled.octets if filled else len(first.raw),
+        filling=filled.state if filled else None,
+        filling_same=filled.same if filled else None,
         folder=first.folder,
     )

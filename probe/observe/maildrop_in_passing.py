@@ -6,6 +6,7 @@ from probe.observe import in_passing
 from probe.observe.hunt import due
 from probe.observe.maildrop import Session, raw_of
 from probe.observe.protocol.pop3 import Response
+from probe.observe.protocol.pop3_conversation import LARGEST_MESSAGE
 
 
 async def proven(session: Session) -> dict[int, str] | None:
@@ -23,6 +24,8 @@ async def proven(session: Session) -> dict[int, str] | None:
             doomed[number] = marker
 
     if numbers:
+        # One of a chosen size may be among them.
+        session.talk.message_octets = LARGEST_MESSAGE
         async with in_passing.aside(session.job, session.journal, session.talk.connection):
             commands = [f"RETR {number}" for number in numbers]
             await session.talk.judged(commands, judge, pipelined=session.pipelined, multiline=True)

@@ -16,6 +16,7 @@ from probe.observe.job import Side
 from probe.observe.legs.pop3 import open_session
 from probe.observe.maildrop import MOST_REPORTS, Session, both_ends, count, raw_of
 from probe.observe.protocol.pop3 import Response
+from probe.observe.protocol.pop3_conversation import LARGEST_MESSAGE
 from probe.observe.trouble import Stopped
 from probe.record import TO_STAY
 
@@ -55,6 +56,9 @@ async def _doomed(session: Session, hunt: Hunt) -> dict[int, str]:
     found = hunt.found
     messages = await count(session)
     found.folders.append("INBOX")
+    if session.has_top:
+        # Only what carries a marker is read whole then, and one of a chosen size may be among it.
+        session.talk.message_octets = LARGEST_MESSAGE
     numbers = both_ends(messages, MOST_AT_EACH_END if session.has_top else MOST_READ_WHOLE // 2)
     found.in_part = len(numbers) < messages
     doomed: dict[int, str] = {}

@@ -8,7 +8,7 @@ from probe.report.changes import ADDRESS, Change
 
 _NAMES = {
     "tls": "", "group": "key exchange", "cipher": "cipher", "mechanisms": "mechanisms", "ehlo": "", "certificate": "certificate",
-    "software": "software", ADDRESS: "address",
+    "software": "software", "dkim": "DKIM", ADDRESS: "address",
 }  # fmt: skip
 _CAPABILITIES = {"smtp": "EHLO", "imap": "capabilities", "pop3": "capabilities"}
 _MOST = 300
@@ -55,6 +55,8 @@ def what(change: Change) -> str:
         return _cut(f"{label}{after[0]} too, beside {', '.join(_value(change, value) for value in change.before)}")
     if change.key in ("mechanisms", "ehlo") and len(change.before) == len(change.after) == 1:
         return _cut(f"{label}{_words(change.before[0], change.after[0])}")
+    if change.key == "dkim" and change.after == ("",):
+        return _cut(f"DKIM stopped: {' or '.join(_value(change, value) for value in change.before)} signed before")
     before = " or ".join(_value(change, value) for value in change.before)
     # "TLS 1.3 → 1.2": the second needs no name of its own.
     return _cut(f"{label}{before} → {' or '.join(_bare(change, after))}")
@@ -67,7 +69,7 @@ def _bare(change: Change, values: Sequence[str]) -> list[str]:
 def _value(change: Change, value: str) -> str:
     if change.key == "tls":
         return safe(value.replace("TLSv", "TLS ", 1))
-    if change.key in ("mechanisms", "ehlo"):
+    if change.key in ("mechanisms", "ehlo", "dkim"):
         return safe(", ".join(value.split("\n"))) if value else "none"
     return safe(value)
 

@@ -14,12 +14,12 @@ from typing import Annotated, ClassVar, Literal, Self
 from probe.profile.expect import Expect
 from probe.profile.kinds import Kind, shown, wanted
 from probe.profile.margin import CertificateMargin, margin
+from probe.profile.message import Message
 from probe.profile.oauth import TokenSource
 from probe.profile.problem import Doubts, ProfileError
 from probe.profile.secret import SecretSource
 from probe.profile.table import Table, contradiction
 from probe.profile.values import (
-    Address,
     CaFile,
     CertificateName,
     Endpoint,
@@ -155,13 +155,6 @@ class Account(Table):
         if need == "certificate" and not tls.client_certificate:
             return "a client certificate: set client_certificate in the table tls"
         return None
-
-
-class Message(Table):
-    """The envelope; each address defaults to the account's."""
-
-    sender: Address | None = None
-    recipient: Address | None = None
 
 
 class Tls(Table):

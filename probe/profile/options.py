@@ -15,6 +15,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "ca_file": ("tls", "ca_file"),
     "connect": ("submission", "connect"),
     "blame": ("blame",),
+    "size": ("message", "size"),
     "give_up_after": ("limits", "lost_after"),
 }
 _READERS = {"both": ("imap", "pop3"), "none": ()}
@@ -23,8 +24,8 @@ _READERS = {"both": ("imap", "pop3"), "none": ()}
 def overlays(options: Mapping[str, object], readers: Sequence[str] = ("imap", "pop3")) -> list[Overlay]:
     """Turn options (`None` = not given) into overlays, in the order in which later ones win.
 
-    Knows: host, port, security, user, timeout, ca_file, connect, blame, give_up_after, password_env, password_file, readback,
-    trust_any_certificate, every_address, set (`section.key=value` texts). Raises ProfileError for a readback or a `set`
+    Knows: host, port, security, user, timeout, ca_file, connect, blame, size, give_up_after, password_env, password_file,
+    readback, trust_any_certificate, every_address, set (`section.key=value` texts). Raises ProfileError for a readback or a `set`
     that makes no sense; values are checked with the profile.
     """
     made = [Overlay(_flag(name), path, options[name]) for name, path in _KEYS.items() if options.get(name) is not None]

@@ -158,6 +158,12 @@ def _scram(offers: Sequence[str]) -> set[str]:
     return set.intersection(*({name for name in offer.split("\n") if name.startswith("SCRAM")} for offer in offers))
 
 
+def _lost_signature(before: Sequence[str], after: Sequence[str]) -> bool:
+    """Whether a domain that always signed does not always sign any more."""
+    first, then = (set.intersection(*(set(filter(None, value.split("\n"))) for value in side)) for side in (before, after))
+    return bool(first - then)
+
+
 def _weaker_cipher(before: Sequence[str], after: Sequence[str]) -> bool:
     return min(map(_strength, after)) < min(map(_strength, before))
 
@@ -170,6 +176,7 @@ def _strength(cipher: str) -> int:
 
 _WEIGHTS = {
     "tls": _lower_version, "group": _no_longer_post_quantum, "mechanisms": _lost_scram, "cipher": _weaker_cipher,
+    "dkim": _lost_signature,
 }  # fmt: skip
 
 

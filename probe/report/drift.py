@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from probe.facts import Certified, Connected, Ehlo, F, LoggedOn, Secured, Seen, greetings
+from probe.facts import Certified, Connected, Ehlo, F, LoggedOn, Secured, Seen, Verified, greetings
 from probe.facts import from_json as facts_from_json
 from probe.report import Report
 
 # In the order in which they are listed.
-KEYS = ("tls", "group", "cipher", "mechanisms", "ehlo", "certificate", "software")
+KEYS = ("tls", "group", "cipher", "mechanisms", "ehlo", "certificate", "software", "dkim")
 LEGS = ("smtp", "imap", "pop3")
 MOST_SPANS = 60
 MOST_VALUES = 8
@@ -136,6 +136,17 @@ def _values(seen: Seen, leg: str) -> Iterator[tuple[str, str]]:
         yield "certificate", thumbprint
     if software := software_of(next(greetings(seen, leg), "")):
         yield "software", software
+    if leg == "smtp":
+        yield from _signers(seen)
+
+
+def _signers(seen: Seen) -> Iterator[tuple[str, str]]:
+    """The domains whose signature on the delivered message held; an empty value: none did. Nothing where that is not known."""
+    for reader in LEGS[1:]:
+        facts = seen(f"{reader}.verify", Verified)
+        if facts.evidence is not None and all(one["result"] != "unknown" for one in facts.signatures):
+            yield "dkim", _listed(one["domain"] for one in facts.signatures if one["result"] == "pass")
+            return
 
 
 def _words(seen: Seen, leg: str) -> Iterator[tuple[str, str]]:

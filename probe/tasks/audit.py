@@ -2,7 +2,7 @@
 
 import asyncio
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -10,11 +10,13 @@ from probe.judge._filled import filled
 from probe.observe.audit import Facts, checks, judge
 from probe.observe.audit._scene import Scene
 from probe.observe.connection import Deadline
+from probe.observe.job import Job
+from probe.observe.journal import Journal
 from probe.observe.trouble import Stopped
 from probe.profile import Profile
 from probe.record import Record, Target
 from probe.report import EXIT_CODES, Finding, Verdict
-from probe.tasks.plan import make_plan
+from probe.tasks.plan import Plan, make_plan
 from probe.tasks.prepare import Session, begin_apart, prepare
 
 # Long enough for a server that delays each refusal on purpose (Exchange: 5 s).
@@ -32,21 +34,30 @@ class Audited:
     seconds: float
 
 
-async def audit(profile: Profile, only: tuple[str, ...] = (), told: Callable[[Audited], None] | None = None) -> list[Audited]:
+async def audit(
+    profile: Profile,
+    only: tuple[str, ...] = (),
+    told: Callable[[Audited], None] | None = None,
+    options: tuple[str, ...] = (),
+) -> list[Audited]:
     """Carry out the checks (all, or those of the ids in `only`); `told` hears of each as it ends.
+
+    A check that sends a message is carried out only where its option is among `options`, or `only` names it.
 
     Raises ProfileError for a secret that cannot be had, KeyError for an id there is not.
     """
     session = Session()
     plan = await prepare(make_plan(profile), profile, session.place)
-    chosen = {name: checks()[name] for name in only} if only else checks()
+    wanted = chosen(only, options)
     loop = asyncio.get_running_loop()
     done = []
-    for name, module in chosen.items():
+    for name, module in wanted.items():
         journal, job = begin_apart(plan, session)
-        job.deadline = Deadline(loop.time() + CHECK_SECONDS)
+        waits = plan.conduct.delivery_critical if option_of(module) else 0.0
+        job.deadline = Deadline(loop.time() + CHECK_SECONDS + waits)
         began = loop.time()
-        scene = Scene(job, journal, plan.submission, {reader.side.leg: reader.side for reader in plan.readers})
+        sides = {reader.side.leg: reader.side for reader in plan.readers}
+        scene = Scene(job, journal, plan.submission, sides, _read_back(plan, journal))
         facts = await _observe(module, scene)
         facts = Facts(facts.outcome, journal.redacted(facts.evidence), facts.more)
         found = filled(_nothing_seen(profile), profile, tuple(judge(module, facts)))
@@ -54,6 +65,28 @@ async def audit(profile: Profile, only: tuple[str, ...] = (), told: Callable[[Au
         if told:
             told(done[-1])
     return done
+
+
+def option_of(module: ModuleType) -> str | None:
+    """The option by which a check is asked for, where it is not carried out by itself."""
+    return getattr(module, "OPTION", None)
+
+
+def chosen(only: tuple[str, ...], options: tuple[str, ...]) -> Mapping[str, ModuleType]:
+    """The checks to carry out, by id. Raises KeyError for an id there is not."""
+    if only:
+        return {name: checks()[name] for name in only}
+    return {name: module for name, module in checks().items() if option_of(module) in (None, *options)}
+
+
+def _read_back(plan: Plan, journal: Journal) -> Callable[[str, Job], Awaitable[None]]:
+    readers = {reader.side.leg: reader for reader in plan.readers}
+
+    async def read(leg: str, job: Job) -> None:
+        reader = readers[leg]
+        await reader.module.read(job, journal, reader.side, reader.settings)
+
+    return read
 
 
 def _nothing_seen(profile: Profile) -> Record:

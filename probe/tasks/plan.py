@@ -57,6 +57,8 @@ class Plan:
     sender: str | None
     recipient: str | None
     timeout: float
+    # The message's size in octets; None: as large as its text.
+    size: int | None = None
     # Host, port, user and recipient: what earlier runs of it sent is known by them, whatever the profile is called.
     probed: str = ""
     every_address: str = "off"
@@ -95,6 +97,7 @@ def make_plan(
         sender=None if light else profile.sender,
         recipient=None if light else profile.recipient,
         timeout=profile.limits.timeout or MOST_SECONDS,
+        size=profile.message.size,
         probed=f"{submission.host}:{submission.port} {profile.account.username or ''} {profile.recipient}".lower(),
         every_address=submission.every_address,
         send_only=send_only,

@@ -143,7 +143,7 @@ def _job(plan: Plan, journal: Journal, session: Session) -> Job:
         if remark:
             journal.line("probe", "*", remark)
         marker = new_marker(secrets.token_bytes(16))
-        draft = compose(marker=marker, key=key, sender=plan.sender, recipient=plan.recipient, now=utc_now())
+        draft = compose(marker=marker, key=key, sender=plan.sender, recipient=plan.recipient, now=utc_now(), size=plan.size)
     names = [reader.side.leg for reader in plan.readers]
     # With nobody to read it back, the message is meant to stay.
     remembered = draft is not None and (bool(names) or plan.send_only) and plan.conduct.delete

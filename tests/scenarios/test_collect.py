@@ -454,3 +454,25 @@ async def test_a_collection_that_straddles_a_pause_is_void(lost: Round, monkeypa
     monkeypatch.setattr(lost.sandbox._world, "check", stands_still)
     report = await lost.collect()
     assert report.verdict == "unknown" and any(finding.id == "run.paused" for finding in report.findings)
+
+
+async def test_what_came_back_is_read_of_collected_messages_too(here: Round) -> None:
+    """By both readers, and judged by what the profile expects; the second message only says that it is another."""
+    for _ in range(2):
+        await here.send()
+    fields = (
+        b"DKIM-Signature: v=1; a=rsa-sha1; b=AA==; bh=AA==; d=old.test; h=from; s=s1\r\nX-Spam-Status: Yes, score=9 required=5\r\n"
+    )
+    here.change(lambda raw: fields + raw)
+    expecting = here.load("round", set=("expect.dkim=sandbox.test", "expect.spam_score_below=5"))
+    report = await here.collect(expecting)
+    for leg in ("imap", "pop3"):
+        messages = report.seen(f"{leg}.find", Swept).messages
+        assert [one["evidence"] for one in messages] == ["whole", "whole"]
+        assert [(one["domain"], one["result"], one["aligned"]) for one in messages[0]["signatures"]] == [("old.test", "fail", "no")]
+        assert messages[0]["spam"][0]["score"] == 9
+    said = {(finding.severity, finding.id, finding.summary) for finding in report.findings if finding.stage == "imap.find"}
+    missing = "the message came back without a DKIM signature of sandbox.test (signed by old.test) (2 messages)"
+    assert ("critical", "dkim.missing", missing) in said
+    assert {("warning", "spam.verdict"), ("info", "dkim.failed")} <= {(severity, name) for severity, name, _ in said}
+    assert here.lying() == []

@@ -41,15 +41,16 @@ def why_not() -> str | None:
 
 
 class FilteredMailServers(MailServers):
-    """Postfix and Dovecot, with milters in this order: `spam`, `footer`, `banner`; a context manager."""
+    """Postfix and Dovecot, with milters in this order: `spam`, `footer`, `banner`; a context manager. `before`: a further one, as
+    smtpd_milters names it, in front of them."""
 
-    def __init__(self, authority: Authority, *milters: str) -> None:
+    def __init__(self, authority: Authority, *milters: str, before: str = "") -> None:
         adding = {name: _MIMEDEFANG.replace("FILTER", name).replace("PORT", name.upper()) for name in _ADDS}
         scripts = {"spam": _SPAMD, **adding}
         self._programs = apart.Apart("filters", "".join(scripts[name] for name in milters) + "wait\n")
         self._listening = free_ports((*milters, *(["spamd"] if "spam" in milters else [])))
         asked = ", ".join(f"inet:127.0.0.1:{self._listening[name]}" for name in milters)
-        super().__init__(authority, extra_postfix={"smtpd_milters": asked})
+        super().__init__(authority, extra_postfix={"smtpd_milters": f"{before}, {asked}" if before else asked})
 
     def start(self) -> None:
         """Start the milters, and then Postfix and Dovecot."""

@@ -1,11 +1,14 @@
 """What came back: whose word counts, what filters wrote, what is judged of it and in which words it is shown."""
 
 import asyncio
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import probe.observe.evidence as evidence
 from probe.facts import Verified, rebuilt, to_json
@@ -97,6 +100,29 @@ def test_what_a_result_is_about() -> None:
 )
 def test_results_of_any_form_are_read(text: str) -> None:
     authentication.results(delivered(f"Authentication-Results: mx; {text}\r\n".encode() * 300 + MAIL.encode()), ())
+
+
+async def test_bombs_cost_what_they_are_long() -> None:
+    began = time.process_time()
+    spamd = "X-Spamd-Result: [1 / 2]" + "A(" * 2000 + "\r\n"
+    for bomb in (STORE * 1900, EDGE * 1200, GENUINE * 900, spamd, "ARC-Seal: i=1; i=1\r\n" * 1900):
+        await facts(bomb + MAIL)
+    assert time.process_time() - began < 10
+
+
+_NAMES = (
+    "Received", "Authentication-Results", "DKIM-Signature", "ARC-Seal", "ARC-Message-Signature", "ARC-Authentication-Results",
+    "X-Spam-Status", "X-Spamd-Result", "From", "X-Forefront-Antispam-Report",
+)  # fmt: skip
+_VALUES = st.text(alphabet=st.sampled_from(list('abi=1;:.@()\\" \t-_/,[]\xe9\n')), max_size=80)
+HEADERS = st.lists(st.tuples(st.sampled_from(_NAMES), _VALUES), max_size=12)
+
+
+@given(HEADERS)
+@settings(max_examples=150, deadline=None)
+def test_whatever_stands_in_a_header_is_read(headers: list[tuple[str, str]]) -> None:
+    text = "".join(f"{name}: {value.replace(chr(10), chr(10) + ' ')}\r\n" for name, value in headers)
+    asyncio.run(facts(text + MAIL))
 
 
 # -- spam -------------------------------------------------------------------------------------------------------------
@@ -223,9 +249,9 @@ async def test_the_words_of_the_line() -> None:
 async def test_a_key_that_cannot_be_looked_up_is_no_fault_of_the_signer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence, "SECONDS", 0.0)
     field = "DKIM-Signature: v=1; a=rsa-sha256; b=AA==; bh=AA==; d=contoso.com; h=from; s=s1\r\n"
-    seen = await facts(field * 25 + EDGE + MAIL)
+    seen = await facts(field * 200 + EDGE + MAIL)
     assert len(seen.signatures) == 20 and {one["result"] for one in seen.signatures} == {"unknown"}
-    assert "5 more signatures were not verified" in (seen.evidence or "")
+    assert "180 more signatures were not verified" in (seen.evidence or "")
     assert judged(seen)[0].startswith("info evidence.in-part")
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from probe.message.evidence.alignment import same_house
 from probe.message.evidence.header import Delivered, Field
+from probe.message.received import MOST_HOPS
 
 # LMTP goes from a server to its own mailboxes (RFC 2033), by whatever name their machine has.
 _LOCALLY = re.compile(r"\bwith (?:UTF8)?LMTPS?A?\b", re.IGNORECASE)
@@ -35,10 +36,10 @@ def border(message: Delivered, trusted: Sequence[str]) -> Border:
     for at, field in enumerate(message.fields):
         if field.name != "received":
             continue
-        text = field.text
+        text = field.text if len(hosts) < MOST_HOPS else ""
         found = _BY.search(text)
         host = found[1].lower() if found else ""
-        if not handed_over and not any(same_house(host, other) for other in (*hosts, *trusted)):
+        if not text or (not handed_over and not any(same_house(host, other) for other in (*hosts, *trusted))):
             return Border(message.fields[:at], message.fields[at:], tuple(hosts))
         hosts.append(host)
         handed_over = text.lower().startswith("by ") or bool(_LOCALLY.search(text))

@@ -1,7 +1,8 @@
 """Negative checks of a server, one file each: its own conversation and its own judgement. The folder is the list.
 
 A check declares `FINDINGS` (one id → Kind), `SEVERITY`, `PROVES` and `DOES_NOT_PROVE`, and `async def observe(scene) -> Facts`.
-No check sends the profile's password in clear, and none lets a message go: those about relaying stop at RCPT.
+No check sends the profile's password in clear, and none lets a message go: those about relaying stop at RCPT. The exception names
+an `OPTION`, without which it is not carried out (return_path.py).
 """
 
 from collections.abc import Iterator, Mapping

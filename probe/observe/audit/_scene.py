@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -70,6 +70,8 @@ class Scene:
     journal: Journal
     submission: Side
     readers: Mapping[str, Side]
+    # Reads the message of a job back by the reader of that name, as a run does.
+    read_back: Callable[[str, Job], Awaitable[None]] | None = None
 
     @property
     def sides(self) -> tuple[Side, ...]:

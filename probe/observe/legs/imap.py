@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import ClassVar, TypeVar
 
 from probe.facts import Connected, Deleted, LoggedOn, Secured, Verified
+from probe.message import Filled
 from probe.observe import find, in_passing, logon, reach
-from probe.observe.fetching import hits
+from probe.observe.fetching import fetch_in_pieces, hits
 from probe.observe.find import Candidate
 from probe.observe.job import Accepted, Job, Side
 from probe.observe.journal import Journal, Stage
-from probe.observe.mailbox import Folder, Session, find_message, look_into
+from probe.observe.mailbox import Folder, Session, find_message, look_ahead, look_into
 from probe.observe.protocol import exchange, imap
 from probe.observe.protocol.imap import Answer, Untagged
 from probe.observe.protocol.imap_conversation import ImapTalk
@@ -44,6 +45,7 @@ async def read(job: Job, journal: Journal, side: Side, settings: Settings) -> No
     try:
         talk = await reach.secured(lambda verified: _approach(job, journal, side, verified))
         session = await _login(job, journal, side, talk, settings)
+        await look_ahead(job, session)
         accepted = await find.accepted(job, journal, STAGES)
         if accepted is None:
             return
@@ -299,8 +301,26 @@ async def _found(job: Job, journal: Journal, session: Session, accepted: Accepte
 
 async def _verify(job: Job, journal: Journal, session: Session, candidates: list[Candidate]) -> None:
     async with journal.stage("imap.verify", "prove the message read over IMAP4", Verified()) as stage:
-        find.verify(job, stage, candidates)
+        find.verify(job, stage, candidates, await _filled(job, session, candidates[0]))
     job.read[NAME].reach(candidates[0].folder)
+
+
+async def _filled(job: Job, session: Session, first: Candidate) -> Filled | None:
+    """What became of the attachment of a message of a chosen size. Raises Stopped."""
+    filled = find.filling_of(job)
+    if filled is None or job.draft is None:
+        return None
+    connection = session.talk.connection
+
+    def take(octets: bytes) -> None:
+        job.renew(connection)
+        filled.feed(octets)
+
+    if session.selected != first.folder:
+        await session.talk.command(f"SELECT {imap.mailbox(first.folder)}")
+        session.selected = first.folder
+    await fetch_in_pieces(session.talk, first.number, take, find.most_octets(job))
+    return filled
 
 
 async def _delete(job: Job, journal: Journal, session: Session, candidates: list[Candidate]) -> None:

@@ -8,11 +8,12 @@ others throttle or lock an account that logs on more often.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import ClassVar, TypeVar
 
 from probe.facts import Connected, Deleted, Found, LoggedOn, Secured, Verified
+from probe.message import Filled
 from probe.observe import find, in_passing, logon, maildrop, maildrop_in_passing, reach
 from probe.observe.find import Candidate
 from probe.observe.job import Accepted, Job, Side
@@ -35,6 +36,8 @@ LEAST_INTERVAL = 1.0
 EARLY_LOOKS = 5
 # Where LOGIN-DELAY leaves one look only, it waits so long (at most half the time in which a delivery is not late).
 SINGLE_LOOK_AFTER = 5.0
+# Octets of a large message after which its connection has its whole limit again.
+_RENEWED_AFTER = 524_288
 
 
 class Settings(Reader):
@@ -127,6 +130,7 @@ async def _approach(job: Job, journal: Journal, side: Side, verified: bool) -> S
     async with journal.stage("pop3.connect", f"connect to {side.host} port {side.port}", Connected()) as stage:
         connection = await reach.connect(job, journal, side, stage)
         session = Session(job, journal, side, Pop3Talk(connection, journal))
+        session.talk.message_octets = find.most_octets(job)
         if side.security != "tls":
             await _greeting(session, stage)
     try:
@@ -307,22 +311,51 @@ async def _reopen(session: Session) -> bool:
 
 
 async def _verify(session: Session, candidates: list[Candidate]) -> None:
-    """RETR as mail programs do it, and the proof from what it gave."""
+    """The proof of each copy from the whole of it, read in this session."""
     async with session.journal.stage("pop3.verify", "prove the message read over POP3", Verified()) as stage:
-        candidates[:] = [await _retrieved(session, each) for each in candidates if each.ours]
-        find.verify(session.job, stage, candidates)
+        filled = find.filling_of(session.job)
+        first, *others = [each for each in candidates if each.ours]
+        candidates[:] = [await _retrieved(session, first, filled), *[await _retrieved(session, each) for each in others]]
+        find.verify(session.job, stage, candidates, filled)
     session.job.read[NAME].reach(candidates[0].folder)
 
 
-async def _retrieved(session: Session, shown: Candidate) -> Candidate:
-    """Every copy is read whole before it may be deleted: TOP shows its header only."""
-    answer = await session.talk.command(f"RETR {shown.number}", multiline=True)
+async def _retrieved(session: Session, shown: Candidate, filled: Filled | None = None) -> Candidate:
+    """Every copy is read whole before it may be deleted: as TOP gave it to its end, unharmed; else by RETR, of which
+    `filled` sees each line as it comes."""
+    if filled is None and shown.number in session.whole and shown.proof.text == "intact":
+        return shown
+    with _renewing(session, filled):
+        answer = await session.talk.command(f"RETR {shown.number}", multiline=True)
     if not answer.ok:
         raise stop("pop3.refused", f"RETR {shown.number}: {answer.line}", answer.line)
     whole = find.candidate(session.job, shown.folder, shown.number, raw_of(answer), shown.seen_at)
     if not whole.ours:
         raise stop("message.forged", "the message retrieved does not hold the proof that TOP showed")
     return whole
+
+
+@contextlib.contextmanager
+def _renewing(session: Session, filled: Filled | None) -> Iterator[None]:
+    """Within this block the lines of a large message go to `filled`, and the connection's limit is renewed as they come."""
+    talk, job = session.talk, session.job
+    if filled is None:
+        yield
+        return
+    renewed = 0
+
+    def take(line: bytes) -> None:
+        nonlocal renewed
+        filled.feed(line)
+        if filled.octets - renewed > _RENEWED_AFTER:
+            renewed = filled.octets
+            job.renew(talk.connection)
+
+    talk.take = take
+    try:
+        yield
+    finally:
+        talk.take = None
 
 
 async def _delete(session: Session, candidates: list[Candidate]) -> None:

@@ -45,6 +45,7 @@ async def submit(job: Job, journal: Journal) -> None:
             job.accepted.reach(Accepted(journal.now, certain=False))
         raise
     finally:
+        job.leaving.give_up()
         job.accepted.give_up()
         if talk is not None:
             await _goodbye(talk)
@@ -212,15 +213,21 @@ async def _authenticate(job: Job, journal: Journal, talk: SmtpTalk, words: dict[
 async def _submit(job: Job, journal: Journal, talk: SmtpTalk, words: Mapping[str, list[str]], draft: Draft) -> None:
     """MAIL, RCPT and the message: in one flight where PIPELINING and CHUNKING are offered, else behind DATA's go-ahead."""
     pipelined = job.conduct.pipelining and "PIPELINING" in words
-    size = f" SIZE={len(draft.raw)}" if "SIZE" in words else ""
+    size = f" SIZE={draft.octets}" if "SIZE" in words else ""
     international = not (draft.sender + draft.recipient).isascii()
     utf8 = " BODY=8BITMIME SMTPUTF8" if international else ""
     envelope = [f"MAIL FROM:<{draft.sender}>{size}{utf8}", f"RCPT TO:<{draft.recipient}>"]
     async with journal.stage("smtp.submit", f"submit a message to {draft.recipient}", Submitted()) as stage:
         if international and "SMTPUTF8" not in words:
             raise stop("submit.smtputf8-missing", "an address is not ASCII, and the server does not offer SMTPUTF8 (RFC 6531)")
-        stage.facts = Submitted(marker=draft.marker, octets=len(draft.raw), pipelined=pipelined)
-        last = await _in_one_flight(job, journal, talk, stage, envelope, draft) if pipelined and "CHUNKING" in words else None
+        most, limits = smtp.most_octets(words), smtp.limits(words)
+        stage.facts = Submitted(marker=draft.marker, octets=draft.octets, pipelined=pipelined, size_limit=most, limits=limits)
+        if most is not None and draft.octets > most:
+            text = f"the message has {draft.octets} octets, and the server takes no more than {most}; nothing was sent"
+            raise stop("submit.too-large", text, f"SIZE {most}")
+        # What is large is sent only when it is known that its envelope was taken.
+        at_once = pipelined and "CHUNKING" in words and not draft.filling
+        last = await _in_one_flight(job, journal, talk, stage, envelope, draft) if at_once else None
         if last is None:
             last = await _behind_data(job, journal, talk, stage, envelope, draft)
         reply = last.reply
@@ -250,6 +257,7 @@ async def _in_one_flight(
     job.before_message()
     job.content_sent = True
     await talk.launch(commands, draft.raw)
+    job.leaving.reach(journal.now)
     try:
         await talk.answers(commands, answered)
     except Stopped as error:
@@ -356,8 +364,10 @@ _OF_SENDER = re.compile(
 async def _content(job: Job, journal: Journal, talk: SmtpTalk, draft: Draft) -> Reply:
     """The message behind the 354. Without a final reply its fate is unknown: readers look for it, nothing is sent again."""
     try:
-        return await talk.content(draft.raw)
+        return await talk.content(draft, lambda: job.renew(talk.connection), lambda: job.leaving.reach(journal.now))
     except Stopped as error:
+        if error.trouble.id == "submit.cut":
+            raise
         raise _fate_unknown(job, journal, error) from None
 
 

@@ -20,9 +20,12 @@ COMMAND_OCTETS = 253
 RESPONSE_OCTETS = 4 * 1024 * 1024
 # Of all multi-line responses of a session: 50 whole messages where TOP is missing.
 SESSION_OCTETS = 128 * 1024 * 1024
+# Of a message of a chosen size, left behind, that may have grown on its way (message.size goes up to 150 MiB).
+LARGEST_MESSAGE = 256 * 1024 * 1024
 # Lines of one response. RFC 2449 section 6 defines nine capabilities; of a message, 4 MiB in lines of 40 octets are as many.
 MOST_LINES = 5_000
 MOST_MESSAGE_LINES = 100_000
+_ONE_LINE = ("STAT",)
 
 
 class Pop3Talk:
@@ -31,6 +34,10 @@ class Pop3Talk:
     def __init__(self, connection: Connection, journal: Journal) -> None:
         self.connection = connection
         self.ended = False
+        # What one message may have; of a larger one than RESPONSE_OCTETS the rest is read and not kept.
+        self.message_octets = RESPONSE_OCTETS
+        # Sees each line of a message, line end included, as it arrives.
+        self.take: Callable[[bytes], None] | None = None
         self._journal = journal
         self._octets = 0
 
@@ -59,7 +66,7 @@ class Pop3Talk:
         multiline: bool = False,
         shown: str | None = None,
     ) -> None:
-        """A flight whose responses are given to `judge` in order as each arrives, and kept nowhere else."""
+        """A flight whose responses are given to `judge` in order as each arrives, and kept nowhere else. STAT's is one line."""
         if pipelined:
             await self._send("".join(f"{command}\r\n" for command in commands), shown)
         for command in commands:
@@ -67,7 +74,7 @@ class Pop3Talk:
                 await self._send(f"{command}\r\n", shown)
             verb = command.split(" ")[0]
             self.ended = self.ended or verb == "QUIT"
-            judge(await self._response(verb, multiline=multiline))
+            judge(await self._response(verb, multiline=multiline and verb not in _ONE_LINE))
 
     async def _send(self, text: str, shown: str | None) -> None:
         unread = self.connection.unread()
@@ -88,17 +95,22 @@ class Pop3Talk:
 
     async def _lines(self, verb: str) -> tuple[bytes, ...]:
         lines: list[bytes] = []
-        octets = 0
+        octets = kept = 0
         message = verb in ("TOP", "RETR")
-        most = MOST_MESSAGE_LINES if message else MOST_LINES
+        most = self.message_octets if message else RESPONSE_OCTETS
+        most_lines = MOST_MESSAGE_LINES if message else MOST_LINES
         while (line := unstuffed(await self.connection.read_line(verb, recorded=not message))) is not None:
-            lines.append(line)
             octets += len(line) + 2
-            if octets > RESPONSE_OCTETS:
-                raise stop("protocol.too-long", f"{verb}: a response of more than {RESPONSE_OCTETS} octets")
-            if len(lines) > most:
-                raise stop("protocol.too-long", f"{verb}: a response of more than {most} lines")
-        self._octets += octets
+            if message and self.take is not None:
+                self.take(line + b"\r\n")
+            if octets > most:
+                raise stop("protocol.too-long", f"{verb}: a response of more than {most} octets")
+            if octets <= RESPONSE_OCTETS:
+                lines.append(line)
+                kept = octets
+            if len(lines) > most_lines:
+                raise stop("protocol.too-long", f"{verb}: a response of more than {most_lines} lines")
+        self._octets += kept
         if self._octets > SESSION_OCTETS:
             raise stop("protocol.too-long", f"{verb}: more than {SESSION_OCTETS // 2**20} MiB in one session")
         if message:

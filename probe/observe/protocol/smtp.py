@@ -1,7 +1,7 @@
 """SMTP replies and commands (RFC 5321 section 4.2, RFC 2034, RFC 4954), octets to values."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 # Lines of one reply. Real ones have up to about 40; RFC 5321 section 4.5.3.1 gives no limit. More than MOST_LINES is no
@@ -10,6 +10,8 @@ MOST_LINES = 500
 ENDLESS_LINES = 5_000
 # Of all of a reply's lines; RFC 5321 section 4.5.3.1.5 gives each 512.
 MOST_OCTETS = 1024 * 1024
+# Of LIMITS: RFC 9422 defines three.
+_MOST_LIMITS = 20
 # The code alone, without a text, is a whole line (RFC 5321 section 4.2); none begins with 1.
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 # class.subject.detail; the class is 2, 4 or 5 (RFC 3463 section 2).
@@ -163,8 +165,24 @@ def dot_stuffed(message: bytes) -> bytes:
     """A message with CRLF line ends as it goes behind DATA, final dot included (RFC 5321 section 4.5.2)."""
     if not message.endswith(b"\r\n"):
         message += b"\r\n"
-    stuffed = re.sub(rb"(?m)^\.", b"..", message)
-    return stuffed + b".\r\n"
+    return stuffed(message) + b".\r\n"
+
+
+def stuffed(lines: bytes) -> bytes:
+    """Whole lines of a message, a dot in front of each that begins with one (RFC 5321 section 4.5.2)."""
+    return re.sub(rb"(?m)^\.", b"..", lines)
+
+
+def most_octets(words: Mapping[str, Sequence[str]]) -> int | None:
+    """The largest message that the server takes; None where it gives no number, or 0: no fixed limit (RFC 1870 section 4)."""
+    number = next(iter(words.get("SIZE", ())), "")
+    return int(number) or None if number.isascii() and number.isdigit() and len(number) <= 20 else None
+
+
+def limits(words: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """What LIMITS gives (RFC 9422 section 3): RCPTMAX, MAILMAX, RCPTDOMAINMAX and others by name, what is no number left out."""
+    pairs = (word.partition("=")[::2] for word in words.get("LIMITS", ())[:_MOST_LIMITS])
+    return {name.upper(): int(given) for name, given in pairs if name and given.isascii() and given.isdigit() and len(given) <= 6}
 
 
 def quoted(lines: Sequence[str], most: int = 300) -> str:

@@ -5,16 +5,18 @@ the raw lines, since its parser merges and strips them. The flight of MAIL, RCPT
 aiosmtplib waits for each reply, which would cost up to three more round trips, and knows no BDAT.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from probe.message import Draft
 from probe.observe import logon
 from probe.observe.connection import Connection
 from probe.observe.connection.bridge import Bridge
 from probe.observe.job import Job
 from probe.observe.journal import QUOTED, Journal
-from probe.observe.protocol.smtp import Malformed, Reply, ReplyReader, TooLong, dot_stuffed
-from probe.observe.trouble import stop
+from probe.observe.protocol.smtp import Malformed, Reply, ReplyReader, TooLong, dot_stuffed, stuffed
+from probe.observe.trouble import Stopped, stop
 from probe.sasl import Answers, hidden
 
 
@@ -41,6 +43,8 @@ class SmtpTalk:
         self._client = SMTPProtocol()
         self._shown: str | None = None
         self._reply: Reply | None = None
+        # Octets of a message in pieces that have left.
+        self._left = 0
 
     @property
     def is_open(self) -> bool:
@@ -162,11 +166,37 @@ class SmtpTalk:
         if reply.code != 250:
             raise stop("protocol.malformed", f"RSET: a reply that makes no sense here: {reply}", str(reply))
 
-    async def content(self, raw: bytes) -> Reply:
-        """Send the message behind a 354 and return the final reply."""
-        data = dot_stuffed(raw)
-        await self.connection.write(data, shown=f"[message of {len(data)} octets]")
+    async def content(self, draft: Draft, renew: Callable[[], None], has_left: Callable[[], None]) -> Reply:
+        """Send the message behind a 354, piece by piece, and return the final reply; `renew` is called before each piece,
+        `has_left` behind the last.
+
+        Raises Stopped: `submit.cut` where the connection ended before the whole message had left.
+        """
+        pieces = draft.pieces()
+        waiting = next(pieces)
+        for piece in pieces:
+            await self._piece(stuffed(waiting), draft)
+            renew()
+            waiting = piece
+        data = dot_stuffed(waiting)
+        shown = f"[message of {len(data)} octets]" if waiting is draft.raw else f"[the rest, {len(data)} octets]"
+        await self.connection.write(data, shown=shown)
+        has_left()
         return await self._read_reply("end of message")
+
+    async def _piece(self, data: bytes, draft: Draft) -> None:
+        """All but the last piece: where it cannot be sent, the server has not seen the message's end, and may have said why."""
+        if self._left == 0:
+            self.connection.note(f"message of {draft.octets} octets, sent piece by piece")
+        try:
+            await self.connection.write(data, recorded=False)
+        except Stopped as error:
+            text = f"the connection ended when {self._left} of {draft.octets} octets of the message had left"
+            self.connection.hurry()
+            with contextlib.suppress(Stopped):
+                text += f"; the server said {await self._read_reply('message')}"
+            raise stop("submit.cut", f"{text} ({error.trouble.text})", error.trouble.evidence) from None
+        self._left += len(data)
 
     async def close(self) -> None:
         """Close the bridge and the connection, without waiting for the server."""

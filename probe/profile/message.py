@@ -1,0 +1,44 @@
+"""`[message]`: who writes to whom, and how large the message is."""
+
+import re
+from typing import Annotated
+
+from probe.profile.kinds import Kind, wanted
+from probe.profile.table import Table
+from probe.profile.values import Address
+
+SIZE = 'a size such as "10M" or "500K" (from 4K to 150M; K and M count by 1024), or a number of octets'
+# A marked message with a filling has some 2 KiB; Exchange Online takes 150 MB (learn.microsoft.com, "Exchange Online limits").
+LEAST, MOST = 4096, 150 * 1024 * 1024
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+_SIZE = re.compile(r"(\d{1,10})\s*(?:([KMG]?)(?:I?B)?)", re.IGNORECASE)
+
+
+def size(value: object) -> int:
+    """Octets of "25M", "500K", "10MB" or a number; each unit 1024 of the one below, as mail servers count."""
+    number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
+    text = str(value) if number or isinstance(value, str) else ""
+    found = _SIZE.fullmatch(text.strip())
+    octets = int(found[1]) * _UNITS[found[2].upper()] if found else 0
+    if not LEAST <= octets <= MOST:
+        raise wanted(SIZE, value)
+    return octets
+
+
+_SCHEMA = {
+    "description": SIZE[0].upper() + SIZE[1:] + ".",
+    "anyOf": [
+        {"type": "string", "pattern": r"^\d+\s*([KkMmGg]?([Ii]?[Bb])?)$"},
+        {"type": "integer", "minimum": LEAST, "maximum": MOST},
+    ],
+}
+Size = Annotated[int, Kind(size, _SCHEMA)]
+
+
+class Message(Table):
+    """The envelope, where each address defaults to the account's, and the size."""
+
+    sender: Address | None = None
+    recipient: Address | None = None
+    size: Size | None = None
+    """The whole message's size, such as "25M": the rest is an attachment. Default: the marked text alone, some 1.5 KiB."""
