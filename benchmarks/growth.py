@@ -3,15 +3,17 @@
 import json
 import shutil
 import ssl
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.bench import ROOT, Bench
 from benchmarks.fleet import USERS
 from benchmarks.measure import cost_of
+from benchmarks.peers import ROOT, Bench
 from tests.servers.mail import MailServers, available
 from tests.servers.pki import Authority
 
@@ -34,27 +36,54 @@ def targets(bench: Bench) -> dict[str, list[float]]:
     return figures
 
 
-def mailbox(bench: Bench) -> dict[str, list[float]]:
+def mailbox(bench: Bench, sizes: Sequence[int] = MESSAGES, rounds: int = 5) -> dict[str, list[float]]:
     """Median wall seconds of one run, by reader, in a mailbox that already holds so many messages."""
     walls: dict[str, list[float]] = {"imap": [], "pop3": []}
-    for size in MESSAGES:
+    for size in sizes:
         _fill(bench, size)
         for reader, values in walls.items():
-            command = [str(Path(sys.executable).with_name("probe")), "run", str(bench.profile(reader)), "-q"]
-            values.append(sorted(cost_of(command, bench.environ).wall for _ in range(5))[2])
+            tool = bench.probe(reader)
+            values.append(statistics.median(tool().wall for _ in range(rounds)))
     return walls
+
+
+def beside(bench: Bench, octets: int, rounds: int) -> dict[str, tuple[float, float]]:
+    """Median of the peak RSS (MiB) of one run, by reader: without a mail of so many octets in the mailbox, and with it."""
+    before = {reader: [bench.probe(reader)().rss for _ in range(rounds)] for reader in ("imap", "pop3")}
+    folder = _folder(bench)
+    path = folder / f"{int(time.time())}.N0.large:2,S"
+    line = b"x" * 76 + b"\n"
+    path.write_bytes(b"From: a@example.test\nSubject: large\n\n" + line * (octets // len(line)))
+    shutil.chown(path, "mail", "mail")
+    _read_folder(bench)
+    after = {reader: [bench.probe(reader)().rss for _ in range(rounds)] for reader in before}
+    path.unlink()
+    _read_folder(bench)
+    return {reader: (statistics.median(before[reader]), statistics.median(after[reader])) for reader in before}
 
 
 def _fill(bench: Bench, size: int) -> None:
     """Messages straight into the maildir, as an import would put them; then the server reads the changed folder once."""
-    import imaplib
-
-    folder = bench.mail.maildir("bench") / "cur"
-    have = sum(1 for _ in folder.iterdir()) if folder.exists() else 0
+    folder = _folder(bench)
+    have = sum(1 for _ in folder.iterdir())
     for number in range(have, size):
         path = folder / f"{int(time.time())}.N{number}.bench:2,S"
         path.write_text(f"From: a@example.test\nSubject: message {number}\n\nhello\n")
         shutil.chown(path, "mail", "mail")
+    _read_folder(bench)
+
+
+def _folder(bench: Bench) -> Path:
+    """Where Dovecot keeps the mailbox's messages; a first logon makes it."""
+    folder = bench.mail.maildir("bench") / "cur"
+    if not folder.exists():
+        _read_folder(bench)
+    return folder
+
+
+def _read_folder(bench: Bench) -> None:
+    import imaplib
+
     context = ssl.create_default_context(cafile=bench.environ["BENCH_CA"])
     with imaplib.IMAP4_SSL("localhost", bench.ports["imaps"], ssl_context=context, timeout=300) as imap:
         imap.login(bench.user, bench.environ["BENCH_PASSWORD"])
@@ -91,7 +120,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with MailServers(Authority(folder / "pki"), auth_mechanisms="plain login") as mail:
-            bench = Bench(folder, mail, mail.ports)
+            bench = Bench(folder, mail)
             by_targets = targets(bench)
             cost_of([str(Path(sys.executable).with_name("probe")), "run", str(bench.profile("imap")), "-q"], bench.environ)
             by_messages = mailbox(bench)

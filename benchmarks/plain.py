@@ -15,7 +15,8 @@ marker = f"plain-{uuid.uuid4().hex}"
 with smtplib.SMTP(host, int(env["BENCH_SUBMISSION"]), timeout=60) as smtp:
     smtp.starttls(context=context)
     smtp.login(user, password)
-    smtp.sendmail(user, [user], f"From: {user}\r\nTo: {user}\r\nSubject: {marker}\r\n\r\n{marker}\r\n")
+    recipient = env["BENCH_SENT"] if sys.argv[1] == "send" else user
+    smtp.sendmail(user, [recipient], f"From: {user}\r\nTo: {recipient}\r\nSubject: {marker}\r\n\r\n{marker}\r\n")
 
 if sys.argv[1] == "imap":
     import imaplib

@@ -138,6 +138,8 @@ class Job:
     # Holds a POP3 maildrop against other runs of this machine; given the mailbox's name and the instant to wait until.
     hold: Callable[[str, float], AbstractAsyncContextManager[None]] = lambda mailbox, until: contextlib.nullcontext()
     pace: Pace = field(default_factory=Pace)
+    # All of the message has left, at this instant; its reply is on the way.
+    leaving: Milestone[float] = field(default_factory=Milestone)
     accepted: Milestone[Accepted] = field(default_factory=Milestone)
     content_sent: bool = False
     # Whether a report that it will not come is what is waited for, so that nothing is looked for behind it.

@@ -4,6 +4,8 @@ RFC 3501 and 9051. Servers differ in what SEARCH finds (Yahoo: nothing by header
 pieces, twice, labelled otherwise), so that only our own marker in what was fetched counts.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +25,8 @@ from probe.observe.trouble import Stopped, stop
 UIDS_BEFORE = 50
 # Where SEARCH is no help, so many of the newest messages are looked at by their headers.
 NEWEST = 200
+# So long after the message has left, most servers have delivered it. Where the final reply takes longer, a look goes out before it.
+AHEAD_SECONDS = 0.03
 # Other folders are looked into from this look on: the first ones are for the common case.
 OTHER_FOLDERS_FROM_LOOK = 3
 # UIDs noted before may not hold what came since (a server that was renumbering): now and then the marker is searched for.
@@ -52,6 +56,8 @@ class Session:
     noted_before: bool = False
     selected: str | None = None
     refused: str | None = None
+    # What a look that went out before the final reply has seen, or how it failed.
+    ahead: list[Candidate] | Stopped = field(default_factory=list)
     room: imap.Room = field(default_factory=imap.Room)
 
     @property
@@ -64,6 +70,27 @@ class Session:
         """Where the server may put what is expunged, instead of deleting it (Courier's IMAP_MOVE_EXPUNGE_TO_TRASH): what is
         expunged there is gone."""
         return "INBOX.Trash" if "courier" in self.talk.greeting_text.lower() else None
+
+
+async def look_ahead(job: Job, session: Session) -> None:
+    """A look while the final reply to the message is on its way: over a long line it saves a round trip.
+
+    What it sees is for `find_message`, and counts only once the message was accepted.
+    """
+    far = (session.talk.connection.round_trip or 0.0) > AHEAD_SECONDS
+    large = job.draft is not None and bool(job.draft.filling)
+    if large or not (far and job.conduct.pipelining and session.noted_before) or await job.leaving.settled() is None:
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(AHEAD_SECONDS):
+            await job.accepted.settled()
+    if job.accepted.is_settled:
+        return
+    job.renew(session.talk.connection)
+    try:
+        session.ahead = await _look_into(job, session, session.folders[0], search=False)
+    except Stopped as error:
+        session.ahead = error
 
 
 async def find_message(job: Job, journal: Journal, session: Session, accepted: Accepted) -> list[Candidate]:
@@ -86,6 +113,11 @@ async def find_message(job: Job, journal: Journal, session: Session, accepted: A
 async def _look(job: Job, session: Session, look: int) -> list[Candidate]:
     folders = session.folders if look >= OTHER_FOLDERS_FROM_LOOK else session.folders[:1]
     found: list[Candidate] = []
+    ahead = session.ahead if look == 1 else []
+    if isinstance(ahead, Stopped):
+        raise ahead
+    if any(candidate.ours for candidate in ahead):
+        return ahead
     for folder in folders:
         search = look % SEARCH_EVERY == SEARCH_AT_LOOK
         found += await _look_into(job, session, folder, search=search)

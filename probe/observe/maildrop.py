@@ -26,6 +26,11 @@ LINES_OF_REPORT, MOST_REPORTS = 500, 5
 AT_EACH_END = (3, 10, 25)
 # Where all go in one flight, at the first and the last look further in.
 THOROUGHLY = (*AT_EACH_END, 100)
+# Of those outermost so many lines behind the header are read too, and dropped where they are not ours: our own message has some
+# ten, so that finding it is reading it.
+LINES_OF_OURS = 100
+# Asked for with STAT, before it is known how many there are: in a mailbox of the probe's own there are seldom more.
+AT_ONCE = (1, 2)
 
 
 @dataclass(slots=True)
@@ -40,6 +45,8 @@ class Session:
     greeting: str = ""
     logons: int = 0
     top_refused: bool = False
+    # Numbers of messages that the last look read to their end.
+    whole: set[int] = field(default_factory=set)
     # Numbers of messages that the last look saw and that carry a marker of another run.
     others: list[int] = field(default_factory=list)
     hunt: Hunt = field(init=False)
@@ -50,6 +57,11 @@ class Session:
     @property
     def has_top(self) -> bool:
         return "TOP" in self.capabilities and not self.top_refused
+
+    @property
+    def lines(self) -> int:
+        """How many lines behind the header TOP asks for."""
+        return LINES_OF_OURS if self.job.conduct.pipelining else 0
 
     @property
     def login_delay(self) -> float:
@@ -71,20 +83,51 @@ class Session:
 
 async def look(session: Session, ends: Sequence[int] = AT_EACH_END) -> list[Candidate]:
     """Look at both ends of the maildrop, further in while nothing is found. Raises Stopped."""
-    messages = await count(session)
-    looked: set[int] = set()
     session.others.clear()
+    session.whole.clear()
+    seen: list[Shown] = []
+    messages = await _counted(session, seen)
+    looked = {number for number in AT_ONCE if number <= messages} if session.pipelined and session.has_top else set()
     for each in ends:
         numbers = [number for number in both_ends(messages, each) if number not in looked]
         looked.update(numbers)
-        if numbers and (found := await _candidates(session, numbers)):
+        if numbers and session.has_top:
+            seen += await _shown(session, numbers, session.lines if each == ends[0] else 0)
+        if numbers and not session.has_top:
+            seen += await _shown(session, numbers, None)
+        if found := await _candidates(session, seen):
             return found
+        seen.clear()
     return []
+
+
+# A message's number, its header or more (empty where only a text behind it may be ours), and when it came.
+Shown = tuple[int, bytes, float]
+
+
+async def _counted(session: Session, seen: list[Shown]) -> int:
+    """How many messages there are; what TOP shows of the first ones in the same flight, as far as it may be ours, is in `seen`."""
+    if not (session.pipelined and session.has_top):
+        return await count(session)
+    answers: list[Response] = []
+    commands = ["STAT", *(f"TOP {number} {session.lines}" for number in AT_ONCE)]
+    await session.talk.judged(commands, answers.append, multiline=True)
+    messages = _count_in(answers[0])
+    there = [(number, answer) for number, answer in zip(AT_ONCE, answers[1:], strict=True) if number <= messages]
+    for number, answer in there:
+        _judge(session, number, answer, session.lines, seen)
+    if there and all(_is_refusal(answer) for _, answer in there):
+        session.top_refused = True
+        seen += await _shown(session, [number for number, _ in there], None)
+    return messages
 
 
 async def count(session: Session) -> int:
     """How many messages there are (STAT). Raises Stopped."""
-    stat = await session.talk.command("STAT")
+    return _count_in(await session.talk.command("STAT"))
+
+
+def _count_in(stat: Response) -> int:
     if not stat.ok:
         raise stop("pop3.refused", f"STAT: {stat.line}", stat.line)
     try:
@@ -100,12 +143,8 @@ def both_ends(messages: int, each: int) -> list[int]:
     return list(dict.fromkeys([*newest, *oldest]))
 
 
-async def _candidates(session: Session, numbers: list[int]) -> list[Candidate]:
-    """The messages that carry our marker. TOP shows the header, which is enough and spares other people's mail; without
-    TOP the message itself has to be read."""
-    seen = await _shown(session, "TOP {} 0", numbers) if session.has_top else []
-    if not session.has_top:
-        seen = await _shown(session, "RETR {}", numbers)
+async def _candidates(session: Session, seen: Sequence[Shown]) -> list[Candidate]:
+    """Those that carry our marker. TOP spares other people's mail; without TOP the messages themselves have to be read."""
     found = []
     for number, header, at in seen:
         raw = header or await _text_too(session, number)
@@ -114,30 +153,37 @@ async def _candidates(session: Session, numbers: list[int]) -> list[Candidate]:
     return found[: find.MOST_CANDIDATES]
 
 
-async def _shown(session: Session, verb: str, numbers: list[int]) -> list[tuple[int, bytes, float]]:
-    """What TOP or RETR shows of these messages, as far as it may be ours. TOP that is refused is not asked for again."""
-    seen: list[tuple[int, bytes, float]] = []
+async def _shown(session: Session, numbers: list[int], lines: int | None) -> list[Shown]:
+    """What TOP shows of these messages with so many lines of their text, or RETR (None), as far as it may be ours. TOP that is
+    refused is not asked for again."""
+    seen: list[Shown] = []
     left = iter(numbers)
     refused: list[bool] = []
 
     def judge(answer: Response) -> None:
-        refused.append((not answer.ok or not answer.lines) and not _GONE.search(answer.text))
-        _judge(session, next(left), answer, seen)
+        refused.append(_is_refusal(answer))
+        _judge(session, next(left), answer, lines, seen)
 
-    commands = [verb.format(number) for number in numbers]
+    commands = [f"RETR {number}" if lines is None else f"TOP {number} {lines}" for number in numbers]
     await session.talk.judged(commands, judge, pipelined=session.pipelined, multiline=True)
-    if verb.startswith("TOP") and all(refused):
+    if lines is not None and all(refused):
         # WildDuck lists TOP and refuses it.
         session.top_refused = True
     return seen
 
 
+def _is_refusal(answer: Response) -> bool:
+    return (not answer.ok or not answer.lines) and not _GONE.search(answer.text)
+
+
 _GONE = re.compile(r"no such|not exist|deleted|out of range|invalid message", re.IGNORECASE)
 
 
-def _judge(session: Session, number: int, answer: Response, seen: list[tuple[int, bytes, float]]) -> None:
+def _judge(session: Session, number: int, answer: Response, lines: int | None, seen: list[Shown]) -> None:
     """Add what carries our marker, and without its octets what may quote it, a few of each; the rest is dropped as it arrives."""
     raw = raw_of(answer) if answer.ok else b""
+    if answer.ok and (lines is None or _ends_before(answer, lines)):
+        session.whole.add(number)
     reports = sum(not header for _, header, _ in seen)
     if find.marked(raw, session.job):
         if len(seen) - reports < find.MOST_CANDIDATES:
@@ -146,6 +192,11 @@ def _judge(session: Session, number: int, answer: Response, seen: list[tuple[int
         seen.append((number, b"", answer.at))
     elif MARKER_PREFIX.encode() in raw:
         session.others.append(number)
+
+
+def _ends_before(answer: Response, lines: int) -> bool:
+    """Whether TOP, asked for so many lines behind the header, gave the whole message: fewer came."""
+    return b"" in answer.lines and len(answer.lines) - answer.lines.index(b"") - 1 < lines
 
 
 def raw_of(answer: Response) -> bytes:

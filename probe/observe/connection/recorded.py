@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import sys
 from collections.abc import Iterator
 
 from probe.observe.connection.deadline import Deadline
@@ -32,6 +33,9 @@ _OF_OUR_CERTIFICATE = (
     "CERTIFICATE_REQUIRED", "ALERT_UNKNOWN_CA", "ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE", "ALERT_UNSUPPORTED_CERT"
 )  # fmt: skip
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux only
+_TCP_INFO: int | None = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
+# linux/tcp.h: tcpi_min_rtt, microseconds, since Linux 4.6.
+_MIN_RTT = slice(148, 152)
 
 
 class Connection:
@@ -76,6 +80,17 @@ class Connection:
     def is_tls(self) -> bool:
         """Whether a handshake was completed on this connection."""
         return self._tls is not None
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds of the shortest round trip that the kernel has measured on this connection (Linux); None where it has none."""
+        if _TCP_INFO is None:
+            return None
+        with contextlib.suppress(OSError):
+            info = self._sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _MIN_RTT.stop)
+            if len(info) == _MIN_RTT.stop:
+                return int.from_bytes(info[_MIN_RTT], sys.byteorder) / 1e6
+        return None
 
     def limit(self, until: float) -> None:
         """Move this connection's own limit to another instant of the loop's clock (the run's deadline still holds)."""

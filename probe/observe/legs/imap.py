@@ -14,7 +14,7 @@ from probe.observe.fetching import fetch_in_pieces, hits
 from probe.observe.find import Candidate
 from probe.observe.job import Accepted, Job, Side
 from probe.observe.journal import Journal, Stage
-from probe.observe.mailbox import Folder, Session, find_message, look_into
+from probe.observe.mailbox import Folder, Session, find_message, look_ahead, look_into
 from probe.observe.protocol import exchange, imap
 from probe.observe.protocol.imap import Answer, Untagged
 from probe.observe.protocol.imap_conversation import ImapTalk
@@ -45,6 +45,7 @@ async def read(job: Job, journal: Journal, side: Side, settings: Settings) -> No
     try:
         talk = await reach.secured(lambda verified: _approach(job, journal, side, verified))
         session = await _login(job, journal, side, talk, settings)
+        await look_ahead(job, session)
         accepted = await find.accepted(job, journal, STAGES)
         if accepted is None:
             return

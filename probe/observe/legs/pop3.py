@@ -311,7 +311,7 @@ async def _reopen(session: Session) -> bool:
 
 
 async def _verify(session: Session, candidates: list[Candidate]) -> None:
-    """RETR as mail programs do it, and the proof from what it gave."""
+    """The proof of each copy from the whole of it, read in this session."""
     async with session.journal.stage("pop3.verify", "prove the message read over POP3", Verified()) as stage:
         filled = find.filling_of(session.job)
         first, *others = [each for each in candidates if each.ours]
@@ -321,7 +321,10 @@ async def _verify(session: Session, candidates: list[Candidate]) -> None:
 
 
 async def _retrieved(session: Session, shown: Candidate, filled: Filled | None = None) -> Candidate:
-    """Every copy is read whole before it may be deleted: TOP shows its header only. `filled` sees each line as it comes."""
+    """Every copy is read whole before it may be deleted: as TOP gave it to its end, unharmed; else by RETR, of which
+    `filled` sees each line as it comes."""
+    if filled is None and shown.number in session.whole and shown.proof.text == "intact":
+        return shown
     with _renewing(session, filled):
         answer = await session.talk.command(f"RETR {shown.number}", multiline=True)
     if not answer.ok:

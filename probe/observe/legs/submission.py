@@ -45,6 +45,7 @@ async def submit(job: Job, journal: Journal) -> None:
             job.accepted.reach(Accepted(journal.now, certain=False))
         raise
     finally:
+        job.leaving.give_up()
         job.accepted.give_up()
         if talk is not None:
             await _goodbye(talk)
@@ -256,6 +257,7 @@ async def _in_one_flight(
     job.before_message()
     job.content_sent = True
     await talk.launch(commands, draft.raw)
+    job.leaving.reach(journal.now)
     try:
         await talk.answers(commands, answered)
     except Stopped as error:
@@ -362,7 +364,7 @@ _OF_SENDER = re.compile(
 async def _content(job: Job, journal: Journal, talk: SmtpTalk, draft: Draft) -> Reply:
     """The message behind the 354. Without a final reply its fate is unknown: readers look for it, nothing is sent again."""
     try:
-        return await talk.content(draft, lambda: job.renew(talk.connection))
+        return await talk.content(draft, lambda: job.renew(talk.connection), lambda: job.leaving.reach(journal.now))
     except Stopped as error:
         if error.trouble.id == "submit.cut":
             raise

@@ -25,6 +25,7 @@ LARGEST_MESSAGE = 256 * 1024 * 1024
 # Lines of one response. RFC 2449 section 6 defines nine capabilities; of a message, 4 MiB in lines of 40 octets are as many.
 MOST_LINES = 5_000
 MOST_MESSAGE_LINES = 100_000
+_ONE_LINE = ("STAT",)
 
 
 class Pop3Talk:
@@ -65,7 +66,7 @@ class Pop3Talk:
         multiline: bool = False,
         shown: str | None = None,
     ) -> None:
-        """A flight whose responses are given to `judge` in order as each arrives, and kept nowhere else."""
+        """A flight whose responses are given to `judge` in order as each arrives, and kept nowhere else. STAT's is one line."""
         if pipelined:
             await self._send("".join(f"{command}\r\n" for command in commands), shown)
         for command in commands:
@@ -73,7 +74,7 @@ class Pop3Talk:
                 await self._send(f"{command}\r\n", shown)
             verb = command.split(" ")[0]
             self.ended = self.ended or verb == "QUIT"
-            judge(await self._response(verb, multiline=multiline))
+            judge(await self._response(verb, multiline=multiline and verb not in _ONE_LINE))
 
     async def _send(self, text: str, shown: str | None) -> None:
         unread = self.connection.unread()
