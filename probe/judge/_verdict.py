@@ -96,7 +96,8 @@ def _delivery(report: Report, records: tuple[StageRecord, ...]) -> tuple[float, 
 
 def _collected(records: tuple[StageRecord, ...]) -> tuple[float, str] | None:
     """The slowest of the messages that a collection found."""
-    return slowest(tuple(replace(record, facts=replace(record.seen(Swept), ages={})) for record in records))
+    swept = [record for record in records if isinstance(record.facts, Swept)]
+    return slowest([replace(record, facts=replace(record.seen(Swept), ages={})) for record in swept])
 
 
 def _total(report: Report, records: tuple[StageRecord, ...]) -> tuple[float, str] | None:

@@ -292,6 +292,7 @@ def up_to(greatest: float) -> Kind:
 _PATH = {"format": "path", "type": "string"}
 Seconds = Annotated[float, Kind(seconds, _DURATION_SCHEMA, spell)]
 Port = Annotated[int, whole(1, 65535)]
+HopCount = Annotated[int, whole(1, 50)]
 Text = Annotated[str, Kind(text)]
 Score = Annotated[float, Kind(score, {"type": "number"})]
 Host = Annotated[str, Kind(host)]

@@ -71,6 +71,11 @@ class Redactor:
         self._needles.sort(key=lambda needle: len(needle.octets), reverse=True)
         self._margin = min(_MOST_MARGIN, _WIDEST * len(self._needles[0].octets))
 
+    @property
+    def has_secrets(self) -> bool:
+        """Whether there is anything to replace."""
+        return bool(self._needles)
+
     def text(self, text: str) -> str:
         """Text from outside, with every secret replaced by MASK."""
         return self._masked(text, self._spans(text))
@@ -99,6 +104,8 @@ class Redactor:
         """Facts (dict, list, tuple, str): every string redacted but those that are ours by the name they stand under (OURS)."""
         if isinstance(value, str):
             return value if value in WORDS else self.text(value)
+        if value is None or isinstance(value, (int, float)):
+            return value
         if isinstance(value, Mapping):
             return self.mapping(value)
         if isinstance(value, (list, tuple)):

@@ -67,9 +67,11 @@ def _suspended(side: Side, place: Place, confirming: set[tuple[str, str]]) -> Si
     if side.credentials is None or not side.credentials.secret:
         return side
     user, secret = side.credentials.username, side.credentials.secret
-    found = (suspended(whose, user, secret, place) for whose in _asked_of(side))
+    # Asked once: in a database each question is a round trip of every run.
+    refused = {whose: place.is_refused(whose, user) for whose in _asked_of(side)}
+    found = (_why_not(user, _until(whose, user, secret, place, is_refused=known)) for whose, known in refused.items())
     why = next((why for why in found if why), None)
-    if why is None and _unconfirmed(side, place):
+    if why is None and any(known and place.is_unconfirmed(whose, user, _mark(secret, place)) for whose, known in refused.items()):
         if (user, secret) in confirming:
             why = f"logon as {user} not tried: this password or token was refused a while ago; another protocol tries it first"
         confirming.add((user, secret))
@@ -90,7 +92,11 @@ def _unconfirmed(side: Side, place: Place) -> list[str]:
 
 def suspended(whose: str, user: str, secret: str, place: Place | None = None) -> str | None:
     """Why this secret is not to be tried there now; None when it may be."""
-    until = _until(whose, user, secret, place or files())
+    home = place or files()
+    return _why_not(user, _until(whose, user, secret, home, is_refused=home.is_refused(whose, user)))
+
+
+def _why_not(user: str, until: float | None) -> str | None:
     if until is None:
         return None
     when = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -105,14 +111,15 @@ def again_in(plan: Plan, place: Place | None = None) -> float:
         until
         for side in plan.sides
         if side.credentials is not None and side.credentials.secret
+        for user in (side.credentials.username,)
         for whose in _asked_of(side)
-        if (until := _until(whose, side.credentials.username, side.credentials.secret, home)) is not None
+        if (until := _until(whose, user, side.credentials.secret, home, is_refused=home.is_refused(whose, user))) is not None
     ]
     return max(0.0, min(held) - time.time()) if held else 0.0
 
 
-def _until(whose: str, user: str, secret: str, place: Place) -> float | None:
-    until = place.suspended_until(whose, user, _mark(secret, place)) if place.is_refused(whose, user) else None
+def _until(whose: str, user: str, secret: str, place: Place, *, is_refused: bool) -> float | None:
+    until = place.suspended_until(whose, user, _mark(secret, place)) if is_refused else None
     if (whose, user) in _UNSTORED:
         until = until or still_suspended(_UNSTORED[whose, user], fingerprint(_PROCESS_KEY, secret))
     return until
