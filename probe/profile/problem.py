@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 KeyPath = tuple[str | int, ...]
-SECRETS = ("password", "token")
+SECRETS = ("password", "token", "proxy_password")
 
 
 class Fault(NamedTuple):
