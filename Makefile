@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-windows quick check bench growth soak fuzz screenshots calendar recorded sbom audit-dependencies lock reference samples clean
+.PHONY: demo test test-windows quick check bench bench-workers growth soak fuzz screenshots calendar recorded sbom audit-dependencies lock reference samples clean
 
 demo: $(STAMP)
 	@$(BIN)/probe demo
@@ -70,6 +70,12 @@ clean:
 bench: $(STAMP)
 	scripts/install-servers
 	$(BIN)/python -m benchmarks.bench
+
+# 10 000 profiles, three workers, PostgreSQL: a quarter of an hour. WORKERS_OPTIONS="--profiles 100 --window 60" for a first look.
+WORKERS_OPTIONS ?=
+bench-workers: $(STAMP)
+	scripts/install-servers
+	$(BIN)/python -m benchmarks.workers $(WORKERS_OPTIONS)
 
 # Half an hour; needs root (Postfix, Dovecot) and Prometheus. SOAK_MINUTES=5 for a first look: too short for what counts by itself.
 SOAK_MINUTES ?= 30

@@ -27,8 +27,8 @@ def rows(bench: "Bench", sizes: list[int]) -> list["Row"]:
         figures = json.loads(done.stdout)
         found += [
             (f"{size} whole loops in flight: failures {figures['reasons']}", figures["failures"], 0, ""),
-            (f"{size} whole loops in flight: event-loop lag p99", figures["lag_p99"] * 1000, 50, "ms"),
-            (f"{size} whole loops in flight: peak RSS", figures["rss"], 250, "MiB"),
+            (f"{size} whole loops in flight: event-loop lag p99", figures["lag_p99"] * 1000, 20, "ms"),
+            (f"{size} whole loops in flight: peak RSS", figures["rss"], 150, "MiB"),
         ]
     return found
 

@@ -5,7 +5,8 @@ A Record is complete: every stage that the plan expected is in it, and one that 
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Annotated, Any, Literal
+from functools import cache
+from typing import Annotated, Any, Literal, cast
 
 from probe.facts import F, Facts, from_json, to_json
 
@@ -71,6 +72,12 @@ class Line:
     text: str
 
 
+@cache
+def _nothing(kind: Any) -> Any:
+    """Facts with nothing seen. One for all: the judges ask a run's stages some hundred times."""
+    return kind()
+
+
 @dataclass(frozen=True, slots=True)
 class StageRecord:
     """How one stage went. `at` and `seconds` are seconds on the monotonic clock, `at` since the run began."""
@@ -85,7 +92,18 @@ class StageRecord:
 
     def seen(self, kind: type[F]) -> F:
         """Its facts, where they are of that kind; else such facts with nothing seen."""
-        return self.facts if isinstance(self.facts, kind) else kind()
+        any_kind: Any = kind
+        return self.facts if isinstance(self.facts, kind) else cast(F, _nothing(any_kind))
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """Something that we log on with, and until when it holds: `whose` is the profile's key; `begins` is None where only the end is
+    known."""
+
+    whose: str
+    ends: Instant
+    begins: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +133,8 @@ class Record:
     interrupted: bool = False
     kind: RunKind = "run"
     paused: Seconds | None = None
+    # What was logged on with and ends some day, where that is known.
+    lasting: tuple[Lasting, ...] = ()
 
     def stage(self, name: str) -> StageRecord | None:
         """The stage of that name, or None when the plan had no such stage."""
@@ -131,6 +151,10 @@ def record_to_json(record: Record) -> dict[str, object]:
     plain = _plain(record)
     if record.paused is None:
         del plain["paused"]  # as it was written before there was such a thing
+    if record.lasting:
+        plain["lasting"] = [asdict(one) for one in record.lasting]
+    else:
+        del plain["lasting"]  # likewise
     return {
         **plain,
         "target": asdict(record.target),
@@ -159,6 +183,7 @@ def record_from_json(data: Mapping[str, object]) -> Record:
             "target": Target(**read["target"]),
             "stages": tuple(_stage_from_json(stage) for stage in read["stages"]),
             "transcript": tuple(Line(**line) for line in read.get("transcript", ())),
+            "lasting": tuple(Lasting(**one) for one in read.get("lasting", ())),
         }
     )
 

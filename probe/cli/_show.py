@@ -144,7 +144,7 @@ def _plan(plan: "Plan") -> dict[str, Any]:
                 "host": side.host,
                 "port": side.port,
                 "security": side.security,
-                "connect": list(side.connect),
+                "connect": [*([str(side.proxy)] if side.proxy else []), *side.connect],
                 "mechanism": side.mechanism,
             }
             for side in sides

@@ -42,6 +42,9 @@ def certificates(
     set: option.Set = None,
     ca_file: option.CaFile = None,
     allow_warnings: option.AllowWarnings = False,
+    share: Annotated[
+        bool, typer.Option("--share", help="Stand-ins for names, hosts, addresses and numbers, to show it to others.")
+    ] = False,
 ) -> int:
     """List the certificates of each PROFILE's servers, what ends next first: TLS only, nobody logs on, no password is needed.
 
@@ -55,6 +58,10 @@ def certificates(
     store = _store(history)
     settings = option.given(timeout=timeout, set=set, ca_file=ca_file)
     fleet = _remembered(profiles, store, settings) if from_history else _looked(profiles, settings, store, at_once, every_address)
+    if share:
+        from probe.runs.share.fleet import shared_fleet
+
+        fleet = shared_fleet(fleet)
     _out.write(_written(output, fleet), machine=output != "text")
     for name, path in files:
         _write_file(path, _written(name, fleet), read_by_all=name == "prometheus")

@@ -11,6 +11,7 @@ import typer
 
 from probe.cli import _options as option
 from probe.cli import _out
+from probe.cli._believed import table
 
 if TYPE_CHECKING:
     from probe.observe.discover.web import Login
@@ -42,7 +43,7 @@ def discover(
     timeout: PerPage = "10s",
     try_again: option.TryAgain = False,
 ) -> int:
-    """Ask SRV records, Thunderbird's autoconfig and Autodiscover what they publish for users of ADDRESS's domain.
+    """Ask SRV records, Thunderbird's autoconfig, Autodiscover and PACC what they publish for users of ADDRESS's domain.
 
     The password goes to Autodiscover only, over verified HTTPS.
 
@@ -140,6 +141,7 @@ def lines(report: "Report") -> Iterator[str]:
         yield f"  tried {safe(_server(server))}: {safe(_outcome(server))}"
     if tried(report).left_out:
         yield f"  not tried: {tried(report).left_out} more servers"
+    yield from table(report)
     for finding in report.findings:
         yield ""
         yield f"{finding.severity.upper()}  {finding.id}: {safe(finding.summary)}"

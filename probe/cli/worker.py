@@ -66,7 +66,8 @@ def worker(
 
     option.require_extra("probe worker", "queue", (*EXTRA, "procrastinate", "psycopg"))
     from probe.observe.connection.ourselves import machine_name
-    from probe.serve.queue import Settings, WrongInterval, crontab, prepare
+    from probe.serve.moments import WrongInterval, checked
+    from probe.serve.queue import Settings, prepare
     from probe.state.postgres import Unreachable, make_schema
 
     conninfo = connection_string(database_env)
@@ -87,7 +88,7 @@ def worker(
             "full_metrics": is_full(metrics),
             "notify_after": notify_after,
         }
-        crontab(settings.interval, "")  # a wrong interval is reported before the database is asked anything
+        checked(settings.interval)  # a wrong interval is reported before the database is asked anything
         return _run_loop(_work(list(profiles or ()), settings, endpoint(listen), web, keep_days))
     except Unreachable as error:
         raise typer.BadParameter(f"{error} (which database: --database-env, PGHOST, PGSERVICE)") from None
@@ -147,10 +148,10 @@ async def _work(profiles: list[str], settings: "Settings", where: tuple[str, int
         )
     )
     stopped = asyncio.Event()
-    app = make_app(settings, service.targets.values(), lambda name: _run(service, name))
+    app = make_app(settings, lambda name: _run(service, name))
     answering = asyncio.create_task(answer(service, *where, stopped, f"vantage point {settings.vantage}"))
     try:
-        await work(app, settings, stopped, service.note_queue)
+        await work(app, settings, service.targets, stopped, service.note_queue)
     finally:
         stopped.set()
         await answering

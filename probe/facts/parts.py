@@ -117,12 +117,21 @@ class Quota(TypedDict):
 
 class HopSeen(TypedDict):
     """One Received field, oldest first: `at` RFC 3339 UTC; `seconds` since the hop before, negative where clocks disagree;
-    `exchange` the build of the Exchange server that wrote it (`15.2.1748.10`), only where it gives one."""
+    `exchange` the build of the Exchange server that wrote it (`15.2.1748.10`). `source` and `address`: name and IP address of whom
+    it had the message from; `protocol` as RFC 3848 names it (`ESMTPSA`, `LMTP`); `tls` the version, `cipher` its name;
+    `transport`: `tls`, `none` (over a network, without TLS) or `local` (within one machine, or into its own mailbox store). Each of
+    these only where the field says it."""
 
     by: str
     at: str | None
     seconds: float | None
     exchange: NotRequired[str]
+    source: NotRequired[str]
+    address: NotRequired[str]
+    protocol: NotRequired[str]
+    tls: NotRequired[str]
+    cipher: NotRequired[str]
+    transport: NotRequired[str]
 
 
 class Returned(TypedDict):

@@ -19,8 +19,11 @@ from probe.report import Finding, Report, Stage, Status, Threshold, Verdict, wor
 _RANGES = "threshold.exceeded"
 _PAUSED = "run.paused"
 _DAY = 86400
-# A mailbox that another run of ours holds, what was cut short by us, a machine without descriptors: nothing of the server.
-_OURS = ("lease.held", "run.cancelled", "probe.no-descriptors")
+# A mailbox that another run of ours holds, what was cut short by us, a machine without descriptors, a proxy: nothing of the server.
+_OURS = (
+    "lease.held", "run.cancelled", "probe.no-descriptors",
+    "proxy.unreachable", "proxy.refused", "proxy.auth-refused", "proxy.failed",
+)  # fmt: skip
 
 
 def judge(record: Record, profile: Profile) -> Report:
@@ -93,7 +96,8 @@ def _delivery(report: Report, records: tuple[StageRecord, ...]) -> tuple[float, 
 
 def _collected(records: tuple[StageRecord, ...]) -> tuple[float, str] | None:
     """The slowest of the messages that a collection found."""
-    return slowest(tuple(replace(record, facts=replace(record.seen(Swept), ages={})) for record in records))
+    swept = [record for record in records if isinstance(record.facts, Swept)]
+    return slowest([replace(record, facts=replace(record.seen(Swept), ages={})) for record in swept])
 
 
 def _total(report: Report, records: tuple[StageRecord, ...]) -> tuple[float, str] | None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from probe.facts import Found, LoggedOn, Submitted, Swept, Verified
+from probe.judge._changer import changer, rewriter
 from probe.judge._finding import finding
 from probe.judge._seen import first_seen
 from probe.judge._troubles import from_troubles
@@ -156,20 +157,22 @@ _OF_FILLING = {
 
 
 def unharmed(stage: str, seen: Verified) -> Iterator[Finding]:
-    """What the way did to a message."""
+    """What the way did to a message, and which hop most likely did it."""
+    by = changer(seen.hops)
     if said := _OF_TEXT.get(seen.text or ""):
-        yield delivery_finding("message.altered", said[0], stage, said[1])
+        yield delivery_finding("message.altered", said[0], stage, said[1], by)
     if lost := _OF_FILLING.get(seen.filling or ""):
         same = f"{seen.filling_same} octets of it are as they were sent" if seen.filling_same else ""
         yield delivery_finding("message.altered", "critical", stage, lost, same)
     if seen.enclosed:
-        yield delivery_finding("message.altered", "warning", stage, "a filter enclosed the message in one of its own")
+        yield delivery_finding("message.altered", "warning", stage, "a filter enclosed the message in one of its own", by)
     if seen.proven_by == "text":
-        yield delivery_finding("message.altered", "info", stage, "the probe's own header fields were removed")
+        yield delivery_finding("message.altered", "info", stage, "the probe's own header fields were removed", by)
     if seen.subject in ("tagged", "replaced"):
-        yield delivery_finding("message.altered", "warning", stage, f"the Subject was {seen.subject}")
+        yield delivery_finding("message.altered", "warning", stage, f"the Subject was {seen.subject}", by)
     if seen.sender_rewritten:
         text = "the sender was rewritten on the way"
-        yield delivery_finding("message.sender-rewritten", "info", stage, text, seen.sender_rewritten)
+        said_of = "; ".join(filter(None, (seen.sender_rewritten, rewriter(seen.sender_rewritten, seen.hops))))
+        yield delivery_finding("message.sender-rewritten", "info", stage, text, said_of)
     if seen.message_id_changed:
-        yield delivery_finding("message.altered", "info", stage, "the Message-ID was replaced")
+        yield delivery_finding("message.altered", "info", stage, "the Message-ID was replaced", by)

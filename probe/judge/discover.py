@@ -130,6 +130,15 @@ FINDINGS = {
         "what they make of it.",
         _SERVE,
     ),
+    "discover.dane-no-match": Kind(
+        "the published server's certificate is not the one that its TLSA records stand for",
+        "The certificate was likely renewed with a new key, and the TLSA records of that name and port were not changed: programs "
+        "that take SRV records by DNSSEC (RFC 7673) refuse the server.",
+        (
+            "Check: dig +dnssec _PORT._tcp.NAME TLSA",
+            "Fix: publish the record of the certificate that is served, or put the old key back",
+        ),
+    ),
     "discover.redirected": Kind(
         "a source names somebody else to ask",
         "Autodiscover has moved, or the mailbox has another address.",
@@ -152,7 +161,7 @@ _INSIDE = ("local", "lan", "internal", "intranet", "corp", "home", "localdomain"
 _CLOSED = ("connect.refused", "connect.timeout", "connect.unreachable", "connect.failed")
 _NO_NAME = ("dns.no-record", "dns.failed", "dns.bad-name")
 _NAMES = {"smtp": "SMTP", "imap": "IMAP4", "pop3": "POP3"}
-_STAGES = ("discover.srv", "discover.autoconfig", "discover.autodiscover")
+_STAGES = ("discover.srv", "discover.autoconfig", "discover.autodiscover", "discover.autodiscover-v2", "discover.pacc")
 _SAYS_SOMETHING = ("found", "empty", "credentials", "redirected")
 
 
@@ -326,6 +335,8 @@ def _tried(server: Mapping[str, Any]) -> Iterator[Finding]:
     if certificate is not None and _refused(certificate):
         text = f"OpenSSL: {certificate['openssl_text']}"
         yield found("discover.certificate-not-accepted", text, f"until {certificate['not_after']}")
+    if (dane := server.get("dane")) and dane["authenticated"] and dane["records"] and not dane["matching"]:
+        yield found("discover.dane-no-match", f"none of its {dane['records']} TLSA records is for this certificate", dane["text"])
     if trouble and not server["really"] and certificate is None:
         yield found(_named(trouble["id"]), trouble["text"], trouble["id"])
     elif trouble and not server["really"] and trouble["id"] != "certificate.not-accepted":

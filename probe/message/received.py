@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import Message
 from email.utils import parsedate_to_datetime
+
+from probe.message.carried import Carried, carried
 
 MOST_HOPS = 50
 
@@ -19,6 +21,7 @@ class Hop:
     seconds: float | None
     # The build of an Exchange server, as its field gives it: `with Microsoft SMTP Server (…) id 15.1.2507.39`.
     exchange: str | None = None
+    carried: Carried = field(default_factory=Carried)
 
 
 def hops(header: Message) -> tuple[Hop, ...]:
@@ -29,7 +32,9 @@ def hops(header: Message) -> tuple[Hop, ...]:
         words, _, date = " ".join(str(one)[:4000].split()).rpartition(";")
         at = instant(date)
         seconds = (at - before).total_seconds() if at and before else None
-        found.append(Hop(_by(words), at.isoformat().replace("+00:00", "Z") if at else None, seconds, _exchange(words)))
+        found.append(
+            Hop(_by(words), at.isoformat().replace("+00:00", "Z") if at else None, seconds, _exchange(words), carried(words))
+        )
         before = at or before
     return tuple(found)
 

@@ -20,13 +20,16 @@ from probe.observe.journal import Journal
 _TEXT = 300
 
 
+def wanted(job: Job, sides: Iterable[Side]) -> list[Side]:
+    """Those whose TLSA records are to be looked up."""
+    return [side for side in sides if _is_wanted(job, side)]
+
+
 async def look_up(job: Job, sides: Iterable[Side]) -> None:
     """Ask for the TLSA records of these sides, all at once, within the run's deadline; the job keeps the answers."""
-    wanted = [side for side in sides if _is_wanted(job, side)]
-    if wanted:
-        # Some 50 ms, in which the loop is to go on with the legs.
-        await beside(lambda: import_module("dns.asyncresolver"), "import dnspython")
-        await asyncio.gather(*(_look_up(job, side) for side in wanted))
+    # Some 50 ms, in which the loop is to go on with the legs.
+    await beside(lambda: import_module("dns.asyncresolver"), "import dnspython")
+    await asyncio.gather(*(_look_up(job, side) for side in sides))
 
 
 def _is_wanted(job: Job, side: Side) -> bool:

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from probe.facts import Found, Verified
 from probe.facts.parts import HopSeen, Returned
-from probe.message import MESSAGE_OCTETS, Bounce, Filled, Proof, carries_marker, prove, read
+from probe.message import MESSAGE_OCTETS, Bounce, Filled, Hop, Proof, carries_marker, prove, read
 from probe.observe.connection import Connection
 from probe.observe.job import Accepted, Job
 from probe.observe.journal import Journal, Stage
@@ -222,8 +222,14 @@ def most_octets(job: Job) -> int:
 
 def way(proof: Proof) -> list[HopSeen]:
     """The message's way as facts: oldest hop first."""
-    hops = [(HopSeen(by=hop.by, at=hop.at, seconds=hop.seconds), hop.exchange) for hop in proof.hops]
-    return [HopSeen(**seen, exchange=build) if build else seen for seen, build in hops]
+    return [_hop(hop) for hop in proof.hops]
+
+
+def _hop(hop: Hop) -> HopSeen:
+    more = {"exchange": hop.exchange, **asdict(hop.carried)}
+    seen = HopSeen(by=hop.by, at=hop.at, seconds=hop.seconds)
+    seen.update({name: said for name, said in more.items() if said})  # type: ignore[typeddict-item]
+    return seen
 
 
 def verify(job: Job, stage: Stage[Verified], candidates: Sequence[Candidate], filled: Filled | None = None) -> None:

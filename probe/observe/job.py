@@ -10,7 +10,7 @@ from typing import Generic, Literal, TypeVar
 
 from probe.facts.parts import TlsaAnswer
 from probe.message import Draft, Sent
-from probe.observe.connection import Connection, Deadline, Pace, Resolution
+from probe.observe.connection import Connection, Deadline, Pace, Proxy, Resolution
 from probe.observe.gate import Policy
 from probe.sasl import Credentials
 
@@ -79,8 +79,12 @@ class Side:
     only: str | None = None
     # Further mechanisms, each tried after the run on a connection of its own (logon only).
     further: tuple[str, ...] = ()
+    # The SOCKS5 proxy on the way; it looks up the names, those of `connect` too.
+    proxy: Proxy | None = None
     # Why this logon is not tried at all: the same secret was refused before, and the back-off has not passed.
     suspended: str | None = None
+    # Why there is no token: what we identify ourselves with has ended, and the token endpoint said so.
+    over: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ async def begin(
         raise stop("auth.no-credentials", f"the profile has no credentials for {side.leg}")
     service = Service(_SERVICES[side.leg], side.host, side.port, end_point(connection), secrets.token_hex(16))
     stage.facts = replace(stage.facts, offered=offered, attempts=0, username=side.credentials.username)
+    if side.over:
+        raise stop("auth.secret-expired", side.over)
     permission = reach.ask_gate(journal, side, connection)
     mechanism = _chosen(side, side.credentials, service, offered, command, verified=permission.of_the_server)
     others = [item.name for item in usable(offered, side.credentials, service) if item is not mechanism]

@@ -1,14 +1,26 @@
 """The steps that every leg shares: address, TCP, TLS, certificate, and which connection may carry a secret."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from probe.facts import Certified, Connected, LoggedOn, Secured
 from probe.facts.parts import Attempt as Dialled
 from probe.observe.certified import certified
-from probe.observe.connection import Address, Attempt, Connection, Handshake, Resolution, Trust, dial, resolve
+from probe.observe.connection import (
+    Address,
+    Attempt,
+    Connection,
+    Dialling,
+    Handshake,
+    Proxy,
+    Resolution,
+    Trust,
+    dial,
+    dial_through,
+    resolve,
+)
 from probe.observe.connection.resolve import literal
 from probe.observe.gate import Permission, certificate_allows, may_send_secret
 from probe.observe.job import Job, Side
@@ -30,10 +42,14 @@ T = TypeVar("T", bound=Talk)
 
 
 async def addresses(job: Job, side: Side) -> Resolution:
-    """The addresses to dial: the profile's `connect` entries, else what the resolver says; asked once a run.
+    """The addresses to dial: the profile's `connect` entries, else what the resolver says; asked once a run. Through a proxy the
+    names as they are, which it looks up.
 
     Raises Stopped with a `dns.*` trouble.
     """
+    if side.proxy is not None:
+        nodes = (split_node(entry, side.port) for entry in side.connect or (_written(side.host),))
+        return Resolution(tuple(Address(host, port) for host, port in nodes))
     if side.connect:
         found = [await _node(job, entry, side) for entry in side.connect]
         return Resolution(tuple(address for resolution in found for address in resolution.addresses))
@@ -79,14 +95,32 @@ async def connect(job: Job, journal: Journal, side: Side, stage: Stage[Connected
     until = loop.time() + job.conduct.per_connection
     attempts: list[Attempt] = []
     try:
-        sock, address = await dial(_wanted(resolution.addresses, side), job.deadline.until(until), attempts)
+        wanted = _wanted(resolution.addresses, side)
+        if side.proxy is None:
+            sock, address = await dial(wanted, job.deadline.until(until), attempts)
+        else:
+            sock, address = await _through(job, side.proxy, wanted, until, attempts)
     finally:
         dialled = [_dialled(attempt) for attempt in attempts]
         stage.facts = replace(stage.facts, attempts=dialled, addresses_left_out=resolution.left_out)
     connection = Connection(sock, address, name=side.leg, journal=journal, deadline=job.deadline, until=until, pace=job.pace)
     stage.facts = replace(stage.facts, remote=str(address), local=connection.local)
-    connection.note(f"connected to {address}")
+    way = f" through the proxy {side.proxy.place}, which looks names up itself" if side.proxy else ""
+    connection.note(f"connected to {address}{way}")
     return connection
+
+
+def _written(host: str) -> str:
+    """A host as `connect` has it: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+async def _through(job: Job, proxy: Proxy, wanted: Sequence[Address], until: float, attempts: list[Attempt]) -> Dialling:
+    try:
+        found = await _resolved(job, proxy.host, proxy.port, "any")
+    except Stopped as error:
+        raise stop("proxy.unreachable", f"the proxy {proxy.place}: {error.trouble.text}", error.trouble.evidence) from None
+    return await dial_through(proxy, found.addresses, wanted, job.deadline.until(until), attempts)
 
 
 def _wanted(addresses: tuple[Address, ...], side: Side) -> tuple[Address, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from probe.facts import Verified
-from probe.facts.parts import SignatureSeen
+from probe.facts.parts import HopSeen, SignatureSeen
 from probe.output._words import safe
 from probe.report import Report, Status
 
@@ -66,7 +66,7 @@ def _signature(one: SignatureSeen) -> str:
     testing = "the key is marked as a test" if one["testing"] else ""
     part = f"covers {one['covers']} octets of the body only" if one["covers"] is not None else ""
     said = (f"selector {one['selector']}", key, aligned, testing, part, one["why"])
-    return safe(f"{one['domain']} {one['result']} ({', '.join(filter(None, said))})")
+    return safe(f"{one['domain']} {one['result']} ({', '.join(str(word) for word in said if word)})")
 
 
 def _results(seen: Verified) -> Iterator[Item]:
@@ -101,8 +101,26 @@ def _spam(seen: Verified) -> Iterator[Item]:
 
 
 def _hops(seen: Verified) -> Iterator[Item]:
-    if seen.hops:
-        yield Item("Way", f"{len(seen.hops)} hop{'' if len(seen.hops) == 1 else 's'}", "skipped")
+    if not seen.hops:
+        return
+    how = [hop.get("transport") for hop in seen.hops]
+    bare, tls = how.count("none"), how.count("tls")
+    said = f", {bare} without TLS" if bare else ", all TLS" if tls else ""
+    more = "; ".join(map(_hop, seen.hops))
+    yield Item(
+        "Way", f"{len(how)} hop{'' if len(how) == 1 else 's'}{said}", "warning" if bare else "ok" if said else "skipped", more
+    )
+
+
+def _hop(hop: HopSeen) -> str:
+    tls = " ".join(str(word) for word in (hop.get("tls"), hop.get("cipher")) if word)
+    said = (hop.get("protocol"), tls or {"none": "no TLS", "local": "local"}.get(hop.get("transport", "")), _seconds(hop))
+    return safe(f"{hop.get('by') or 'a server without a name'} ({', '.join(str(word) for word in said if word)})")
+
+
+def _seconds(hop: HopSeen) -> str:
+    seconds = hop.get("seconds")
+    return f"{seconds:g} s" if isinstance(seconds, (int, float)) else ""
 
 
 def _short(text: str) -> str:

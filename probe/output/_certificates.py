@@ -8,7 +8,7 @@ from probe.facts import instant
 from probe.output._past_runs import columns
 from probe.output._words import safe
 from probe.report import Report
-from probe.report.fleet import Certificate, Fleet, FleetFinding, Port, certificates, sightings_of
+from probe.report.fleet import Certificate, Fleet, FleetFinding, Port, Sighting, certificates, sightings_of
 
 _MOST_PORTS, _MOST_LINES, _MOST_NAME = 6, 20, 48
 _TITLES = ("days left", "of its life", "until", "name", "issuer", "serial", "ports")
@@ -213,8 +213,13 @@ def metrics(fleet: Fleet) -> str:
 
 
 def series(reports: Sequence[Report]) -> str:
-    """Of an exporter's last runs: each certificate is one series, however many profiles and ports show it."""
-    shown = certificates(sightings_of(reports), "", {}, {})
+    """As `series_of`, of what these runs saw."""
+    return series_of(sightings_of(reports))
+
+
+def series_of(sightings: Sequence[Sighting]) -> str:
+    """Of what an exporter's last runs saw: each certificate is one series, however many profiles and ports show it."""
+    shown = certificates(sightings, "", {}, {})
     return "".join(f"{line}\n" for name, help in _METRICS[:2] for line in _metric(name, help, shown))
 
 

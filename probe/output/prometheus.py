@@ -43,13 +43,24 @@ def write(reports: Sequence[Report], context: Context) -> str:
 
 def text(reports: Sequence[Report], *, full: bool) -> str:
     """The same; unless `full`, only what our own rules and panels use, without findings that are no more than worth knowing."""
-    metrics = _METRICS if full else [metric for metric in _USUAL if metric.usual]
-    return "".join(f"{line}\n" for metric in metrics for line in _lines(metric, reports))
+    return "".join(header + lines for header, lines in zip(headers(full=full), samples(reports, full=full), strict=True))
+
+
+def headers(*, full: bool) -> list[str]:
+    """HELP and TYPE of each metric."""
+    return [
+        f"# HELP submission_probe_{metric.name} {metric.help}\n# TYPE submission_probe_{metric.name} gauge\n"
+        for metric in (_METRICS if full else _USUAL)
+    ]
+
+
+def samples(reports: Sequence[Report], *, full: bool) -> list[str]:
+    """The lines that belong below each of `headers`, in that order. Those of one profile do not depend on another's: whoever serves
+    many keeps them."""
+    return ["".join(f"{line}\n" for line in _lines(metric, reports)) for metric in (_METRICS if full else _USUAL)]
 
 
 def _lines(metric: Metric, reports: Sequence[Report]) -> Iterator[str]:
-    yield f"# HELP submission_probe_{metric.name} {metric.help}"
-    yield f"# TYPE submission_probe_{metric.name} gauge"
     series: dict[str, float] = {}
     for report in _as_one(reports) if metric.samples is _verdict else reports:
         for labels, value in metric.samples(report):
@@ -223,4 +234,4 @@ _METRICS = (
     ),
     Metric("last_run_timestamp_seconds", "When the last run began, Unix time.", _one(lambda r: instant(r.started)), min),
 )
-_USUAL = [replace(metric, samples=_wrong) if metric.samples is _findings else metric for metric in _METRICS]
+_USUAL = tuple(replace(metric, samples=_wrong) if metric.samples is _findings else metric for metric in _METRICS if metric.usual)

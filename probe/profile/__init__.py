@@ -2,7 +2,7 @@
 
 from probe.profile.find import names
 from probe.profile.layers import REMOVE, Overlay
-from probe.profile.load import load, load_mapping
+from probe.profile.load import load, load_mapping, load_with_files
 from probe.profile.model import KNOWN_MECHANISMS, NEEDS, Account, Profile, Reader, Submission, Tls
 from probe.profile.oauth import TokenSource, resolve_token
 from probe.profile.problem import Problem, ProfileError
@@ -30,6 +30,7 @@ __all__ = [
     "effective",
     "load",
     "load_mapping",
+    "load_with_files",
     "names",
     "resolve_secret",
     "resolve_token",

@@ -13,7 +13,7 @@ from pathlib import Path
 from probe.profile.layers import Merged
 from probe.profile.model import Limits, Profile, Reader
 from probe.profile.problem import Doubts, KeyPath, Problem
-from probe.profile.values import spell
+from probe.profile.values import nodes, spell
 
 # What profiles/, deploy/ and the pages show where a name of one's own belongs; tests/unit/test_doubts.py reads them.
 _HOSTS = frozenset({"mail.example.com", "mail.example.org", "imap.example.org", "mail.contoso.com"})
@@ -101,8 +101,8 @@ def _of_contoso(name: str) -> bool:
 
 def _leads_to_a_test(profile: Profile) -> bool:
     """Whether every server is one that somebody chose by address: a test of one's own may use any name."""
-    sides = [(profile.submission.host, profile.submission.connect)]
-    sides += [(profile.host_for(reader), reader.connect) for reader in _readers(profile).values()]
+    sides = [(profile.submission.host, nodes(profile.submission.connect))]
+    sides += [(profile.host_for(reader), nodes(reader.connect)) for reader in _readers(profile).values()]
     return all(connect or _is_chosen(host.lower()) for host, connect in sides)
 
 

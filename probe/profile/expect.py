@@ -3,7 +3,7 @@
 from typing import Literal
 
 from probe.profile.table import Table
-from probe.profile.values import Host, MailProgram, Score, Text
+from probe.profile.values import Day, HopCount, Host, MailProgram, Score, Text
 
 
 class Expect(Table):
@@ -24,5 +24,11 @@ class Expect(Table):
     """Every spam filter's score is below this, in the filter's own unit."""
     authserv_id: tuple[Text, ...] = ()
     """Names under which the receiving side writes Authentication-Results; default: those of its servers."""
+    tls_on_every_hop: bool = False
+    """The delivered message came over TLS at every hop over a network; a hop within one machine, and LMTP, do not count."""
+    hops_at_most: HopCount | None = None
+    """So many servers at most wrote that they had the message."""
     clients: tuple[MailProgram, ...] = ()
     """Mail programs that must be able to log on, as probe audit --clients --list names them; probe audit fails where one cannot."""
+    secret_expires: Day | None = None
+    """The day on which the password, token or client secret ends, as 2027-03-01: a warning ahead of it (tls.expires_warning)."""

@@ -51,9 +51,21 @@ def load(
     `plugins` has the Settings of every plug-in; the Profile returned has a typed table for each.
     Raises ProfileError with every problem found.
     """
+    return load_with_files(name_or_path, overlays, plugins=plugins, environ=environ)[0]
+
+
+def load_with_files(
+    name_or_path: str | os.PathLike[str],
+    overlays: Sequence[Overlay] = (),
+    *,
+    plugins: Settings,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[Profile, tuple[Path, ...]]:
+    """As `load`; and the files that were read, parents included: while they are as they were, so is the profile."""
     name = os.fspath(name_or_path)
     layers, file = file_layers(name, os.environ if environ is None else environ)
-    return _finished(read(layers, overlays, plugins, environ), file.parent.absolute(), file.stem, name)
+    profile = _finished(read(layers, overlays, plugins, environ), file.parent.absolute(), file.stem, name)
+    return profile, tuple(Path(layer.file) for layer in layers if layer.file)
 
 
 def load_mapping(

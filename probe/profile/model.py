@@ -17,6 +17,7 @@ from probe.profile.margin import CertificateMargin, margin
 from probe.profile.message import Message
 from probe.profile.oauth import TokenSource
 from probe.profile.problem import Doubts, ProfileError
+from probe.profile.reached import require_whole_proxy
 from probe.profile.secret import SecretSource
 from probe.profile.table import Table, contradiction
 from probe.profile.values import (
@@ -30,6 +31,7 @@ from probe.profile.values import (
     Seconds,
     Text,
     Thumbprint,
+    Way,
     is_address,
     seconds,
     spell,
@@ -75,8 +77,10 @@ class Submission(Table):
     port: Port = 0
     """587, or 465 when security is tls."""
     security: Security = "starttls"
-    connect: tuple[Endpoint, ...] = ()
-    """Nodes to reach instead of what DNS says: HOST, HOST:PORT, [IPv6]:PORT."""
+    connect: Way = ()
+    """Nodes to reach instead of what DNS says: HOST, HOST:PORT, [IPv6]:PORT; and the proxy on the way: socks5://[USER@]HOST[:PORT]."""
+    proxy_password: SecretSource | None = None
+    """Of the user in that proxy's address; it goes to the proxy in clear (RFC 1929)."""
     family: Family = "any"
     ehlo: GreetingName | None = None
     """The name we give in EHLO."""
@@ -86,6 +90,9 @@ class Submission(Table):
     @classmethod
     def whole(cls, given: object) -> object:
         return _with_port(given, "starttls", tls=465, plain=587)
+
+    def agree(self) -> None:
+        require_whole_proxy(self.connect, self.proxy_password)
 
 
 class Dns(Table):
@@ -215,7 +222,8 @@ class Reader(Table):
     port: Port = 0
     """Default: the protocol's port for the security chosen."""
     security: Security = "tls"
-    connect: tuple[Endpoint, ...] = ()
+    connect: Way = ()
+    proxy_password: SecretSource | None = None
     family: Family = "any"
     account: Account | None = None
     """Only what differs from the profile's account."""
@@ -225,6 +233,9 @@ class Reader(Table):
     @classmethod
     def whole(cls, given: object) -> object:
         return _with_port(given, "tls", tls=cls.tls_port, plain=cls.plain_port)
+
+    def agree(self) -> None:
+        require_whole_proxy(self.connect, self.proxy_password)
 
 
 class Plugins(Table):

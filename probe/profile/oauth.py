@@ -6,6 +6,7 @@ requests-oauthlib. HTTPS only, one try, no redirects, bounded in time and memory
 """
 
 import os
+import re
 import sys
 import time
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import probe.profile.textfile as textfile
 from probe.profile.bounded import MOST_BYTES, TooMuch, within
 from probe.profile.private import problem
-from probe.profile.problem import Problem, ProfileError
+from probe.profile.problem import Problem, ProfileError, SecretOver
 from probe.profile.secret import KINDS, SecretSource, resolve_secret
 from probe.profile.table import Table, contradiction
 from probe.profile.values import ExistingFile, Text
@@ -36,6 +37,14 @@ _SCOPES = {
         "https://outlook.office.com/POP.AccessAsUser.All",
     ),
 }
+# How a token endpoint says that a client secret, a certificate, a sign-in or the user's password has ended. Microsoft's numbers
+# (learn.microsoft.com/entra/identity-platform/reference-error-codes): client secret 7000222, client certificate 1000502, refresh
+# token 700082, 700084, 70043 and 70008, grant 50173, password 50055. Others have no numbers (RFC 6749 section 5.2), only words.
+_OVER = re.compile(
+    r"\bAADSTS(7000222|1000502|700082|700084|70043|70008|50173|50055)\b"
+    r"|\b(secret|certificate|refresh[ _]token|grant|password)s?\b.{0,40}\b(has |have |is |are )?expired\b",
+    re.IGNORECASE,
+)
 # What is tried from where the probe runs is often not allowed out.
 _FROM_HERE = "; the token is fetched over HTTPS, from this machine"
 _EXTRA = "needs the extra: pip install 'submission-probe[oauth]'"
@@ -123,7 +132,8 @@ def resolve_token(
         return token
     # A provider may quote what it was sent, in any encoding (the whole Authorization header, say).
     wrong = Redactor([secret] if secret else []).cut(wrong, 500)
-    raise ProfileError(Problem(None, None, where, f"no token: {_plain(wrong)}"))
+    kind = SecretOver if _OVER.search(wrong) else ProfileError
+    raise kind(Problem(None, None, where, f"no token: {_plain(wrong)}"))
 
 
 def _given(source: SecretSource, base: Path | None, key: str, username: str | None, seconds: float) -> str:
@@ -227,10 +237,12 @@ def _device(oauth: OAuth, cache: TokenCache, client: "Client") -> tuple[str, str
     if stored := cache.read(whose):
         tokens.deserialize(stored)
     app = msal.PublicClientApplication(oauth.client_id, token_cache=tokens, **_settings(oauth, client))
-    found = next((app.acquire_token_silent(_scopes(oauth), account=account) for account in app.get_accounts()), None)
+    stored_for = app.get_accounts()
+    found = next((app.acquire_token_silent_with_error(_scopes(oauth), account=account) for account in stored_for), None)
     if not found or "access_token" not in found:
         if not (sys.stdin and sys.stdin.isatty()):
-            return "nobody has signed in; run this profile once at a terminal", ""
+            refused = f" (the sign-in that is stored was refused: {_told(found)[0]})" if found else ""
+            return f"nobody has signed in; run this profile once at a terminal{refused}", ""
         flow = app.initiate_device_flow(scopes=_scopes(oauth))
         if "message" not in flow:
             return _told(flow)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 KeyPath = tuple[str | int, ...]
-SECRETS = ("password", "token")
+SECRETS = ("password", "token", "proxy_password")
 
 
 class Fault(NamedTuple):
@@ -47,6 +47,11 @@ class ProfileError(Exception):
     def __init__(self, problems: Problem | Iterable[Problem]) -> None:
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class SecretOver(ProfileError):
+    """No mistake in the profile: what we identify ourselves with at a token endpoint has ended, and the endpoint says so. A run
+    goes on without the token, and its logon fails for that reason."""
 
 
 @dataclass(frozen=True)

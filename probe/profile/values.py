@@ -10,11 +10,14 @@ import ipaddress
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
 import probe.profile.textfile as textfile
-from probe.profile.kinds import Kind, shown, wanted, whole
+from probe.profile.kinds import Kind, Listed, shown, wanted, whole
+from probe.profile.problem import Fault, KeyPath
 
 DURATION = 'a duration such as "50s", "1m30s", "500ms", "2h" or "21d", or a number of seconds'
 BACKSLASHES = r"a path with backslashes goes in single quotes: 'C:\Folder\file' (or \"C:/Folder/file\")"
@@ -113,6 +116,59 @@ def endpoint(value: object) -> str:
     if match[1]:
         name = f"[{name}]" if ":" in name else _no_endpoint(value)
     return f"{name}:{int(port)}" if port else name
+
+
+def proxy(value: object) -> str:
+    """`socks5://[USER@]HOST[:PORT]` with the port (1080) written out. No error shows the value, in which a password may stand."""
+    scheme, _, rest = text(value).partition("://")
+    user, _, place = rest.rstrip("/").rpartition("@")
+    if ":" in user:
+        raise ValueError('a proxy\'s password may not stand in a profile; set proxy_password = { env = "NAME" } beside connect')
+    if scheme not in ("socks5", "socks5h"):
+        raise ValueError("expected socks5://[USER@]HOST[:PORT]; there is no other kind of proxy here")
+    if not user.isascii() or len(user) > 255:
+        raise ValueError("expected a proxy's user name of 255 ASCII characters at most")
+    try:
+        name = endpoint(place)
+    except ValueError:
+        raise ValueError("expected socks5://[USER@]HOST[:PORT], with an IPv6 address in brackets") from None
+    has_port = "]:" in name or name.count(":") == 1
+    return f"socks5://{user + '@' if user else ''}{name}{'' if has_port else ':1080'}"
+
+
+def node(value: object) -> str:
+    """One entry of `connect`: an endpoint, or a proxy."""
+    return proxy(value) if isinstance(value, str) and "://" in value else endpoint(value)
+
+
+class _Way(Listed):
+    """`connect`: nodes, and one proxy at most, which alone needs no list."""
+
+    def __init__(self) -> None:
+        super().__init__(Kind(node))
+        self.schema = {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string", "pattern": "^socks5h?://"}]}
+
+    def take(self, value: object, at: KeyPath, faults: list[Fault]) -> object:
+        given = (value,) if isinstance(value, str) and "://" in value else value
+        if isinstance(given, (list, tuple)) and sum("://" in str(item) for item in given) > 1:
+            faults.append(Fault(at, "expected one proxy at most"))
+            return None
+        return super().take(given, at, faults)
+
+
+def nodes(connect: Sequence[str]) -> tuple[str, ...]:
+    """The nodes of a checked `connect`."""
+    return tuple(entry for entry in connect if "://" not in entry)
+
+
+def proxy_of(connect: Sequence[str]) -> tuple[str | None, str, int] | None:
+    """The proxy of a checked `connect`: user, host and port."""
+    url = next((entry for entry in connect if "://" in entry), None)
+    if url is None:
+        return None
+    user, _, place = url.partition("://")[2].rpartition("@")
+    host, _, port = place.rpartition(":")
+    return user or None, host.strip("[]"), int(port)
 
 
 def _no_endpoint(value: Any) -> str:
@@ -222,6 +278,16 @@ _DURATION_SCHEMA = {
 }
 
 
+def day(value: object) -> str:
+    """A day, as TOML writes a date or as text, in ISO form."""
+    try:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", str(value)):
+            return date.fromisoformat(str(value)).isoformat()
+    except ValueError:
+        pass
+    raise wanted("a day such as 2027-03-01", value)
+
+
 def up_to(greatest: float) -> Kind:
     """A duration with a bound; 0 stands for the greatest allowed, as in Exchange's Test-*Connectivity."""
 
@@ -237,10 +303,12 @@ def up_to(greatest: float) -> Kind:
 _PATH = {"format": "path", "type": "string"}
 Seconds = Annotated[float, Kind(seconds, _DURATION_SCHEMA, spell)]
 Port = Annotated[int, whole(1, 65535)]
+HopCount = Annotated[int, whole(1, 50)]
 Text = Annotated[str, Kind(text)]
 Score = Annotated[float, Kind(score, {"type": "number"})]
 Host = Annotated[str, Kind(host)]
 Endpoint = Annotated[str, Kind(endpoint)]
+Way = Annotated[tuple[str, ...], _Way()]
 GreetingName = Annotated[str, Kind(greeting_name)]
 Address = Annotated[str, Kind(address)]
 Thumbprint = Annotated[str, Kind(thumbprint)]
@@ -249,3 +317,4 @@ MailProgram = Annotated[str, Kind(mail_program)]
 AnyFile = Annotated[Path, Kind(path, _PATH, str)]
 ExistingFile = Annotated[Path, Kind(existing_file, _PATH, str)]
 CaFile = Annotated[Path, Kind(ca_file, _PATH, str)]
+Day = Annotated[str, Kind(day, {"format": "date", "type": "string"})]

@@ -35,7 +35,7 @@ OURS = frozenset(
 WORDS = frozenset(
     """intact altered lost header text failed no-record INBOX AUTH STARTTLS STLS SIZE PIPELINING 8BITMIME SMTPUTF8 CHUNKING DSN
     ENHANCEDSTATUSCODES IMAP4REV1 UIDPLUS LOGINDISABLED SASL-IR UIDL TOP USER PLAIN LOGIN CRAM-MD5 DIGEST-MD5 NTLM GSSAPI
-    XOAUTH2 OAUTHBEARER SCRAM-SHA-1 SCRAM-SHA-256""".split()  # noqa: SIM905
+    XOAUTH2 OAUTHBEARER SCRAM-SHA-1 SCRAM-SHA-256 SCRAM-SHA-512""".split()  # noqa: SIM905
 )
 
 
@@ -71,6 +71,11 @@ class Redactor:
         self._needles.sort(key=lambda needle: len(needle.octets), reverse=True)
         self._margin = min(_MOST_MARGIN, _WIDEST * len(self._needles[0].octets))
 
+    @property
+    def has_secrets(self) -> bool:
+        """Whether there is anything to replace."""
+        return bool(self._needles)
+
     def text(self, text: str) -> str:
         """Text from outside, with every secret replaced by MASK."""
         return self._masked(text, self._spans(text))
@@ -99,6 +104,8 @@ class Redactor:
         """Facts (dict, list, tuple, str): every string redacted but those that are ours by the name they stand under (OURS)."""
         if isinstance(value, str):
             return value if value in WORDS else self.text(value)
+        if value is None or isinstance(value, (int, float)):
+            return value
         if isinstance(value, Mapping):
             return self.mapping(value)
         if isinstance(value, (list, tuple)):

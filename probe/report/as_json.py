@@ -1,7 +1,8 @@
 """Reports as plain JSON-able data (contract section 5): each field of the dataclasses is a key, named nowhere else."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import Field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from probe.facts import to_json as facts_to_json
@@ -51,7 +52,15 @@ def report_to_json(report: Report) -> dict[str, object]:
     return made
 
 
+# Most values are one of these, and nothing is to be done with them.
+_AS_THEY_ARE = frozenset((str, int, bool, type(None)))
+
+
 def _plain(value: Any) -> Any:
+    if type(value) in _AS_THEY_ARE:
+        return value
+    if isinstance(value, float):
+        return round(value, 6)
     if isinstance(value, Stage):
         # A stage is its record with the status that the findings give it.
         return {**_plain(value.record), "status": value.status, "facts": facts_to_json(value.record.facts)}
@@ -59,13 +68,23 @@ def _plain(value: Any) -> Any:
         # As the profile has it: not rounded.
         return {"warning": value.warning, "critical": value.critical}
     if is_dataclass(value):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value) if _has_key(value, item)}
+        always, where_asked = _keys(value.__class__)
+        made = {name: _plain(getattr(value, name)) for name in always}
+        for name, default in where_asked:
+            if (said := getattr(value, name)) != default:
+                made[name] = _plain(said)
+        return made
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    return round(value, 6) if isinstance(value, float) else value
+    return value
 
 
-def _has_key(value: Any, item: Field[Any]) -> bool:
-    return item.metadata != HIDDEN and not (item.metadata == ASKED and getattr(value, item.name) == item.default)
+@cache
+def _keys(kind: Any) -> tuple[tuple[str, ...], tuple[tuple[str, Any], ...]]:
+    """The keys of a dataclass: those that there always are; and, with their defaults, those that are there where they were asked
+    for."""
+    found = [item for item in fields(kind) if item.metadata != HIDDEN]
+    asked = tuple((item.name, item.default) for item in found if item.metadata == ASKED)
+    return tuple(item.name for item in found if item.metadata != ASKED), asked

@@ -4,6 +4,7 @@ Times, queue ids, session ids and dates never show. Latency is judged only where
 Hodges–Lehmann shift of the median with its Mann–Whitney confidence interval, so that one slow reply proves nothing.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import sqrt
 from statistics import median
@@ -112,7 +113,8 @@ def _is_new_to(key: str, before: Values) -> bool:
     return rest.startswith(_CAME_BACK) and f"{reader}.came_back" not in before
 
 
-_CAME_BACK = ("came_back", "dkim.", "spf", "dmarc", "spam.")
+_CAME_BACK = ("came_back", "dkim.", "spf", "dmarc", "spam.", "way")
+_DIGITS = re.compile(r"\d+")
 
 
 def _severity(key: str, was: str | None, now: str | None) -> Severity:
@@ -254,6 +256,11 @@ def _verify(_: str, facts: Verified) -> Pairs:
     for method in ("spf", "dmarc"):
         if said := facts.said_of(method):
             yield f"{method}", said["result"]
+    # Nodes of one name differ in their numbers.
+    yield "way", " → ".join(_DIGITS.sub("#", str(hop.get("by", ""))) or "?" for hop in facts.hops) or None
+    for hop in facts.hops:
+        if hop.get("transport") == "none":
+            yield f"way.{_DIGITS.sub('#', str(hop.get('by', '')))}", "no TLS"
     for one in facts.spam:
         yield f"spam.{one['by']}", {True: "spam", False: "no spam", None: None}[one["spam"]]
 

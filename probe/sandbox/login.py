@@ -19,8 +19,8 @@ from probe.sandbox.mailbox import World
 
 # What every personality can be set to offer, and what is offered when nothing is said.
 MECHANISMS = (
-    "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS", "XOAUTH2",
-    "OAUTHBEARER", "NTLM", "EXTERNAL",
+    "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS",
+    "SCRAM-SHA-512-PLUS", "XOAUTH2", "OAUTHBEARER", "NTLM", "EXTERNAL",
 )  # fmt: skip
 OFFERED = ("PLAIN", "LOGIN", "CRAM-MD5")
 # Sends a challenge (base64 is added), gives the decoded response, or None when the client cancels or sends rubbish.

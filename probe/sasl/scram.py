@@ -1,4 +1,4 @@
-"""SCRAM (RFC 5802, RFC 7677), with channel binding as -PLUS (`tls-server-end-point`, RFC 5929), by scramp."""
+"""SCRAM (RFC 5802, RFC 7677; SHA-512 is a draft), with channel binding as -PLUS (`tls-server-end-point`, RFC 5929), by scramp."""
 
 from functools import partial
 
@@ -65,8 +65,10 @@ def _mechanism(name: str, strength: int) -> Mechanism:
 
 MECHANISMS = {
     # Only when named: Cyrus and mailutils list them and cancel, and Dovecot 2.4.1 crashes at them.
+    "SCRAM-SHA-512-PLUS": _mechanism("SCRAM-SHA-512-PLUS", 0),
     "SCRAM-SHA-256-PLUS": _mechanism("SCRAM-SHA-256-PLUS", 0),
     "SCRAM-SHA-1-PLUS": _mechanism("SCRAM-SHA-1-PLUS", 0),
+    "SCRAM-SHA-512": _mechanism("SCRAM-SHA-512", 65),
     "SCRAM-SHA-256": _mechanism("SCRAM-SHA-256", 60),
     "SCRAM-SHA-1": _mechanism("SCRAM-SHA-1", 50),
 }

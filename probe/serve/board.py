@@ -5,12 +5,14 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from probe.output import prometheus
 from probe.report import Report, Verdict, worst_verdict
 from probe.report.as_json import to_json
 from probe.report.collection import runs
-from probe.serve.metrics import Metrics
+from probe.report.fleet import Sighting, sightings_of
+from probe.serve.metrics import Metrics, together
 from probe.serve.targets import Target
 
 # Of each profile; packed, a run is about 5 KB.
@@ -40,7 +42,8 @@ class State:
     """One profile's: its last reports, its runs (oldest first), when it was last well and when it runs next (Unix time).
 
     `due`: when its next run should have ended at the latest (monotonic clock; None without a schedule). `fault`: why its file
-    cannot be served as it is now.
+    cannot be served as it is now. `samples`: the metrics of `latest`, as prometheus.samples writes them; `sightings`: its
+    certificates.
     """
 
     latest: tuple[Report, ...] = ()
@@ -49,6 +52,8 @@ class State:
     next_run: float | None = None
     due: float | None = None
     fault: str | None = None
+    samples: list[str] = field(default_factory=list)
+    sightings: tuple[Sighting, ...] = ()
 
     @property
     def is_stale(self) -> bool:
@@ -71,6 +76,7 @@ class Board:
 
     def __init__(self, *, full: bool = False) -> None:
         self.states: dict[str, State] = {}
+        self._full = full
         self.metrics = Metrics(full=full)
 
     def keep_only(self, names: Sequence[str]) -> None:
@@ -97,6 +103,13 @@ class Board:
             state.latest = tuple(reports)
         else:
             state.latest = (*runs(state.latest), *reports)
+        state.samples = prometheus.samples(state.latest, full=self._full)
+        # Whose runs saw them is not shown.
+        state.sightings = tuple(replace(one, profiles=()) for one in sightings_of(state.latest))
+
+    def last_runs(self) -> list[str]:
+        """The metrics of every profile's last run: text format 0.0.4."""
+        return together(prometheus.headers(full=self._full), [state.samples for state in self.states.values() if state.samples])
 
     def expect(self, name: str, seconds: float, grace: float) -> None:
         """The next run begins in so many seconds, and should have ended `grace` seconds later at the latest."""

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from probe.output import _certificates, prometheus
+from probe.output import _certificates
 from probe.output._words import safe
 from probe.profile import Overlay, ProfileError
 from probe.report import Report
+from probe.report.fleet import together
 from probe.serve import webconfig
 from probe.serve.board import Board
+from probe.serve.metrics import Standing
 from probe.serve.origin import is_loopback
 from probe.serve.runner import Runner
 from probe.serve.schedule import Schedule
-from probe.serve.targets import Target, fault_of, load_targets
+from probe.serve.targets import Faults, Target, load_targets
 from probe.state.place import Place
 from probe.tasks.prepare import time_of_day
 
@@ -69,6 +71,7 @@ class Service:
             notify_after=settings.notify_after, vantage=settings.vantage, utc_now=settings.utc_now,
         )  # fmt: skip
         self._schedule = Schedule(self.runner, self.board, settings.interval, collects=settings.collects, sleep=settings.sleep)
+        self._faults = Faults(settings.overlays)
         self._writes: set[asyncio.Task[None]] = set()
         self._aside: set[asyncio.Task[None]] = set()
         # One thread: writers do not wait for each other's locks, and the allocator keeps one more arena, not one a thread.
@@ -88,10 +91,7 @@ class Service:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             targets = list(self.targets.values())
-            self._show_faults(await asyncio.to_thread(self._faults, targets))
-
-    def _faults(self, targets: Sequence[Target]) -> dict[str, str | None]:
-        return {target.name: fault_of(target, self.settings.overlays) for target in targets}
+            self._show_faults(await asyncio.to_thread(self._faults.look, targets))
 
     def _show_faults(self, faults: Mapping[str, str | None]) -> None:
         for name, fault in faults.items():
@@ -127,7 +127,7 @@ class Service:
         except (ProfileError, webconfig.WebConfigError) as error:
             self.failure = str(error)
             self.board.metrics.reloaded.set(0)
-            self._show_faults(self._faults(list(self.targets.values())))
+            self._show_faults(self._faults.look(list(self.targets.values())))
             print(f"probe: reload failed, everything stays as it was:\n{safe_lines(self.failure)}", file=sys.stderr)
             return self.failure
         self.web = web
@@ -172,18 +172,20 @@ class Service:
 
     def metrics(self) -> str:
         """What `/metrics` says: text format 0.0.4."""
-        metrics = self.board.metrics
-        now = self.settings.utc_now()
-        for name, entries in self.runner.leftovers(self.targets.values()).items():
-            metrics.leftovers.labels(name).set(len(entries))
-            metrics.oldest.labels(name).set(max((entry.age(now) for entry in entries), default=0.0))
-        for name, state in self.board.states.items():
-            metrics.show(
-                name, last_success=state.last_success, stale=None if state.due is None else state.is_stale,
-                secrets=state.could_begin, valid=state.fault is None,
-            )  # fmt: skip
-        reports = [report for state in self.board.states.values() for report in state.latest]
-        return prometheus.text(reports, full=self.settings.full_metrics) + _certificates.series(reports) + metrics.text()
+        now, leftovers = self.settings.utc_now(), self.runner.leftovers(self.targets.values())
+        standing = {
+            name: Standing(
+                leftovers=len(left := leftovers.get(name, [])),
+                oldest=max((entry.age(now) for entry in left), default=0.0),
+                last_success=state.last_success,
+                stale=None if state.due is None else state.is_stale,
+                valid=state.fault is None,
+                secrets=state.could_begin,
+            )
+            for name, state in self.board.states.items()
+        }
+        shown = _certificates.series_of(together(one for state in self.board.states.values() for one in state.sightings))
+        return "".join((*self.board.last_runs(), shown, *self.board.metrics.parts(standing)))
 
     async def finish(self) -> None:
         """Begin nothing more; end what is under way, its clean-up included."""

@@ -16,6 +16,7 @@ from probe.observe.trouble import Stopped
 from probe.profile import Profile
 from probe.record import Record, Target
 from probe.report import EXIT_CODES, Finding, Verdict
+from probe.tasks.backoff import remember_proxies
 from probe.tasks.plan import Plan, make_plan
 from probe.tasks.prepare import Session, begin_apart, prepare
 
@@ -64,6 +65,7 @@ async def audit(
         done.append(Audited(name, module, facts, tuple(found), loop.time() - began))
         if told:
             told(done[-1])
+    remember_proxies(plan, session.place)
     return done
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from probe.facts import LoggedOn
+from probe.observe.connection import Proxy
 from probe.observe.job import Side
 from probe.record import StageRecord
 from probe.sasl import mechanisms
@@ -35,18 +36,42 @@ def with_backoff(plan: Plan, place: Place | None = None) -> Plan:
     Of the sides that share a secret which was good before, one tries it again: another failed logon for each would lock accounts.
     """
     place, confirming = place or files(), set[tuple[str, str]]()
-    submission = _suspended(plan.submission, place, confirming)
-    readers = tuple(replace(reader, side=_suspended(reader.side, place, confirming)) for reader in plan.readers)
+    submission = _suspended(_proxied(plan.submission, place), place, confirming)
+    readers = tuple(replace(one, side=_suspended(_proxied(one.side, place), place, confirming)) for one in plan.readers)
     return replace(plan, submission=submission, readers=readers)
+
+
+def _proxied(side: Side, place: Place) -> Side:
+    """The side, its proxy suspended where that refused this password lately."""
+    proxy = side.proxy
+    if proxy is None or proxy.password is None:
+        return side
+    why = suspended(_of_proxy(proxy), proxy.username or "", proxy.password, place)
+    return replace(side, proxy=replace(proxy, suspended=why.replace("logon", "logon at the proxy", 1))) if why else side
+
+
+def _of_proxy(proxy: Proxy) -> str:
+    return f"socks5://{proxy.place}"
+
+
+def remember_proxies(plan: Plan, place: Place | None = None) -> None:
+    """Note for later runs which proxy refused its password, plainly, and which took it. Never raises."""
+    known = {id(side.proxy.admission): side.proxy for side in plan.sides if side.proxy is not None and side.proxy.password}
+    for proxy in known.values():
+        if proxy.admission.state:
+            refused = proxy.admission.state == "refused"
+            note(_of_proxy(proxy), proxy.username or "", proxy.password or "", refused=refused, place=place)
 
 
 def _suspended(side: Side, place: Place, confirming: set[tuple[str, str]]) -> Side:
     if side.credentials is None or not side.credentials.secret:
         return side
     user, secret = side.credentials.username, side.credentials.secret
-    found = (suspended(whose, user, secret, place) for whose in _asked_of(side))
+    # Asked once: in a database each question is a round trip of every run.
+    refused = {whose: place.is_refused(whose, user) for whose in _asked_of(side)}
+    found = (_why_not(user, _until(whose, user, secret, place, is_refused=known)) for whose, known in refused.items())
     why = next((why for why in found if why), None)
-    if why is None and _unconfirmed(side, place):
+    if why is None and any(known and place.is_unconfirmed(whose, user, _mark(secret, place)) for whose, known in refused.items()):
         if (user, secret) in confirming:
             why = f"logon as {user} not tried: this password or token was refused a while ago; another protocol tries it first"
         confirming.add((user, secret))
@@ -67,7 +92,11 @@ def _unconfirmed(side: Side, place: Place) -> list[str]:
 
 def suspended(whose: str, user: str, secret: str, place: Place | None = None) -> str | None:
     """Why this secret is not to be tried there now; None when it may be."""
-    until = _until(whose, user, secret, place or files())
+    home = place or files()
+    return _why_not(user, _until(whose, user, secret, home, is_refused=home.is_refused(whose, user)))
+
+
+def _why_not(user: str, until: float | None) -> str | None:
     if until is None:
         return None
     when = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -82,14 +111,15 @@ def again_in(plan: Plan, place: Place | None = None) -> float:
         until
         for side in plan.sides
         if side.credentials is not None and side.credentials.secret
+        for user in (side.credentials.username,)
         for whose in _asked_of(side)
-        if (until := _until(whose, side.credentials.username, side.credentials.secret, home)) is not None
+        if (until := _until(whose, user, side.credentials.secret, home, is_refused=home.is_refused(whose, user))) is not None
     ]
     return max(0.0, min(held) - time.time()) if held else 0.0
 
 
-def _until(whose: str, user: str, secret: str, place: Place) -> float | None:
-    until = place.suspended_until(whose, user, _mark(secret, place)) if place.is_refused(whose, user) else None
+def _until(whose: str, user: str, secret: str, place: Place, *, is_refused: bool) -> float | None:
+    until = place.suspended_until(whose, user, _mark(secret, place)) if is_refused else None
     if (whose, user) in _UNSTORED:
         until = until or still_suspended(_UNSTORED[whose, user], fingerprint(_PROCESS_KEY, secret))
     return until
@@ -134,6 +164,7 @@ def remember(plan: Plan, stages: tuple[StageRecord, ...], place: Place | None = 
 
     Whoever logs on calls this: a run, a collection, a sweep."""
     place, stages = place or files(), _reconsidered(stages)
+    remember_proxies(plan, place)
     unstored = {stage.name for side, stage in _tried(plan, stages) if not _noted(plan, side, stage, place)}
     return tuple(_unstored(stage) if stage.name in unstored else stage for stage in stages)
 

@@ -25,6 +25,8 @@ from probe.report import Report
 from probe.report.changes import renewals
 from probe.report.drift import Service, leaf_of, software_of
 from probe.report.fleet import Fleet, NotSeen, Sighting, days_between, port_of
+from probe.tasks.backoff import remember_proxies, with_backoff
+from probe.tasks.credentials import with_proxies
 from probe.tasks.interrupted import heeding
 from probe.tasks.plan import Plan, ReaderPlan, make_plan
 from probe.tasks.prepare import Session, begin, time_of_day
@@ -57,13 +59,14 @@ class Looked:
 async def look(profiles: Sequence[Profile], session: Session, *, at_once: int, every_address: bool) -> tuple[list[Looked], str]:
     """A look at every port of every profile, `at_once` at a time, and when it began (RFC 3339 UTC).
 
-    Raises ProfileError for a profile that still has a template's names. What a server or a network does is in the record.
+    Raises ProfileError for a profile that still has a template's names, and where a proxy's password cannot be had.
+    What a server or a network does is in the record.
     """
     for profile in profiles:
         profile.require_real()
     started = (session.utc_now or time_of_day)()
     turns = asyncio.Semaphore(at_once)
-    pieces = _pieces(profiles)
+    pieces = whole = _pieces(profiles, session)
     if every_address:
         each = await asyncio.gather(*(_nodes(piece, session, turns) for piece in pieces))
         pieces = _together(piece for nodes in each for piece in nodes)
@@ -72,17 +75,21 @@ async def look(profiles: Sequence[Profile], session: Session, *, at_once: int, e
         async with turns:
             return await _look(piece, session)
 
-    return list(await asyncio.gather(*map(one, pieces))), _stamp(started)
+    looked = list(await asyncio.gather(*map(one, pieces)))
+    for piece in whole:
+        remember_proxies(piece.plan, session.place)
+    return looked, _stamp(started)
 
 
 def _stamp(instant: datetime) -> str:
     return instant.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _pieces(profiles: Sequence[Profile]) -> list[_Piece]:
+def _pieces(profiles: Sequence[Profile], session: Session) -> list[_Piece]:
     found = []
     for index, profile in enumerate(profiles):
-        plan = make_plan(profile, light=True)
+        # Nobody logs on: of all secrets a proxy's alone is fetched.
+        plan = with_backoff(with_proxies(make_plan(profile, light=True), profile), session.place)
         readers: list[ReaderPlan | None] = [None, *plan.readers]
         for reader in readers:
             side = replace(

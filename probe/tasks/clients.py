@@ -12,6 +12,8 @@ from probe.observe.connection.trust import store
 from probe.observe.reach import trust_of
 from probe.profile import Profile
 from probe.report.clients import ClientsTable, Service
+from probe.tasks.backoff import remember_proxies, with_backoff
+from probe.tasks.credentials import with_proxies
 from probe.tasks.plan import make_plan
 from probe.tasks.prepare import Session, begin_apart
 
@@ -20,13 +22,13 @@ MOST_SECONDS = 300.0
 
 
 async def clients_table(profile: Profile, chosen: Sequence[Client], told: Callable[[Service], None] | None = None) -> ClientsTable:
-    """Every chosen program at every port of the profile; `told` hears of each port as it ends. Needs no secret: nobody logs on.
-
-    Raises ProfileError where a template's placeholders stand in the profile.
+    """Every chosen program at every port of the profile; `told` hears of each port as it ends. Needs no secret but a
+    proxy's: nobody logs on. Raises ProfileError where that cannot be had, or a template's placeholders stand in the profile.
     """
     profile.require_real()
-    plan = make_plan(profile)
-    journal, job = begin_apart(plan, Session())
+    session = Session()
+    plan = with_backoff(with_proxies(make_plan(profile), profile), session.place)
+    journal, job = begin_apart(plan, session)
     job.deadline = Deadline(asyncio.get_running_loop().time() + MOST_SECONDS)
     scene = Scene(job, journal, plan.submission, {reader.side.leg: reader.side for reader in plan.readers})
     services = []
@@ -34,6 +36,7 @@ async def clients_table(profile: Profile, chosen: Sequence[Client], told: Callab
         services.append(await service(scene, side, chosen))
         if told:
             told(services[-1])
+    remember_proxies(plan, session.place)
     return ClientsTable(
         profile=profile.name,
         trust=store(trust_of(plan.submission)) or "",

@@ -11,7 +11,7 @@ from probe.facts import Published, Tried
 from probe.facts.parts import Answered
 from probe.judge._verdict import judge
 from probe.observe.connection import Trust, context_for
-from probe.observe.discover import autoconfig, autodiscover, srv
+from probe.observe.discover import autoconfig, autodiscover, pacc, srv
 from probe.observe.discover.published import Answer, PublishedServer
 from probe.observe.discover.verify import published_by, verify
 from probe.observe.discover.web import Login, Way, Web
@@ -26,7 +26,14 @@ from probe.redact import Redactor
 from probe.report import Report
 from probe.tasks.plan import own_name
 
-STAGES = ("discover.srv", "discover.autoconfig", "discover.autodiscover", "discover.verify")
+STAGES = (
+    "discover.srv",
+    "discover.autoconfig",
+    "discover.autodiscover",
+    "discover.autodiscover-v2",
+    "discover.pacc",
+    "discover.verify",
+)
 
 # How much of an answer's sentence is kept: a URL and some words.
 MOST_TEXT = 600
@@ -70,11 +77,13 @@ async def discover(asked: Question) -> Report:
     """Ask, try, judge. Never raises for what a server, a document or the network does: that is in the Report."""
     started = datetime.now(UTC)
     journal = Journal(asyncio.get_running_loop().time, Redactor([asked.login.password] if asked.login else []))
-    web = Web(asked.way, asked.login)
+    web, stranger = Web(asked.way, asked.login), Web(asked.way)
     found = await asyncio.gather(
         _ask(journal, "discover.srv", srv.ask(asked.domain, asked.way.resolver)),
         _ask(journal, "discover.autoconfig", autoconfig.ask(web, asked.address, asked.domain)),
         _ask(journal, "discover.autodiscover", autodiscover.ask(web, asked.address, asked.domain)),
+        _ask(journal, "discover.autodiscover-v2", autodiscover.ask_v2(stranger, asked.address, asked.domain)),
+        _ask(journal, "discover.pacc", pacc.ask(stranger, asked.domain, asked.way.resolver)),
     )
     answers = [answer for source in found for answer in source]
     await _verify(journal, asked, answers)

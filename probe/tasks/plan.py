@@ -11,11 +11,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from probe.observe.connection import Proxy
 from probe.observe.connection.ourselves import full_name
 from probe.observe.gate import Policy
 from probe.observe.job import Conduct, Side
 from probe.profile import Account, Profile, Reader, Table, Tls
-from probe.record import SUBMISSION_STAGES, Target
+from probe.profile.model import Submission
+from probe.profile.values import nodes, proxy_of
+from probe.record import SUBMISSION_STAGES, Lasting, Target
 
 # A leg that is not a reader: it has no Settings of its own.
 _SUBMISSION = "submission"
@@ -67,6 +70,8 @@ class Plan:
     stages: tuple[str, ...] = field(default=())
     # Why this run cannot begin (a secret that cannot be had), where others go on.
     unready: str = ""
+    # What it logs on with and ends some day; with the credentials.
+    lasting: tuple[Lasting, ...] = ()
 
     @property
     def sends(self) -> bool:
@@ -157,7 +162,8 @@ def _side(leg: str, table: Any, host: str, account: Account, tls: Tls) -> Side:
         host=host,
         port=table.port,
         security=table.security,
-        connect=tuple(table.connect),
+        connect=nodes(table.connect),
+        proxy=_proxy(table),
         family=table.family,
         credentials=None,
         mechanism=account.mechanisms[0],
@@ -172,6 +178,12 @@ def _side(leg: str, table: Any, host: str, account: Account, tls: Tls) -> Side:
         client_certificate=str(tls.client_certificate) if tls.client_certificate else None,
         client_key=str(tls.client_key) if tls.client_key else None,
     )
+
+
+def _proxy(table: Submission | Reader) -> Proxy | None:
+    """Without its password, which is fetched when the run begins."""
+    found = proxy_of(table.connect)
+    return Proxy(found[1], found[2], found[0]) if found else None
 
 
 def own_name() -> str:

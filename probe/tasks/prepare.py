@@ -126,7 +126,8 @@ def begin_apart(plan: Plan, session: Session) -> tuple[Journal, Job]:
 
 def _secrets_of(plan: Plan) -> list[str]:
     sides = plan.sides
-    return [side.credentials.secret for side in sides if side.credentials is not None]
+    proxies = [side.proxy.password for side in sides if side.proxy is not None and side.proxy.password]
+    return [*(side.credentials.secret for side in sides if side.credentials is not None), *proxies]
 
 
 def time_of_day() -> datetime:

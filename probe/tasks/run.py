@@ -6,8 +6,9 @@
 import asyncio
 import contextlib
 import secrets
+import sys
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
@@ -122,6 +123,7 @@ async def observe(plan: Plan, session: Session) -> Record:
         error=journal.redacted(error) if error else None,
         interrupted=job.interrupted,
         paused=pulse.paused,
+        lasting=plan.lasting,
     )
 
 
@@ -143,8 +145,10 @@ async def _legs(plan: Plan, job: Job, journal: Journal) -> list[Exception]:
             legs.create_task(guarded(_submission(job, journal)))
             for reader in plan.readers:
                 legs.create_task(guarded(_reader(job, journal, reader)))
-            legs.create_task(guarded(_import_while_waiting(plan)))
-            legs.create_task(guarded(dane.look_up(job, plan.sides)))
+            if missing := _not_imported(plan):
+                legs.create_task(guarded(_import_while_waiting(missing)))
+            if wanted := dane.wanted(job, plan.sides):
+                legs.create_task(guarded(dane.look_up(job, wanted)))
     except BaseExceptionGroup as group:
         raise group.exceptions[0] from None
     return bugs
@@ -213,12 +217,18 @@ async def _further(job: Job, journal: Journal, side: Side, first: str, log_on: L
         last = name
 
 
-async def _import_while_waiting(plan: Plan) -> None:
-    """Load what the legs will use while their first packets travel, so that no reply finds them importing."""
+def _not_imported(plan: Plan) -> list[str]:
+    """What the legs will use, and this process has not loaded yet."""
+    needed = ("aiosmtplib.protocol", "cryptography.x509", *(name for reader in plan.readers for name in reader.module.NEEDS))
+    return [name for name in needed if name not in sys.modules]
+
+
+async def _import_while_waiting(missing: Sequence[str]) -> None:
+    """Load it while their first packets travel, so that no reply finds them importing."""
     for _ in range(5):
         # Name look-up and connect are under way after these turns of the loop.
         await asyncio.sleep(0)
-    for name in ("aiosmtplib", "cryptography.x509", *(name for reader in plan.readers for name in reader.module.NEEDS)):
+    for name in missing:
         import_module(name)
         await asyncio.sleep(0)
 

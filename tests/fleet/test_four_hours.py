@@ -97,9 +97,9 @@ async def test_by_worker(tmp_path: Path, sandbox: Sandbox) -> None:
             done.set()
 
         settings = queue.Settings(server.conninfo, "here", EVERY.total_seconds())
-        app = queue.make_app(settings, (), run)
+        app = queue.make_app(settings, run)
         ready = asyncio.Event()
-        working = asyncio.create_task(queue.work(app, settings, stopped, lambda failure: ready.set()))
+        working = asyncio.create_task(queue.work(app, settings, {}, stopped, lambda failure: ready.set()))
         await ready.wait()
 
         async def tick() -> list[Report]:

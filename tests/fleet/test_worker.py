@@ -17,7 +17,7 @@ import pytest
 from probe.message import new_marker
 from probe.report import Verdict
 from probe.sandbox import Sandbox
-from probe.serve.queue import WrongInterval, crontab
+from probe.serve.moments import Moments, WrongInterval, first_after
 from probe.state.lease import Held
 from probe.state.outbox import Entry, stamp
 from probe.state.place import Files, Place
@@ -182,18 +182,38 @@ def test_an_old_digest_in_the_database_is_written_over_and_suspends(postgresql: 
 
 
 @pytest.mark.parametrize("seconds", [1, 2, 5, 30, 60, 300, 900, 3600, 7200])
-def test_intervals_become_calendars(seconds: int) -> None:
-    from croniter import croniter
-
-    times = croniter(crontab(seconds, "office"), 1_800_000_000)
-    moments = [times.get_next(float) for _ in range(5)]
-    assert {round(b - a) for a, b in itertools.pairwise(moments)} == {seconds}
+def test_moments_are_an_interval_apart_and_the_same_every_day(seconds: int) -> None:
+    first = first_after("office", seconds, 1_800_000_000.5)
+    assert 0 < first - 1_800_000_000.5 <= seconds and first_after("office", seconds, first) == first + seconds
+    assert first_after("office", seconds, 1_800_000_000.5 + 86_400) == first + 86_400
 
 
 @pytest.mark.parametrize("seconds", [7, 90, 1.5, 86400, 5000])
 def test_intervals_that_no_calendar_has(seconds: float) -> None:
     with pytest.raises(WrongInterval):
-        crontab(seconds, "office")
+        Moments(["office"], seconds, 0.0)
+
+
+def test_moments_come_in_their_order_each_once_and_spread() -> None:
+    """Two workers that began at other times have the same, from when both are up."""
+    names, now = [f"p{number}" for number in range(600)], 1_800_000_000.0
+    one, other = Moments(names, 60, now), Moments(names, 60, now + 31.4)
+    seen = [one.take(now + second) for second in range(40)]
+    assert all(moment <= now + second for second, found in enumerate(seen) for moment, _ in found)
+    assert max(len(found) for found in seen[1:]) < 40 and seen == [sorted(found) for found in seen]
+    other.take(now + 39)
+    ours, theirs = ([pair for second in range(40, 160) for pair in moments.take(now + second)] for moments in (one, other))
+    assert ours == theirs and len(ours) == len(set(ours)) and {name for _, name in ours} == set(names)
+    assert 0 <= one.seconds_left(now + 159) <= 1
+
+
+def test_what_nobody_could_queue_in_time_is_let_pass() -> None:
+    """After an hour without a database the queue gets what has just come, not 12 times everything at once."""
+    moments = Moments([f"p{number}" for number in range(300)], 300, 0.0)
+    moments.take(0.0)
+    found = moments.take(3600.0)
+    assert found and all(3570 <= moment <= 3600 for moment, _ in found)
+    assert len(Moments(["office"], 43_200, 0.0).take(43_200.0)) <= 1 and Moments([], 60, 0.0).seconds_left(0.0) == float("inf")
 
 
 def worker(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

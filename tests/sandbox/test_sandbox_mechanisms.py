@@ -13,6 +13,7 @@ from probe.state.place import files
 from probe.state.refusals import fingerprint
 
 PASSWORDS = ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS", "NTLM"]
+PASSWORDS += ["SCRAM-SHA-512", "SCRAM-SHA-512-PLUS"]
 TOKENS = ["XOAUTH2", "OAUTHBEARER"]
 STAGES = ("smtp.auth", "imap.login", "pop3.login")
 
@@ -85,6 +86,7 @@ async def test_a_client_certificate_logs_on(monkeypatch: pytest.MonkeyPatch, tmp
         (["GSSAPI", "NTLM", "LOGIN"], "LOGIN"),
         (["PLAIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"], "PLAIN"),
         (["CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"], "SCRAM-SHA-256"),
+        (["SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512", "SCRAM-SHA-512-PLUS"], "SCRAM-SHA-512"),
         (["SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS"], "SCRAM-SHA-256"),
         (["XOAUTH2", "NTLM"], "NTLM"),
     ],

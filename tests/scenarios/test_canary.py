@@ -18,6 +18,7 @@ from tests.canary import leaks
 
 ROOT = Path(__file__).parent.parent.parent
 MECHANISMS = ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "NTLM", "XOAUTH2", "OAUTHBEARER"]
+MECHANISMS += ["SCRAM-SHA-512"]
 
 
 @pytest.mark.parametrize("case", [*sorted(FAULTS), *(f"{name} refused" for name in MECHANISMS), *MECHANISMS])

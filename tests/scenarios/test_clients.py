@@ -80,7 +80,7 @@ async def test_a_chain_that_is_not_trusted_is_said_so(mail_servers: Callable[...
     mail = mail_servers()
     other = Authority(tmp_path, "Another Root")
     loaded = profile(mail)
-    trusting = loaded.model_copy(update={"tls": loaded.tls.model_copy(update={"ca_file": other.ca_file})})
+    trusting = loaded.replace(tls=loaded.tls.replace(ca_file=other.ca_file))
     found = row(await made(trusting, "thunderbird-91"), "thunderbird-91")
     assert found.outcome == "no" and found.version == "TLSv1.3" and "certificate: unable to get" in found.why
 

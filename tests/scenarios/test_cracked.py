@@ -20,7 +20,7 @@ from tests.scenarios.test_round_trip import Bench
 from tests.servers.mail import MailServers
 
 WORDS = ["p4ssw0rd!", "qwerty12345", "Summer2026!", "letmein", "hunter2"]
-MECHANISMS = ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "NTLM"]
+MECHANISMS = ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-512", "NTLM"]
 
 
 @pytest.mark.parametrize("right", [True, False], ids=["accepted", "refused"])

@@ -140,7 +140,7 @@ EVENTS {
 }
 """)
 
-_BY_SASL = ("DIGEST-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256")
+_BY_SASL = ("DIGEST-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
 def why_not() -> str | None:

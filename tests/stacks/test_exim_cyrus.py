@@ -10,7 +10,7 @@ from tests.servers.exim_cyrus import EximCyrus, why_not
 from tests.servers.pki import Authority
 from tests.stacks import stories
 
-MECHANISMS = ("auto", "PLAIN", "LOGIN", "CRAM-MD5", "DIGEST-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256")
+MECHANISMS = ("auto", "PLAIN", "LOGIN", "CRAM-MD5", "DIGEST-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_exims_ntlm_is_of_the_first_version_and_gets_no_answer(stack: Bench) -> 
         assert stories.found(ran) == {"smtp.auth": "auth.mechanism-failed"}, stories.said(ran)
 
 
-@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS"])
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-512-PLUS"])
 def test_what_cyrus_lists_and_cannot_do_is_no_wrong_password(stack: Bench, mechanism: str) -> None:
     """Cyrus 3.6 lists the -PLUS forms and knows no channel binding. Exim, which is not asked here, does not list them."""
     stories.is_no_wrong_password(stack, "starttls", mechanism, {"auth.mechanism-failed"}, stories.READER_LOGONS)

@@ -23,6 +23,7 @@ from probe.report import Finding
 from probe.report.changes import Renewal
 from probe.report.drift import Leaf, Service, Span
 from probe.report.fleet import Fleet, NotSeen, Sighting, fleet_to_json
+from probe.runs.share.fleet import shared_fleet
 from probe.state import history
 from probe.tasks import certificates as task
 from probe.tasks.plan import plugins
@@ -140,6 +141,26 @@ def test_text_shows_no_character_that_a_terminal_acts_on() -> None:
     shown = _certificates.text(WHOLE)
     assert "\x1b" not in shown and "\u202e" not in shown and "9999-12-31" in shown
     assert "2026-11-27 12:00  smtp  mail.contoso.com (10.0.0.1:587)  AAAAAAAAAAAA… → BBBBBBBBBBBB…, until 2027-02-18" in shown
+
+
+def test_what_is_shared_names_nobody_and_keeps_the_dates() -> None:
+    secret = replace(NEW, subject="CN=mail.fabrikam-zyxwvut.com, O=Fabrikam Zyxwvut Ltd", names=("mail.fabrikam-zyxwvut.com",))
+    sightings = [
+        replace(port("smtp", secret), host="mail.fabrikam-zyxwvut.com", node="EX01.fabrikam-zyxwvut.com", profiles=("fabrikam",)),
+        replace(port("imap", replace(secret, sha1=OLD.sha1, not_before=OLD.not_before)), host="mail.fabrikam-zyxwvut.com"),
+    ]  # fmt: skip
+    renewal = replace(RENEWED, host="mail.fabrikam-zyxwvut.com", profile="fabrikam")
+    missing = NotSeen(
+        "pop3", "mail.fabrikam-zyxwvut.com", 995, None, ("fabrikam",), "connect.refused", "connect to 10.0.0.77 port 995"
+    )
+    shown = shared_fleet(made(*sightings, not_seen=(missing,), renewals=(renewal,)))
+    told = json.dumps(fleet_to_json(shown)).lower()
+    assert not [word for word in ("fabrikam", "zyxwvut", "10.0.0.", "ex01", NEW.sha1, OLD.sha1, "03a2") if word.lower() in told], (
+        told
+    )
+    (finding,) = shown.findings
+    assert shown.certificates[0].ports[0].host in finding.summary and NEW.not_after in told.upper()
+    assert shown.certificates[0].ports[0].renewed_as == shown.certificates[1].sha1 or shown.certificates[1].ports[0].renewed_as
 
 
 def test_csv_is_a_table_and_no_formula() -> None:

@@ -77,6 +77,9 @@ ROWS: dict[str, tuple[str, str, str | None, int | None, str]] = {
         "smtp.starttls", "tls.handshake-failed", None, 587, "TLS handshake with 192.0.2.1:587: tlsv1 alert internal error",
     ),
     "tls-closed": ("imap.tls", "tls.handshake-failed", None, 587, "TLS handshake with 192.0.2.1:993: the server closed the connection"),
+    "logon-password-expired": (
+        "imap.login", REFUSED, None, 993, "NO [AUTHENTICATIONFAILED] 80090308: LdapErr: DSID-0C09041C, AcceptSecurityContext error, data 532, v4563",
+    ),
     "logon-in-use": ("pop3.login", REFUSED, None, 995, "-ERR unable to lock the spool: another session has it"),
     "logon-limit": ("smtp.auth", REFUSED, None, 587, "535 5.7.0 Too many bad auth attempts."),
     "logon-temporary": ("smtp.auth", REFUSED, None, 587, "535 5.7.8 Error: authentication failed: Connection lost to authentication server"),

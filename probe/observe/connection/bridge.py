@@ -1,57 +1,63 @@
-"""One end of a socket pair for aiosmtplib, the other pumped, command by command, over the recorded connection.
+"""What aiosmtplib takes for its connection to a server: its commands are handed, one by one, to `exchange`, which sends them over
+the recorded connection and gives back the reply to show aiosmtplib. TLS, recording and limits are thus unseen by it.
 
-aiosmtplib can only connect to a socket. It gets one (public API: `sock=`), and whatever command it writes there is
-handed to `exchange`, which sends it over the recorded connection and gives back the reply to show aiosmtplib. TLS,
-recording and limits are thus unseen by it.
+A transport as asyncio has them (its public interface), and not a pair of sockets: that cost a check some ten system calls.
 """
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
 
-COMMAND_OCTETS = 65_536
 
-
-class Bridge:
-    """`end` is aiosmtplib's socket. `error` is what `exchange` raised, kept for who waits on aiosmtplib."""
+class Bridge(asyncio.Transport):
+    """`error` is what `exchange` raised, kept for who waits on aiosmtplib."""
 
     def __init__(self, exchange: Callable[[bytes], Awaitable[bytes]]) -> None:
-        # On Windows Python makes the pair of TCP over loopback: it has no AF_UNIX there.
-        self.end, self._ours = socket.socketpair()
-        self.end.setblocking(False)
-        self._ours.setblocking(False)
+        super().__init__()
         self.error: BaseException | None = None
         self._exchange = exchange
+        self._protocol: asyncio.Protocol | None = None
         self._task: asyncio.Task[None] | None = None
+        self._command = b""
+        self._closing = False
 
-    def start(self, greeting: bytes) -> None:
-        """Show aiosmtplib the greeting and begin to pump."""
-        self._ours.send(greeting)
-        self._task = asyncio.get_running_loop().create_task(self._pump())
+    def start(self, protocol: asyncio.Protocol, greeting: bytes) -> None:
+        """Be this protocol's connection, and show it the greeting."""
+        self._protocol = protocol
+        protocol.connection_made(self)
+        protocol.data_received(greeting)
 
-    async def _pump(self) -> None:
-        loop = asyncio.get_running_loop()
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._command += bytes(data)
+        if self._command.endswith(b"\r\n") and not self._closing:
+            command, self._command = self._command, b""
+            self._task = asyncio.get_running_loop().create_task(self._carry_out(command))
+
+    async def _carry_out(self, command: bytes) -> None:
         try:
-            while command := await self._command(loop):
-                await loop.sock_sendall(self._ours, await self._exchange(command))
+            reply = await self._exchange(command)
         except Exception as error:
             self.error = error
-        finally:
-            self._ours.close()
+            self.close()
+        else:
+            if self._protocol is not None and not self._closing:
+                self._protocol.data_received(reply)
 
-    async def _command(self, loop: asyncio.AbstractEventLoop) -> bytes:
-        command = b""
-        while not command.endswith(b"\r\n"):
-            data = await loop.sock_recv(self._ours, COMMAND_OCTETS)
-            if not data:
-                return b""
-            command += data
-        return command
+    def is_closing(self) -> bool:
+        return self._closing
 
-    async def close(self) -> None:
-        """End the pump. aiosmtplib's own end is closed by aiosmtplib."""
-        if self._task is not None:
+    def close(self) -> None:
+        """For aiosmtplib the connection is lost; whoever waits for a reply hears so."""
+        self._closing = True
+        protocol, self._protocol = self._protocol, None
+        if protocol is not None:
+            protocol.connection_lost(None)
+
+    def abort(self) -> None:
+        self.close()
+
+    async def end(self) -> None:
+        """Close, and end the command that is under way."""
+        self.close()
+        if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        self._ours.close()
-        self.end.close()

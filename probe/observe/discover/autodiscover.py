@@ -1,11 +1,14 @@
-"""Exchange's Autodiscover: POX ([MS-OXDSCLI]) and SOAP GetUserSettings ([MS-OXWSADISC]), over HTTPS only.
+"""Exchange's Autodiscover: POX ([MS-OXDSCLI]) and SOAP GetUserSettings ([MS-OXWSADISC]), over HTTPS only; and V2, in JSON.
 
-Exchange gives its settings to those who log on, so without credentials the answer is usually a 401; that too is an answer.
+Exchange gives its settings to those who log on, so without credentials the answer is usually a 401; that too is an answer. V2
+answers strangers, and says no more than where a protocol's Autodiscover is.
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from probe.observe.discover.document import each, is_web_page, local, parsed, text
@@ -16,7 +19,7 @@ from probe.observe.trouble import Stopped
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-POX, SOAP = "autodiscover-pox", "autodiscover-soap"
+POX, SOAP, V2 = "autodiscover-pox", "autodiscover-soap", "autodiscover-v2"
 SETTINGS = tuple(f"{scope}{kind}Connections" for scope in ("External", "Internal") for kind in ("Smtp", "Pop3", "Imap4"))
 _OUTLOOK = "http://schemas.microsoft.com/exchange/autodiscover/outlook"
 _SERVICE = "http://schemas.microsoft.com/exchange/2010/Autodiscover"
@@ -29,6 +32,35 @@ async def ask(web: Web, address: str, domain: str) -> tuple[Answer, ...]:
     questions = [_pox(web, address, f"https://{host}/autodiscover/autodiscover.xml") for host in hosts]
     questions += [_soap(web, address, f"https://{host}/autodiscover/autodiscover.svc") for host in hosts]
     return tuple(await asyncio.gather(*questions))
+
+
+async def ask_v2(web: Web, address: str, domain: str) -> tuple[Answer, ...]:
+    """Autodiscover V2 at both hosts: which Autodiscover is for this mailbox. `web` has no login: none is needed. Never raises."""
+    places = (f"https://{host}/autodiscover/autodiscover.json" for host in (f"autodiscover.{domain}", domain))
+    query = f"?Email={quote(address, safe='')}&Protocol=AutodiscoverV1"
+    return tuple(await asyncio.gather(*(_v2(web, f"{place}{query}") for place in places)))
+
+
+async def _v2(web: Web, url: str) -> Answer:
+    try:
+        page = await web.fetch("GET", url, headers={"Accept": "application/json"})
+        said = _of_json(page.body) if page.status == 200 else None
+        if said is None:
+            answered = "without a document of this kind" if page.status == 200 else str(page.status)
+            return Answer(V2, url, "absent", f"the web server answers {answered}", page.hops)
+        return Answer(V2, url, "found", f"Autodiscover for this mailbox is at {redirect_target(url, said)}", page.hops)
+    except Stopped as error:
+        return unanswered(V2, url, error)
+
+
+def _of_json(body: bytes) -> str | None:
+    """The address that `{"Protocol": "AutodiscoverV1", "Url": "…"}` gives."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    named = found.get("Url") if isinstance(found, dict) else None
+    return named if isinstance(named, str) else None
 
 
 async def _pox(web: Web, address: str, url: str) -> Answer:

@@ -33,11 +33,11 @@ async def _ask(service: str, domain: str, resolver: str | None) -> Answer:
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
         return Answer(SOURCE, place, "absent", "no such record")
     except (dns.exception.DNSException, OSError, ValueError) as error:
-        return Answer(SOURCE, place, "failed", f"look up {place}: {_why(error, resolver)}")
+        return Answer(SOURCE, place, "failed", f"look up {place}: {why(error, resolver)}")
     return _read(service, place, list(found))
 
 
-def _why(error: Exception, resolver: str | None) -> str:
+def why(error: Exception, resolver: str | None) -> str:
     """No answer in time, no resolver, SERVFAIL, a reply that cannot be read: in plain words, where there are some."""
     import dns.exception
     import dns.resolver

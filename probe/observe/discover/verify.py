@@ -5,12 +5,13 @@ say what is true and not only what is false.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from probe.facts import Certified, Connected, Tried
+from probe.observe import dane
 from probe.observe.connection import Deadline, Pace
 from probe.observe.discover.published import Answer, PublishedServer
 from probe.observe.discover.web import look_up
@@ -48,7 +49,8 @@ async def verify(answers: Iterable[Answer], ehlo: str, *, ca_file: str | None, r
 
     async def one(told: PublishedServer, sources: Sequence[str]) -> dict[str, Any]:
         async with turns:
-            return {**asdict(told), "sources": list(sources), **await _try(told, ehlo, ca_file, resolver)}
+            seen = await _try(told, ehlo, ca_file, resolver, by_dns="srv" in sources)
+            return {**asdict(told), "sources": list(sources), **seen}
 
     chosen = list(servers.items())[:MOST_SERVERS]
     tried = await asyncio.gather(*(one(told, sources) for told, sources in chosen))
@@ -69,7 +71,8 @@ def published_by(answers: Iterable[Answer]) -> dict[PublishedServer, list[str]]:
     return {told: sources[key] for key, told in found.items()}
 
 
-async def _try(told: PublishedServer, ehlo: str, ca_file: str | None, resolver: str | None) -> dict[str, Any]:
+async def _try(told: PublishedServer, ehlo: str, ca_file: str | None, resolver: str | None, *, by_dns: bool) -> dict[str, Any]:
+    """`by_dns`: an SRV record names it, so that its TLSA records are asked for too (RFC 7673)."""
     connect: tuple[str, ...] = ()
     if resolver is not None:
         try:
@@ -77,7 +80,7 @@ async def _try(told: PublishedServer, ehlo: str, ca_file: str | None, resolver: 
         except Stopped as error:
             return _facts(Journal(asyncio.get_running_loop().time, Redactor()), told, error.trouble)
     side = _side(told, ca_file, connect)
-    seen = await _talk(side, ehlo, told)
+    seen = await _talk(side, ehlo, told, {"": resolver} if resolver else {}, by_dns=by_dns)
     if seen["trouble"] and seen["trouble"]["id"] in _WRONG_WAY and told.security in _ENCRYPTED:
         other = "tls" if told.security == "starttls" else "starttls"
         again = await _talk(replace(side, security=other), ehlo, told)
@@ -102,23 +105,30 @@ def _side(told: PublishedServer, ca_file: str | None, connect: tuple[str, ...]) 
     )
 
 
-async def _talk(side: Side, ehlo: str, told: PublishedServer) -> dict[str, Any]:
+async def _talk(
+    side: Side, ehlo: str, told: PublishedServer, resolvers: Mapping[str, str] | None = None, *, by_dns: bool = False
+) -> dict[str, Any]:
     """One conversation up to where a client would log on."""
     loop = asyncio.get_running_loop()
     journal = Journal(loop.time, Redactor())
-    job = _job(side, ehlo, Deadline(loop.time() + SECONDS))
+    job = _job(side, ehlo, Deadline(loop.time() + SECONDS), resolvers or {}, by_dns=by_dns)
     job.accepted.give_up()
     if side.leg == "smtp":
         await submit(job, journal)
     else:
         reader = _READERS[side.leg]
         await reader.read(job, journal, side, reader.Settings())
+    if by_dns:
+        await dane.look_up(job, [side])
+        dane.compare(job, journal, [side])
     return _facts(journal, told, None)
 
 
-def _job(side: Side, ehlo: str, deadline: Deadline) -> Job:
+def _job(side: Side, ehlo: str, deadline: Deadline, resolvers: Mapping[str, str], *, by_dns: bool) -> Job:
     return Job(
-        conduct=Conduct({}, ehlo, per_connection=SECONDS, delivery_warning=0.0, delivery_critical=0.0, delete=False),
+        conduct=Conduct(
+            resolvers, ehlo, per_connection=SECONDS, delivery_warning=0.0, delivery_critical=0.0, delete=False, dane=by_dns
+        ),
         submission=side,
         draft=None,
         prove_key=b"",
@@ -154,4 +164,20 @@ def _facts(journal: Journal, told: PublishedServer, trouble: Trouble | None) -> 
         "trouble": {"id": first.id, "text": first.text} if first else None,
         "really": None,
         "certificate": {key: getattr(certificate, key) for key in kept} if certificate.chain else None,
+        "dane": _dane(certificate),
     }
+
+
+def _dane(certificate: Certified) -> dict[str, Any] | None:
+    """How many TLSA records the port has, and how many are this certificate's; None where none are known."""
+    for answer in certificate.tlsa.values():
+        if records := answer["records"]:
+            wrong = [record["mismatch"] for record in records if record["mismatch"]]
+            matching = len(records) - len(wrong)
+            return {
+                "authenticated": answer["authenticated"],
+                "records": len(records),
+                "matching": matching,
+                "text": "; ".join(wrong)[:300],
+            }
+    return None

@@ -66,6 +66,9 @@ async def open_authenticated(job: Job, journal: Journal) -> SmtpTalk:
 
 async def _resolve(job: Job, journal: Journal) -> None:
     side = job.submission
+    if side.proxy is not None:
+        journal.skip("smtp.resolve", f"the proxy {side.proxy.place} looks names up; DNS is not asked from here")
+        return
     if side.connect:
         journal.skip("smtp.resolve", "the profile's `connect` names the addresses; DNS is not asked")
         return

@@ -1,6 +1,6 @@
 """SMTP over the recorded connection: aiosmtplib speaks, the connection records, upgrades and limits.
 
-aiosmtplib has one end of a Bridge. What it is shown is a short form of each reply; facts come from our own record of
+aiosmtplib's connection is a Bridge. What it is shown is a short form of each reply; facts come from our own record of
 the raw lines, since its parser merges and strips them. The flight of MAIL, RCPT and the message (or DATA) is written here:
 aiosmtplib waits for each reply, which would cost up to three more round trips, and knows no BDAT.
 """
@@ -33,15 +33,14 @@ class SmtpTalk:
     """One SMTP conversation. Made on a fresh connection; `close()` it."""
 
     def __init__(self, connection: Connection, journal: Journal, ehlo: str) -> None:
-        from aiosmtplib import SMTP
+        from aiosmtplib.protocol import SMTPProtocol
 
         self.connection = connection
         # Without a name of our own: the address that this connection comes from (RFC 5321 section 4.1.3).
         self.ehlo = ehlo or connection.own_literal
         self._journal = journal
         self._bridge = Bridge(self._exchange)
-        # timeout=None: every wait has the connection's own deadline.
-        self._client = SMTP(sock=self._bridge.end, local_hostname=self.ehlo, start_tls=False, timeout=None)
+        self._client = SMTPProtocol()
         self._shown: str | None = None
         self._reply: Reply | None = None
         # Octets of a message in pieces that have left.
@@ -57,8 +56,8 @@ class SmtpTalk:
         reply = await self._read_reply("greeting")
         # 554 in place of 220: the server takes no mail, and only QUIT may follow (RFC 5321 section 3.1).
         if reply.code == 220:
-            self._bridge.start(b"220 greeting\r\n")
-            await self._client.connect()
+            self._bridge.start(self._client, b"220 greeting\r\n")
+            await self._client.read_response()
         return reply
 
     async def command(self, *words: str, shown: str | None = None) -> Reply:
@@ -67,6 +66,7 @@ class SmtpTalk:
 
         self._shown, self._reply = shown, None
         try:
+            # No time-out of its own: every wait has the connection's deadline.
             await self._client.execute_command(*(word.encode() for word in words))
         except SMTPException:
             if self._bridge.error is not None:
@@ -74,6 +74,9 @@ class SmtpTalk:
             raise stop("connect.closed", f"{words[0]}: the connection is closed") from None
         if self._reply is None:
             raise stop("connect.closed", f"{words[0]}: no reply")
+        if self._reply.code == 421:
+            # The server's good-bye (RFC 5321 section 3.8).
+            self._bridge.close()
         return self._reply
 
     async def _exchange(self, command: bytes) -> bytes:
@@ -197,6 +200,5 @@ class SmtpTalk:
 
     async def close(self) -> None:
         """Close the bridge and the connection, without waiting for the server."""
-        self._client.close()
-        await self._bridge.close()
+        await self._bridge.end()
         await self.connection.close()
