@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from probe.facts import Certified, Connected, instant
 from probe.judge._finding import finding
@@ -10,7 +11,10 @@ from probe.profile import Profile
 from probe.record import Record
 from probe.report import Finding, Kind, Severity
 from probe.report.drift import Leaf, leaf_of
-from probe.report.fleet import Sighting
+
+if TYPE_CHECKING:
+    # Some forty milliseconds that a run does without.
+    from probe.report.fleet import Sighting
 
 FINDINGS = {
     "certificate.differs-between-ports": Kind(
@@ -104,7 +108,7 @@ def not_reloaded(old: tuple[str, Leaf], new: tuple[str, Leaf], stage: str) -> Fi
     return _finding("certificate.not-reloaded", "warning", stage, text, f"{old[1].sha1}; {new[1].sha1}")
 
 
-def forgotten(sightings: Sequence[Sighting]) -> dict[Sighting, Sighting]:
+def forgotten(sightings: "Sequence[Sighting]") -> "dict[Sighting, Sighting]":
     """Of each port that still shows the certificate of before a renewal, the port that shows the renewal.
 
     One of the same machine, or of another that is known to have shown the old one too: machines that each renew by themselves have

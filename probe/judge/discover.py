@@ -135,7 +135,8 @@ FINDINGS = {
         "The certificate was likely renewed with a new key, and the TLSA records of that name and port were not changed: programs "
         "that take SRV records by DNSSEC (RFC 7673) refuse the server.",
         (
-            "Check: dig +dnssec _PORT._tcp.NAME TLSA",
+            "Check: dig +dnssec _PORT._tcp.NAME TLSA (Windows, whose Resolve-DnsName knows no TLSA: Invoke-RestMethod "
+            "'https://dns.google/resolve?name=_PORT._tcp.NAME&type=TLSA')",
             "Fix: publish the record of the certificate that is served, or put the old key back",
         ),
     ),

@@ -11,7 +11,10 @@ from probe.record import Record
 from probe.report import Finding, Kind, Severity
 
 _DIG = "Check: dig SELECTOR._domainkey.DOMAIN TXT (Windows: Resolve-DnsName -Type TXT SELECTOR._domainkey.DOMAIN)"
-_DMARC = "Check: dig _dmarc.DOMAIN TXT; the Authentication-Results field of the message"
+_DMARC = (
+    "Check: dig _dmarc.DOMAIN TXT (Windows: Resolve-DnsName -Type TXT _dmarc.DOMAIN); the Authentication-Results field of the "
+    "message"
+)
 FINDINGS = {
     "dkim.missing": Kind(
         "the message came back without the DKIM signature that the profile expects",
