@@ -111,7 +111,7 @@ async def test_a_run_killed_after_the_message_left_is_accounted_for(tmp_path: Pa
 async def test_a_message_that_never_came_is_said_to_be_missing(tmp_path: Path) -> None:
     async with Sandbox(fault="never-delivers") as sandbox:
         desk = Desk(tmp_path, sandbox)
-        code, _ = await desk.run("run", str(desk.profile), "--timeout", "2s")
+        code, _ = await desk.run("run", str(desk.profile), "--timeout", "6s")
         assert code == 2
         (entry,) = outbox.entries(desk.state)
         code, swept = await desk.sweep("--older-than", "0")

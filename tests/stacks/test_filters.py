@@ -45,7 +45,9 @@ def test_what_was_done_is_a_warning_and_nothing_of_ours_stays(stack: Bench, milt
     ran = stories.run(stack, "--readback", readers, security=security)
     assert (ran.code, ran.report["verdict"], ran.report["failed_stage"]) == (1, "warning", None), stories.said(ran)
     expected = {(f"{reader}.verify", what) for reader in stories.READERS[readers] for what in FOUND[milters]}
-    assert _altered(ran.report["findings"]) == expected and ran.findings == {"message.altered"}, stories.said(ran)
+    assert _altered(ran.report["findings"]) == expected and ran.findings - {"spam.verdict"} == {"message.altered"}, stories.said(
+        ran
+    )
     for reader in stories.READERS[readers]:
         facts = ran.stage(f"{reader}.verify")["facts"]
         assert (facts["ours"], facts["proven_by"], facts["subject"]) == (True, "header", "intact"), facts
@@ -66,5 +68,8 @@ def test_a_sweep_finds_what_a_run_left_and_nothing_else(stack: Bench, milters: s
 
 
 def _altered(findings: list[dict[str, str]]) -> set[tuple[str, str]]:
-    assert {finding["severity"] for finding in findings} == {"warning"}, findings
-    return {(finding["stage"], finding["summary"]) for finding in findings}
+    # That the filter takes it for spam is no more than a remark.
+    ours = [finding for finding in findings if finding["id"] != "spam.verdict"]
+    assert {finding["severity"] for finding in ours} == {"warning"}, findings
+    assert all(finding["severity"] == "info" for finding in findings if finding not in ours), findings
+    return {(finding["stage"], finding["summary"]) for finding in ours}
