@@ -110,7 +110,7 @@ async def test_a_near_server_is_not_asked_before(far: Line, monkeypatch: pytest.
     async with Sandbox() as sandbox:
         report = await run(sandbox, monkeypatch)
         assert report.verdict == "ok", report.findings
-        assert far.saw is None
+        assert not far.saw
 
 
 async def test_without_pipelining_nobody_looks_before(far: Line, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,4 +118,4 @@ async def test_without_pipelining_nobody_looks_before(far: Line, monkeypatch: py
     async with Sandbox() as sandbox:
         report = await run(sandbox, monkeypatch, pipelining=False)
         assert report.verdict == "ok", report.findings
-        assert far.saw is None
+        assert not far.saw
