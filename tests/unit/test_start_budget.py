@@ -53,8 +53,9 @@ def within(modules: set[str], most: int, heavy: set[str]) -> None:
     assert len(modules) <= most + MORE, f"{len(modules)} modules where {most + MORE} are allowed: {sorted(modules)}"
 
 
+# The standard library differs: CPython 3.13 counts three modules more for `explain` than 3.11 does.
 @pytest.mark.parametrize(
-    ("arguments", "most"), [(("--version",), 30), (("explain", "submit.refused"), 370), (("show", "generic"), 345)], ids=str
+    ("arguments", "most"), [(("--version",), 30), (("explain", "submit.refused"), 380), (("show", "generic"), 345)], ids=str
 )
 def test_a_command_that_opens_no_connection_imports_little(arguments: tuple[str, ...], most: int) -> None:
     within(loaded(*arguments), most, HEAVY | NO_NETWORK)
