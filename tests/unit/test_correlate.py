@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from probe.cli import entry
 from probe.runs.correlate import MOST_ENTRIES, correlate, read_run
 from probe.runs.correlate.lines import parse
-from probe.runs.correlate.values import Correlation
+from probe.runs.correlate.timeline import clocks_of
+from probe.runs.correlate.values import Correlation, Matched, Ours, Session
 
 STARTED = datetime(2026, 11, 24, 1, 2, 3, 250000, tzinfo=UTC)
 AHEAD = 7.5
@@ -260,6 +261,19 @@ def test_compressed_logs_and_files_that_cannot_be_read(tmp_path: Path, capsys: p
 def test_lines_of_syslog(line: str, session: str | None, protocol: str | None) -> None:
     entries = list(parse([line + "\n"], "mail.log", STARTED))
     assert [(item.session, item.protocol) for item in entries] == ([(session, protocol)] if session else [])
+
+
+@pytest.mark.parametrize(("logged_on", "steady"), [(0.752, True), (0.6, False)])
+def test_a_whole_second_is_stamped_up_to_a_tick_late(logged_on: float, steady: bool) -> None:
+    # Two sessions at a second's end (0.75 s after the start). LOGOUT left 9 ms behind it, and its line still has the second before.
+    out, other = (
+        "Nov 24 01:02:03 imap(a)<9><q>: Info: Disconnected: Logged out",
+        "Nov 24 01:02:04 dovecot: imap-login: Login: user=<a>, session=<r>",
+    )
+    matched = [Matched("imap", Session(entry.session, "d.log", [entry]), ()) for entry in parse([out, other], "d.log", STARTED)]
+    ours = Ours("imap", "", "", 0.0, "", "", "", "", ((0.759, ">", "1 LOGOUT"),), {"login": (logged_on - 0.01, logged_on)})
+    (clock,) = clocks_of(matched, {"imap": ours}, STARTED)
+    assert clock.steady is steady
 
 
 def test_a_line_without_a_year_is_of_the_year_that_lies_nearest() -> None:

@@ -7,6 +7,9 @@ from datetime import datetime
 from probe.runs.correlate.lines import Entry
 from probe.runs.correlate.values import Clock, Matched, Moment, Ours
 
+# Seconds that a stamp of whole seconds may be older than its line: time(2) reads the kernel's coarse clock, which moves in ticks of up to 10 ms.
+_TICK = 0.02
+
 
 def clocks_of(matched: Sequence[Matched], ours: Mapping[str, Ours], started: datetime) -> Iterator[Clock]:
     """Bounds instead of guesses: the server logs a command after we sent it, and its reply before we have it."""
@@ -17,7 +20,8 @@ def clocks_of(matched: Sequence[Matched], ours: Mapping[str, Ours], started: dat
                 cause, effect = _between(entry, ours[item.leg])
                 at = (entry.at - started).total_seconds()
                 if cause is not None:
-                    most = min(most, at + entry.resolution - cause)
+                    late = _TICK if entry.resolution >= 1 else 0
+                    most = min(most, at + entry.resolution + late - cause)
                 if effect is not None:
                     least = max(least, at - effect)
         if least > float("-inf") and most < float("inf"):
