@@ -4,11 +4,12 @@ A Record is complete: every stage that the plan expected is in it, and one that 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from functools import cache
 from typing import Annotated, Any, Literal, cast
 
 from probe.facts import F, Facts, from_json, to_json
+from probe.plain import dataclass
 
 # The reason of a stage that should have come, and for no known reason did not.
 NOT_REACHED = "not reached"

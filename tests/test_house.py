@@ -13,18 +13,19 @@ ROOT = Path(__file__).parent.parent
 PROBE = ROOT / "probe"
 
 # Who may import whom, room by room; a room may always import itself. Ground: record, report, certificate, message, profile.
-GROUND = {"clients", "redact", "record", "facts", "report", "certificate", "message", "profile", "version", "sasl"}
+GROUND = {"plain", "clients", "redact", "record", "facts", "report", "certificate", "message", "profile", "version", "sasl"}
 ALLOWED = {
-    "redact": set(),
-    "clients": set(),
-    "sasl": set(),
-    "facts": set(),
-    "record": {"facts"},
+    "plain": set(),
+    "redact": {"plain"},
+    "clients": {"plain"},
+    "sasl": {"plain"},
+    "facts": {"plain"},
+    "record": {"plain", "facts"},
     "version": set(),
-    "report": {"record", "facts", "version"},
-    "certificate": set(),
-    "message": set(),
-    "profile": {"clients", "redact", "sasl"},
+    "report": {"plain", "record", "facts", "version"},
+    "certificate": {"plain"},
+    "message": {"plain"},
+    "profile": {"plain", "clients", "redact", "sasl"},
     "observe": GROUND - {"report"},
     "judge": GROUND,
     "output": GROUND,

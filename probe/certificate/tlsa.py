@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 from probe.certificate.chain import read_chain
 from probe.certificate.der import fields_of
 from probe.certificate.host_name import name_matches
+from probe.plain import dataclass
 
 PKIX_TA, PKIX_EE, DANE_TA, DANE_EE = range(4)
 _OF_THE_LEAF = (PKIX_EE, DANE_EE)

@@ -5,7 +5,7 @@ import random
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from probe.cli import EXIT_INTERRUPTED
 from probe.cli._ending import BEFORE, LAST, UnderWay, hold_signals, raise_on_signals
 from probe.cli._ping import ping
 from probe.cli._runs import Piece, Ran, Runs, in_a_row
+from probe.plain import dataclass
 
 if TYPE_CHECKING:
     from probe.judge._ranges import Limits

@@ -3,8 +3,9 @@
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from probe.plain import dataclass
 
 if TYPE_CHECKING:
     from probe.cli._starter import Server

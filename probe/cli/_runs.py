@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from probe.plain import dataclass
 
 if TYPE_CHECKING:
     from probe.observe.journal import Watch

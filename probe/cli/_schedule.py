@@ -3,8 +3,9 @@
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from probe.plain import dataclass
 
 
 @dataclass(frozen=True, slots=True)

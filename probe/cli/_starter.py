@@ -3,9 +3,10 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from probe.cli._shell import WINDOWS, owner_only
+from probe.plain import dataclass
 
 _NAMES = {"smtp": "submission", "imap": "readback.imap", "pop3": "readback.pop3"}
 _USUAL = {

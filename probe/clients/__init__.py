@@ -2,11 +2,13 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from probe.plain import dataclass
 
 # What TLS says of a program and no list of names can imitate; shown beside every table.
 NOT_IMITATED = (

@@ -5,7 +5,7 @@ field that was not seen holds None, () or {}; facts of which nothing was seen ar
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -28,6 +28,7 @@ from probe.facts.parts import (
     SpamSeen,
     TlsaAnswer,
 )
+from probe.plain import dataclass
 
 
 def one(what: str) -> Any:

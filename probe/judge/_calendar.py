@@ -1,10 +1,12 @@
 """What ends, and when: the rows of sunset.toml, whose head says what each key holds."""
 
 import datetime
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from pathlib import Path
 from typing import TypedDict
+
+from probe.plain import dataclass
 
 # Warnings begin this many days before the date.
 WARNS_DAYS = 90

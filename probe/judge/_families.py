@@ -13,13 +13,13 @@ greets like Exchange): there a refusal's words set the two apart.
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from probe.facts import Ehlo, LoggedOn, Secured, greetings
+from probe.plain import dataclass
 from probe.record import Record
 
 # One file a family of servers.

@@ -6,7 +6,7 @@ PowerShell or within the quotes of either, and none can begin an option. Otherwi
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import ip_address
 
 from probe.certificate.host_name import name_matches
@@ -14,6 +14,7 @@ from probe.facts import Certified, Connected, Resolved, Submitted, Swept, greeti
 from probe.judge._at_node import at_node, node_of
 from probe.judge._narrowed import narrowed
 from probe.message import MARKER_PATTERN
+from probe.plain import dataclass
 from probe.profile import Profile
 from probe.profile.named import secret_of
 from probe.record import Record, StageRecord

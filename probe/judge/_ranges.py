@@ -5,9 +5,9 @@ https://www.monitoring-plugins.org/doc/guidelines.html#THRESHOLDFORMAT: `10` ale
 """
 
 import re
-from dataclasses import dataclass
 from math import inf
 
+from probe.plain import dataclass
 from probe.report import Severity
 
 METRICS = ("delivery", "total", "certificate")

@@ -16,12 +16,13 @@ failed, never for a run that went well. Codes: RFC 3463 (enhanced status codes),
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any, Literal
 
 from probe.judge._elsewhere import Elsewhere, elsewhere, of_this_node, weighed
 from probe.judge._families import File, by_all, by_itself, by_words, families, family, files, fitting, likely
+from probe.plain import dataclass
 from probe.record import Record
 from probe.report import Finding, Kind
 

@@ -7,12 +7,12 @@ Postfix: TLS_README; Dovecot: its page on SSL configuration.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from probe.certificate.host_name import name_matches
 from probe.certificate.identifier import assignment
 from probe.facts import Certified, Ehlo
 from probe.facts.parts import Link
+from probe.plain import dataclass
 from probe.record import Record
 
 # What another choice of certificate would cure.

@@ -5,7 +5,7 @@ page on authenticated SMTP (the certificate must contain the FQDN, be trusted an
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from probe.judge._chain import spare_and_expired, unrelated, used
 from probe.judge._finding import finding
 from probe.judge._openssl import NOT_TRUSTED, UNTRUSTED, explains, likely_cause, of_the_issuer, refusal, unexplained
 from probe.judge._why_this_certificate import CHOSEN, better, why
+from probe.plain import dataclass
 from probe.profile import Profile, Tls
 from probe.record import Record
 from probe.report import Finding, Kind, Severity

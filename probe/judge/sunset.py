@@ -9,12 +9,13 @@ lifetime of new ones is a warning only where the one that is served is older tha
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, date, datetime
 from typing import Any
 
 from probe.facts import Certified, LoggedOn, Secured, Verified, greetings, instant
 from probe.judge._calendar import WARNS_DAYS, Row, rows
+from probe.plain import dataclass
 from probe.profile import Profile
 from probe.record import Record, StageRecord
 from probe.report import Finding, Kind, Severity

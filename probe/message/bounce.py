@@ -1,11 +1,11 @@
 """Reports about a message: delivery status notifications (RFC 3464) and what older mailers write in plain text."""
 
 import re
-from dataclasses import dataclass
 from email.message import Message
 from email.parser import HeaderParser
 
 from probe.message.parts import MOST_TEXT, Letter, addresses, value
+from probe.plain import dataclass
 
 _ROBOTS = re.compile(r"(mailer-daemon|postmaster|mail-daemon|microsoftexchange[0-9a-f]{20,})(@|$)", re.IGNORECASE)
 _SAID = re.compile(r"(?m)^.{0,300}?(?:\b[45][0-9]{2}[ -]|\b[45]\.[0-9]{1,3}\.[0-9]{1,3}\b).{0,300}$")

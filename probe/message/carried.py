@@ -6,7 +6,8 @@ Sendmail and Gmail (`(version=TLS1_3 cipher=…`).
 """
 
 import re
-from dataclasses import dataclass
+
+from probe.plain import dataclass
 
 _COMMENT = re.compile(r"\([^()]*\)")
 _MOST_NESTED = 6

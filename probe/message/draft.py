@@ -10,13 +10,13 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime
 
 from probe.message.filling import NAME, encoded, encoded_octets, fitting
+from probe.plain import dataclass
 
 MARKER_HEADER = "X-Submission-Probe"
 PROOF_HEADER = "X-Submission-Probe-Proof"

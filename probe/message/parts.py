@@ -8,13 +8,14 @@ import codecs
 import html
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from email.errors import MessageError
 from email.header import decode_header
 from email.message import Message
 from email.parser import BytesHeaderParser
 from email.policy import compat32
 from email.utils import getaddresses
+
+from probe.plain import dataclass
 
 # A message of ours is about 2 KiB; a filter's fields in front of it may be many times that. A reader needs no more of any message.
 MESSAGE_OCTETS = 262_144

@@ -8,7 +8,6 @@ onto other mail, has none. A report, an automatic answer or a forward is never o
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.message import Message
 
 from probe.message.bounce import Bounce, bounce, is_report
@@ -26,6 +25,7 @@ from probe.message.draft import (
 from probe.message.parts import Letter, addresses, is_forwarded, read, value
 from probe.message.received import Hop, hops
 from probe.message.subject import is_prefixed, state_of_subject
+from probe.plain import dataclass
 
 _PROOF = re.compile(r"\bProof:\s+([0-9a-f]{64})\b")
 _SENT = re.compile(r"\bSent:\s+(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")

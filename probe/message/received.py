@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from email.message import Message
 from email.utils import parsedate_to_datetime
 
 from probe.message.carried import Carried, carried
+from probe.plain import dataclass
 
 MOST_HOPS = 50
 

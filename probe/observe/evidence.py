@@ -6,7 +6,7 @@ Nothing here delays or fails a run: what cannot be read, verified or looked up w
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from probe.observe.aside import beside
 from probe.observe.hunt import Hunt
 from probe.observe.job import Job
 from probe.observe.journal import Journal
+from probe.plain import dataclass
 
 if TYPE_CHECKING:
     from probe.message.evidence import Delivered

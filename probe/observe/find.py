@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 from probe.facts import Found, Verified
 from probe.facts.parts import HopSeen, Returned
@@ -12,6 +12,7 @@ from probe.observe.connection import Connection
 from probe.observe.job import Accepted, Job
 from probe.observe.journal import Journal, Stage
 from probe.observe.trouble import Stopped, is_unanswered, stop
+from probe.plain import dataclass
 from probe.record import NOTHING_SENT
 
 MOST_CANDIDATES = 10

@@ -7,9 +7,9 @@ finding can say so.
 """
 
 import hashlib
-from dataclasses import dataclass
 
 from probe.observe.connection import Connection, Handshake
+from probe.plain import dataclass
 
 
 @dataclass(frozen=True, slots=True)

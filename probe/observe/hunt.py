@@ -4,7 +4,7 @@ Another installation's messages, and anything whose proof does not hold, are cou
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
 from probe.facts import Swept
@@ -13,6 +13,7 @@ from probe.message import MARKER_PATTERN, Letter, Proof, Sent, prove, read, reco
 from probe.observe import find
 from probe.observe.job import Claim, Job
 from probe.observe.journal import Journal
+from probe.plain import dataclass
 
 MOST_QUOTED = 10
 # Messages that are held in memory until what came back on them is read.

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Generic, Literal, TypeVar
 
@@ -12,6 +12,7 @@ from probe.facts.parts import TlsaAnswer
 from probe.message import Draft, Sent
 from probe.observe.connection import Connection, Deadline, Pace, Proxy, Resolution
 from probe.observe.gate import Policy
+from probe.plain import dataclass
 from probe.sasl import Credentials
 
 T = TypeVar("T")

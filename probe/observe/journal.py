@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Generic, Literal
 
 from probe.facts import F, Facts, LoggedOn, rebuilt, to_json
 from probe.observe.trouble import Stopped, trouble_of
+from probe.plain import dataclass
 from probe.record import NOT_REACHED, Line, StageRecord, Trouble
 from probe.redact import MASK, Redactor
 

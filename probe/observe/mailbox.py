@@ -7,7 +7,7 @@ pieces, twice, labelled otherwise), so that only our own marker in what was fetc
 import asyncio
 import contextlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from probe.facts import Found
 from probe.message import MESSAGE_OCTETS
@@ -20,6 +20,7 @@ from probe.observe.protocol import imap
 from probe.observe.protocol.imap import Answer, Untagged
 from probe.observe.protocol.imap_conversation import ImapTalk
 from probe.observe.trouble import Stopped, stop
+from probe.plain import dataclass
 
 # When the message was accepted before UIDNEXT was noted, so many UIDs below it are looked at too.
 UIDS_BEFORE = 50

@@ -1,12 +1,12 @@
 """One file an output: reports → text. The folder is the list; a file declares `write(reports, context) -> str`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
+from probe.plain import dataclass
 from probe.report import Report
 from probe.report.comparison import Comparison
 from probe.report.statistics import PastRun

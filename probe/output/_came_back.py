@@ -4,11 +4,11 @@ Each part is an item of ITEMS; it says nothing where nothing was seen.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from probe.facts import Verified
 from probe.facts.parts import HopSeen, SignatureSeen
 from probe.output._words import safe
+from probe.plain import dataclass
 from probe.report import Report, Status
 
 # Of one name in the line.

@@ -3,10 +3,10 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from probe.output._words import safe
+from probe.plain import dataclass
 from probe.report.comparison import CERTIFICATE, Change, Comparison, Same, targets
 
 _TOKEN = re.compile(r"\w+|\s+|[^\w\s]")

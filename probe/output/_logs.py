@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from probe.facts import Connected, Submitted, greetings
+from probe.plain import dataclass
 from probe.report import Report
 
 # What may stand in a command that somebody pastes into a shell; a server chooses its queue ids freely.

@@ -1,7 +1,6 @@
 """What the HTML page shows, as values: where each bar begins, which EHLO lines differ, how a chain is linked. No markup here."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from probe.facts import Certified, Ehlo, Found, Verified
 from probe.facts.parts import Link
@@ -9,6 +8,7 @@ from probe.output._came_back import Item, came_back, items
 from probe.output._logs import Place, places
 from probe.output._words import outcome, unexplained
 from probe.output.text import detail
+from probe.plain import dataclass
 from probe.report import Report, Stage
 from probe.report.causes import Cause, causes
 

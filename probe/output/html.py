@@ -9,7 +9,6 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from probe.output._compared import blocks, hint, instant, summary
 from probe.output._history import plot
 from probe.output._page import UNITS, matrix, view
 from probe.output._words import also_known_as, safe
+from probe.plain import dataclass
 from probe.report import EXIT_CODES, EXIT_INTERRUPTED, Report, Verdict, exit_code, worst_verdict
 from probe.report.as_json import to_json
 from probe.report.comparison import Comparison, comparison_to_json

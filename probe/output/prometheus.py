@@ -6,12 +6,13 @@ Labels are the profile, the stage, the finding's id and its severity: their numb
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from probe.facts import Certified, Found, LoggedOn, Verified, instant
 from probe.output import Context
 from probe.output._came_back import came_back
 from probe.output._words import safe
+from probe.plain import dataclass
 from probe.report import Report, Verdict, worst_verdict
 from probe.report.collection import Tally, tally
 

@@ -5,7 +5,7 @@ For requests-oauthlib and msal alike, which want something with requests' `get` 
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from probe.plain import dataclass
 from probe.profile.bounded import capped
 
 

@@ -7,12 +7,13 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import probe.profile.textfile as textfile
+from probe.plain import dataclass
 from probe.profile.find import find
 from probe.profile.kinds import shown
 from probe.profile.lines import key_lines

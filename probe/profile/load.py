@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+from probe.plain import dataclass
 from probe.profile.doubts import doubts
 from probe.profile.faults import check
 from probe.profile.find import is_path

@@ -2,9 +2,9 @@
 
 import math
 import re
-from dataclasses import dataclass
 from typing import Annotated
 
+from probe.plain import dataclass
 from probe.profile.kinds import Kind, shown, wanted
 from probe.profile.values import seconds, spell
 

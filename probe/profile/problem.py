@@ -1,8 +1,10 @@
 """What is wrong with a profile, said to the person who wrote it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
+
+from probe.plain import dataclass
 
 KeyPath = tuple[str | int, ...]
 SECRETS = ("password", "token", "proxy_password")

@@ -8,9 +8,9 @@ every reading is searched for the secrets.
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from probe.plain import dataclass
 from probe.redact.readings import Reading, readings
 
 MASK = "[secret]"

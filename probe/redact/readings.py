@@ -7,7 +7,8 @@ import binascii
 import html
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+
+from probe.plain import dataclass
 
 # A text may be escaped twice (HTML around a URL); more often only by somebody who wants to keep us busy.
 _DEPTH = 2

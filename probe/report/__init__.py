@@ -1,10 +1,11 @@
 """What a record means: findings, the verdict and the exit status."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from probe.facts import F, Swept
+from probe.plain import dataclass
 from probe.record import ASKED, HIDDEN, LATER, Instant, Line, Name, RunKind, Seconds, StageRecord, Target
 
 Severity = Literal["critical", "warning", "info"]

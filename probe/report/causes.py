@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from probe.facts import KINDS
+from probe.plain import dataclass
 from probe.report import SEVERITY_RANK, Finding
 
 

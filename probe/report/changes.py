@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Literal
 
+from probe.plain import dataclass
 from probe.record import Instant, Name
 from probe.report.drift import KEYS, Service, Span
 from probe.version import __version__

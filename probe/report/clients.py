@@ -1,8 +1,10 @@
 """Which mail programs can still use a server: values for every output, and their JSON."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Literal
+
+from probe.plain import dataclass
 
 # `unused`: the program does not speak that protocol.
 CanUse = Literal["yes", "no", "undecided", "unused"]

@@ -1,9 +1,9 @@
 """What a collection of earlier messages adds up to, for every output alike."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from probe.facts import Found, Swept
+from probe.plain import dataclass
 from probe.report import Report
 
 

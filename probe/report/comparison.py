@@ -1,8 +1,9 @@
 """Two runs compared: what the outputs show of it, and its JSON."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
+from probe.plain import dataclass
 from probe.record import Target
 from probe.report import Severity, Verdict, worst_severity
 

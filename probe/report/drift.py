@@ -6,12 +6,13 @@ that failed) changes nothing of what is known. Values that come and go behind on
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from probe.facts import Certified, Connected, Ehlo, F, LoggedOn, Secured, Seen, Verified, greetings
 from probe.facts import from_json as facts_from_json
+from probe.plain import dataclass
 from probe.report import Report
 
 # In the order in which they are listed.

@@ -1,10 +1,11 @@
 """The certificates of many servers: which port shows which, until when, and what was renewed. Values only."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from typing import Literal
 
 from probe.facts import Certified, Connected, instant
+from probe.plain import dataclass
 from probe.record import Instant, Name, Seconds
 from probe.report import EXIT_CODES, EXIT_INTERRUPTED, Report, Severity, Verdict
 from probe.report.changes import Renewal

@@ -6,7 +6,8 @@ commands, and words. Commands are recognised by the word that they begin with, a
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from probe.plain import dataclass
 
 # PowerShell's approved verbs, as far as mail servers' administrators use them (about_Functions: Verb-Noun).
 _VERBS = (

@@ -8,9 +8,10 @@ of one. A `*` excuses nothing that broke.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 
+from probe.plain import dataclass
 from probe.report.comparison import CERTIFICATE, Change
 
 ANY = "*"

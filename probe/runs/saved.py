@@ -7,11 +7,12 @@ know are passed over.
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
 from probe.facts import Connected, Other, from_json, kind_of
+from probe.plain import dataclass
 from probe.record import HIDDEN, Line, StageRecord, StageStatus, Target
 from probe.report import EXIT_CODES, EXIT_INTERRUPTED, Finding, Report, Stage, Status, Threshold
 from probe.runs.described import DIALECT, INSTANT, SECONDS, definitions, facts_schema, report_schema, stage_schema

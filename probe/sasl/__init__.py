@@ -8,11 +8,13 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
+
+from probe.plain import dataclass
 
 Responses = Generator[bytes, bytes, None]
 # What a mechanism proves who we are with: a password, an OAuth token, a TLS client certificate, a Kerberos ticket.

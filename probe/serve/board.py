@@ -5,9 +5,10 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from probe.output import prometheus
+from probe.plain import dataclass
 from probe.report import Report, Verdict, worst_verdict
 from probe.report.as_json import to_json
 from probe.report.collection import runs

@@ -5,12 +5,12 @@ https://prometheus.io/docs/practices/histograms/ and https://prometheus.io/docs/
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
 
+from probe.plain import dataclass
 from probe.report import Report
 from probe.serve.totals import Family, Totals, escaped, families, number
 from probe.version import __version__

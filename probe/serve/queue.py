@@ -15,13 +15,13 @@ import random
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import procrastinate
 from procrastinate import exceptions
 from procrastinate.worker import Worker
 
+from probe.plain import dataclass
 from probe.serve.moments import Moments
 from probe.serve.schedule import say_bug
 from probe.serve.targets import Target

@@ -4,12 +4,12 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from probe.output import _certificates
 from probe.output._words import safe
+from probe.plain import dataclass
 from probe.profile import Overlay, ProfileError
 from probe.report import Report
 from probe.report.fleet import together

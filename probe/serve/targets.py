@@ -3,9 +3,10 @@
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from probe.plain import dataclass
 from probe.profile import Overlay, Problem, Profile, ProfileError, load_with_files, names
 from probe.profile.find import is_path, user_folder
 from probe.tasks.plan import Plan, make_plan, plugins

@@ -8,10 +8,11 @@ https://prometheus.io/docs/instrumenting/exposition_formats/
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from prometheus_client.utils import floatToGoString
 
+from probe.plain import dataclass
 from probe.report import EXIT_CODES, Report, worst_verdict
 from probe.report.collection import runs
 

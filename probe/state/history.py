@@ -10,11 +10,11 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from probe.plain import dataclass
 from probe.report import Report
 from probe.report.as_json import report_to_json
 from probe.report.drift import Service

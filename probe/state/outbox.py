@@ -10,11 +10,12 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from probe.message import MARKER_PATTERN
+from probe.plain import dataclass
 from probe.state.files import foreign, own_folder, patiently, write_private
 
 MOST_ENTRIES = 10_000

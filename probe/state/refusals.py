@@ -17,9 +17,10 @@ import hmac
 import json
 import re
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from probe.plain import dataclass
 from probe.state.files import foreign, own_folder, write_private
 
 CONFIRM_SECONDS = 60.0

@@ -4,9 +4,10 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+from probe.plain import dataclass
 from probe.report import Verdict
 from probe.state.files import foreign, own_folder, write_private
 

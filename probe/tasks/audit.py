@@ -3,7 +3,6 @@
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import ModuleType
 
 from probe.judge._filled import filled
@@ -13,6 +12,7 @@ from probe.observe.connection import Deadline
 from probe.observe.job import Job
 from probe.observe.journal import Journal
 from probe.observe.trouble import Stopped
+from probe.plain import dataclass
 from probe.profile import Profile
 from probe.record import Record, Target
 from probe.report import EXIT_CODES, Finding, Verdict

@@ -9,7 +9,7 @@ import secrets
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from probe.facts import Certified, Connected, Greeted, greetings
@@ -19,6 +19,7 @@ from probe.observe import reach
 from probe.observe.job import Side
 from probe.observe.legs import submission
 from probe.observe.trouble import Stopped
+from probe.plain import dataclass
 from probe.profile import Profile
 from probe.record import SUBMISSION_STAGES, Record, StageRecord, Target
 from probe.report import Report

@@ -7,7 +7,7 @@ A message that is not there yet is waited for by the next run, until `limits.los
 import asyncio
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from probe.facts import Swept
@@ -17,6 +17,7 @@ from probe.observe.hunt import Hunt, Leftovers
 from probe.observe.journal import Journal
 from probe.observe.leftovers import sweep
 from probe.observe.maildrop_leftovers import sweep as sweep_maildrop
+from probe.plain import dataclass
 from probe.profile import Problem, Profile, ProfileError
 from probe.record import Record, StageRecord
 from probe.report import Report

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from probe.observe.connection import Proxy, unusable
 from probe.observe.job import Side
 from probe.observe.reach import trust_of
+from probe.plain import dataclass
 from probe.profile import Account, Problem, Profile, ProfileError, Reader, resolve_secret, resolve_token
 from probe.profile.model import Submission
 from probe.profile.oauth import TokenSource

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from probe.observe.discover.published import Answer, PublishedServer
 from probe.observe.discover.verify import published_by, verify
 from probe.observe.discover.web import Login, Way, Web
 from probe.observe.journal import Journal
+from probe.plain import dataclass
 from probe.profile import load_mapping
 from probe.profile.textfile import NoCertificate
 from probe.profile.values import address as mail_address

@@ -4,7 +4,7 @@ This is what `--dry-run` shows. A Plan holds no secret: credentials are put in w
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +15,7 @@ from probe.observe.connection import Proxy
 from probe.observe.connection.ourselves import full_name
 from probe.observe.gate import Policy
 from probe.observe.job import Conduct, Side
+from probe.plain import dataclass
 from probe.profile import Account, Profile, Reader, Table, Tls
 from probe.profile.model import Submission
 from probe.profile.values import nodes, proxy_of

@@ -5,7 +5,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 
 from probe.message import Sent, compose, new_marker
@@ -15,6 +15,7 @@ from probe.observe.connection.ourselves import machine_name
 from probe.observe.job import Job, Milestone
 from probe.observe.journal import Journal, Watch
 from probe.observe.trouble import stop
+from probe.plain import dataclass
 from probe.profile import Profile, ProfileError
 from probe.redact import Redactor
 from probe.state import outbox

@@ -1,7 +1,7 @@
 """The story of `probe sweep`: find this installation's leftovers, delete them, account for every message it knows of."""
 
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from probe.judge._verdict import judge
@@ -10,6 +10,7 @@ from probe.observe.hunt import Hunt, Leftovers, is_older
 from probe.observe.job import Claim
 from probe.observe.leftovers import sweep as sweep_mailbox
 from probe.observe.maildrop_leftovers import sweep as sweep_maildrop
+from probe.plain import dataclass
 from probe.profile import Problem, Profile, ProfileError
 from probe.record import Record
 from probe.report import Report

@@ -1,12 +1,12 @@
 """The chain of ARC sets (RFC 8617): who passed the message on, and whether the chain holds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from probe.message.evidence import dkim
 from probe.message.evidence.dkim import Signature
 from probe.message.evidence.header import Delivered, Field
 from probe.message.evidence.signed import MOST_SIGNATURE, Bodies, Key, Outcome, header, held, signed_text, tags
+from probe.plain import dataclass
 
 # Sets of one chain that are verified; each costs a look-up in DNS. RFC 8617 section 4.2.1 allows 50.
 MOST_SETS = 10

@@ -3,11 +3,12 @@ word."""
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from probe.message.evidence.arc import Chain
 from probe.message.evidence.border import Border, border, is_trusted
 from probe.message.evidence.header import Delivered, Field
+from probe.plain import dataclass
 
 # Of one message: fields that are read, and results that are kept.
 MOST_FIELDS, MOST_RESULTS = 40, 60

@@ -9,11 +9,11 @@ this does not rely on it.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from probe.message.evidence.alignment import same_house
 from probe.message.evidence.header import Delivered, Field
 from probe.message.received import MOST_HOPS
+from probe.plain import dataclass
 
 # LMTP goes from a server to its own mailboxes (RFC 2033), by whatever name their machine has.
 _LOCALLY = re.compile(r"\bwith (?:UTF8)?LMTPS?A?\b", re.IGNORECASE)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from probe.message.evidence.header import Delivered, Field
 from probe.message.evidence.signed import (
@@ -18,6 +18,7 @@ from probe.message.evidence.signed import (
     tags,
     unfolded,
 )
+from probe.plain import dataclass
 
 # Signatures of one message that are verified: each may cost a look-up in DNS.
 MOST_SIGNATURES = 20

@@ -6,9 +6,9 @@ over CRLF, RFC 6376 section 2.8 after RFC 5322).
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from probe.message.parts import FIELD_OCTETS, HEADER_OCTETS, MESSAGE_OCTETS, MOST_FIELDS
+from probe.plain import dataclass
 
 _LINE_END = re.compile(rb"\r?\n")
 _NAME = re.compile(rb"[!-9;-~]{1,200}[ \t]*:")

@@ -10,9 +10,9 @@ import binascii
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from probe.message.evidence.header import Delivered, Field
+from probe.plain import dataclass
 
 LEAST_KEY_BITS = 1024
 MOST_KEY_BITS = 8192

@@ -7,10 +7,10 @@ write such a field.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from probe.message.evidence.border import border
 from probe.message.evidence.header import Delivered
+from probe.plain import dataclass
 
 MOST_TESTS = 60
 # learn.microsoft.com/defender-office-365/anti-spam-spam-confidence-level-scl-about: 5 and 6 are spam, 9 is high confidence spam.

@@ -6,13 +6,14 @@ an `OPTION`, without which it is not carried out (return_path.py).
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
+from probe.plain import dataclass
 from probe.report import Finding, Kind, Severity
 
 Outcome = Literal["pass", "fail", "undecided", "not-applicable"]

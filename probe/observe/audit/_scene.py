@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from probe.facts import Connected, trusts_this_machine
 from probe.observe import reach
@@ -17,6 +17,7 @@ from probe.observe.protocol.pop3_conversation import Pop3Talk
 from probe.observe.protocol.smtp import Reply
 from probe.observe.protocol.smtp_conversation import Answered, SmtpTalk
 from probe.observe.trouble import stop
+from probe.plain import dataclass
 
 # Reserved by RFC 2606: mail for it can go nowhere.
 FOREIGN_DOMAIN = "example.net"

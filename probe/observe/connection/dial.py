@@ -3,11 +3,11 @@
 import asyncio
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from probe.observe.connection.deadline import Limit
 from probe.observe.connection.resolve import Address
 from probe.observe.trouble import Stopped, trouble_of
+from probe.plain import dataclass
 from probe.record import Trouble
 
 STAGGER_SECONDS = 0.25

@@ -2,11 +2,11 @@
 
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from probe.observe.connection.resolve import literal
 from probe.observe.connection.trust import Trust, store
+from probe.plain import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ called through the binding that it is made of. The connection ends with the hand
 import contextlib
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from probe.observe.connection.recorded import Connection
 from probe.observe.connection.resolve import literal
 from probe.observe.connection.trust import Trust, context_for
 from probe.observe.trouble import Stopped, stop
+from probe.plain import dataclass
 
 if TYPE_CHECKING:
     from OpenSSL import SSL

@@ -9,13 +9,14 @@ import contextlib
 import errno
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from probe.observe.connection.deadline import Limit
 from probe.observe.connection.dial import Attempt, dial
 from probe.observe.connection.resolve import Address
 from probe.observe.trouble import Stopped, stop
+from probe.plain import dataclass
 
 # RFC 1928 section 6, REP, in the words of a direct dial where the proxy speaks of the server.
 _OF_THE_SERVER = {

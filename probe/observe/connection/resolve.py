@@ -2,10 +2,10 @@
 
 import ipaddress
 import socket
-from dataclasses import dataclass
 
 from probe.observe.aside import beside
 from probe.observe.trouble import stop
+from probe.plain import dataclass
 
 MOST_ADDRESSES = 16
 _FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}

@@ -5,10 +5,10 @@ import contextlib
 import ssl
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from probe.plain import dataclass
 from probe.profile.textfile import NoCertificate, certificates
 
 _VERSIONS = {

@@ -1,10 +1,10 @@
 """The values of discovery: what a source published, and how asking it went."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from probe.observe.trouble import Stopped
+from probe.plain import dataclass
 from probe.profile.values import host as host_name
 
 # More than any real document holds: one that holds a thousand servers would make a port scanner of us.

@@ -7,7 +7,7 @@ consented to: a redirect is written by whoever answers. A password that was refu
 import asyncio
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
@@ -15,6 +15,7 @@ from probe.observe.connection import Trust, new_context
 from probe.observe.connection.nameserver import ask_each
 from probe.observe.connection.resolve import literal, resolve
 from probe.observe.trouble import Stopped, stop, trouble_of
+from probe.plain import dataclass
 from probe.profile.values import host as host_name
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ it raises becomes Malformed.
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from probe.facts.parts import Quota
+from probe.plain import dataclass
 
 # Eight times what is asked for of a message (`BODY.PEEK[]<0.262144>`): a server that ignores the part is still read.
 MOST_LITERAL = 2 * 1024 * 1024

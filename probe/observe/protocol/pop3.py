@@ -1,7 +1,9 @@
 """POP3 responses (RFC 1939, RFC 2449, RFC 5034), octets to values."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from probe.plain import dataclass
 
 MOST_LISTED = 200_000
 # Some servers write a tab or a colon behind it; clients look at the first octets only.

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from probe.plain import dataclass
 
 # Lines of one reply. Real ones have up to about 40; RFC 5321 section 4.5.3.1 gives no limit. More than MOST_LINES is no
 # reply; behind ENDLESS_LINES nobody waits for its end any more.

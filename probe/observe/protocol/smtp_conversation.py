@@ -7,7 +7,6 @@ aiosmtplib waits for each reply, which would cost up to three more round trips, 
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from probe.message import Draft
 from probe.observe import logon
@@ -17,6 +16,7 @@ from probe.observe.job import Job
 from probe.observe.journal import QUOTED, Journal
 from probe.observe.protocol.smtp import Malformed, Reply, ReplyReader, TooLong, dot_stuffed, stuffed
 from probe.observe.trouble import Stopped, stop
+from probe.plain import dataclass
 from probe.sasl import Answers, hidden
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from probe.runs.correlate.lines import Entry
 from probe.runs.correlate.values import Clock, Matched, Moment, Ours
 
-# Seconds that a stamp of whole seconds may be older than its line: time(2) reads the kernel's coarse clock, which moves in ticks of up to 10 ms.
+# Seconds that a stamp of whole seconds may be older than its line: time(2) reads a clock that moves in ticks of up to 10 ms.
 _TICK = 0.02
 
 
