@@ -19,7 +19,7 @@ BELIEVED_BY: Mapping[str, tuple[str, ...]] = {
 
 def table(report: "Report") -> Iterator[str]:
     """The rows, with a heading; nothing where nothing is published."""
-    from probe.output.text import safe
+    from probe.output._safe import safe
 
     rows = list(_rows(report))
     if rows:

@@ -32,7 +32,7 @@ class Looked:
 def look(servers: "Mapping[str, Server]", connect: Sequence[str] = (), ca_file: str | None = None) -> Looked | None:
     """Connect to each as far as a client comes that does not log on. None where the host is a template's placeholder."""
     from probe.facts import Ehlo, greetings
-    from probe.output.text import safe
+    from probe.output._safe import safe
     from probe.profile import ProfileError
     from probe.tasks.run import run
 

@@ -94,8 +94,9 @@ def _brief(
     reports: Sequence["Report"], comparison: "Comparison | None", silent_on: Sequence["Verdict"] = ("ok",), most: int = 20
 ) -> str:
     """For cron's mail: nothing of what is well enough, else at most 20 plain lines."""
+    from probe.output._safe import safe
     from probe.output._words import named
-    from probe.output.text import comparison_lines, headline, safe
+    from probe.output.text import comparison_lines, headline
     from probe.report.causes import causes
 
     lines: list[str] = []

@@ -86,7 +86,7 @@ def audit(
 
 def tell(profile: str, done: Sequence["Audited"]) -> None:
     """The verdict, then each check with what to do."""
-    from probe.output.text import safe
+    from probe.output._safe import safe
     from probe.tasks import audit as task
 
     _out.say(f"{task.verdict(done).upper()}  {safe(profile)}: {_counted(done)}")
@@ -113,7 +113,7 @@ def _sign(item: "Audited") -> str:
 
 
 def _tell(item: "Audited") -> None:
-    from probe.output.text import safe
+    from probe.output._safe import safe
 
     _out.say(f"{_sign(item):<5} {item.id:<32} {safe(item.facts.evidence)[:_MOST_EVIDENCE]}")
     if item.facts.outcome == "fail":

@@ -35,7 +35,7 @@ def correlate(
 
     Exit status: 0 every connection of the run was found, 1 some were not, 3 a file cannot be read.
     """
-    from probe.output.text import safe
+    from probe.output._safe import safe
     from probe.runs import correlate as keep
 
     if output not in ("text", "json"):

@@ -128,7 +128,7 @@ def _remember(address: str, login: "Login", report: "Report") -> None:
 
 def lines(report: "Report") -> Iterator[str]:
     """The report as text: each source with what it publishes, what trying it showed, then the findings."""
-    from probe.output.text import safe
+    from probe.output._safe import safe
     from probe.tasks.discover import answers, tried
 
     yield f"{report.verdict.upper()}  {safe(report.profile)}  {report.seconds:.2f} s"

@@ -43,13 +43,13 @@ def explain(
     output: Annotated[str, typer.Option("-o", "--output", metavar="text|json", help="What stdout carries.")] = "text",
 ) -> int:
     """Say what FINDING means, its likely causes and the commands. Without FINDING, or where several fit, list them."""
-    from probe.output.text import safe
+    from probe.output._safe import safe
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"no output format {output!r} here; there are text, json")
     if finding == ["sunset"]:
         return _calendar(output)
-    known = _kinds()
+    known = _known(finding or [])
     if not finding:
         _tell(output, known, _listed(known))
         return 0
@@ -116,6 +116,13 @@ def _explained(kinds: dict[str, "Kind"]) -> Iterator[str]:
     for index, (name, kind) in enumerate(kinds.items()):
         yield from [""] * bool(index)
         yield from _lines(name, kind)
+
+
+def _known(words: list[str]) -> dict[str, "Kind"]:
+    """Every kind; only those of the checks where these are all their ids: an audit's words come with all that it needs to talk."""
+    from probe.judge import kinds
+
+    return dict(kinds()) if words and set(words) <= kinds().keys() else _kinds()
 
 
 def _kinds() -> dict[str, "Kind"]:

@@ -140,7 +140,7 @@ def _plots(rows: "Sequence[Row]") -> Iterator[str]:
 
 def _stages(reports: Iterator[dict[str, object]]) -> list[str]:
     from probe.output._past_runs import spreads
-    from probe.output.text import safe
+    from probe.output._safe import safe
     from probe.report.statistics import stage_seconds
 
     by_profile: dict[str, list[dict[str, object]]] = {}

@@ -20,7 +20,7 @@ def show(
     set: option.Set = None,
 ) -> int:
     """Show the effective settings of PROFILE and where each came from; of a secret only its source."""
-    from probe.output.text import safe
+    from probe.output._safe import safe
     from probe.profile import effective
     from probe.profile.options import overlays
     from probe.tasks.plan import plugins

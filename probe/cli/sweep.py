@@ -75,7 +75,8 @@ def _json(swept: "task.Swept") -> str:
 
 
 def _text(swept: "task.Swept", dry_run: bool) -> str:
-    from probe.output.text import headline, safe
+    from probe.output._safe import safe
+    from probe.output.text import headline
 
     if swept.report.verdict in ("critical", "unknown"):
         failed = next((stage.record.reason for stage in swept.report.stages if stage.status == "failed"), "")

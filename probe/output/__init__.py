@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from probe.plain import dataclass
-from probe.report import Report
-from probe.report.comparison import Comparison
-from probe.report.statistics import PastRun
 from probe.version import __version__
+
+if TYPE_CHECKING:
+    from probe.report import Report
+    from probe.report.comparison import Comparison
+    from probe.report.statistics import PastRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +26,17 @@ class Context:
     color: bool = False
     # Columns of the terminal that is written to; None for a pipe or a file, where no line is broken.
     width: int | None = None
-    comparison: Comparison | None = None
+    comparison: "Comparison | None" = None
     # How often it took until all was well (--wait-until-ok).
     attempts: int = 1
     version: str = __version__
     suffix: str = ""
     # Past runs, oldest first: started, profile, verdict, seconds (of the delivery), for outputs that plot.
-    history: Sequence[PastRun] = ()
+    history: "Sequence[PastRun]" = ()
 
 
 class Output(Protocol):
-    def write(self, reports: Sequence[Report], context: Context) -> str: ...
+    def write(self, reports: "Sequence[Report]", context: Context) -> str: ...
 
 
 @cache

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from probe.output._certificates import issuer_of, ports_of, several
-from probe.output._words import safe
+from probe.output._safe import safe
 from probe.report.fleet import Certificate, Fleet
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from probe.facts import Verified
 from probe.facts.parts import HopSeen, SignatureSeen
-from probe.output._words import safe
+from probe.output._safe import safe
 from probe.plain import dataclass
 from probe.report import Report, Status
 

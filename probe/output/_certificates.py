@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator, Sequence
 
 from probe.facts import instant
 from probe.output._past_runs import columns
-from probe.output._words import safe
+from probe.output._safe import safe
 from probe.report import Report
 from probe.report.fleet import Certificate, Fleet, FleetFinding, Port, Sighting, certificates, sightings_of
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from probe.clients import Client
 from probe.output._flow import flowed
-from probe.output._words import safe
+from probe.output._safe import safe
 from probe.report.clients import ClientsTable, Service, Used
 
 SIGNS = {"yes": "yes", "no": "NO", "undecided": "?", "unused": "-"}

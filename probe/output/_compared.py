@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
-from probe.output._words import safe
+from probe.output._safe import safe
 from probe.plain import dataclass
 from probe.report.comparison import CERTIFICATE, Change, Comparison, Same, targets
 

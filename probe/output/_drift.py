@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterator, Sequence
 
 from probe.facts import instant
-from probe.output._words import safe
+from probe.output._safe import safe
 from probe.report.changes import ADDRESS, Change
 
 _NAMES = {

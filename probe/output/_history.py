@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from probe.facts import instant
-from probe.output._words import safe
+from probe.output._safe import safe
 from probe.report import FAILED
 from probe.report.statistics import PastRun, percentiles
 

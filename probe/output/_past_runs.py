@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from probe.output._words import safe
+from probe.output._safe import safe
 from probe.report import FAILED
 from probe.report.statistics import PastRun, percentiles
 

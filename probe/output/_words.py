@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from probe.facts import Certified
+from probe.output._safe import safe
 from probe.report import Finding, Report
 from probe.report.causes import Advice, Cause, by_severity
 from probe.report.collection import tally
@@ -45,11 +46,6 @@ def in_a_row(report: Report) -> str:
 def seconds(value: float) -> str:
     """Hundredths, and thousandths where hundredths would say little."""
     return f"{value:.2f} s" if value >= 0.1 else f"{value:.3f} s"
-
-
-def safe(text: str) -> str:
-    """Text without any character that a terminal would act on or that would reorder what is read (bidi controls)."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def also_known_as(host: str) -> str:

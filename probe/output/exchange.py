@@ -15,7 +15,8 @@ from typing import Any
 
 from probe.facts import Connected, LoggedOn, Secured
 from probe.output import Context
-from probe.output._words import safe, unexplained
+from probe.output._safe import safe
+from probe.output._words import unexplained
 from probe.report import Report, Stage
 
 _COLUMNS = ("CasServer", "LocalSite", "Scenario", "Result", "Latency(MS)", "Error")

@@ -8,7 +8,8 @@ annotations of a kind, so the worst come first.
 from collections.abc import Iterator, Sequence
 
 from probe.output import Context
-from probe.output._words import named, outcome, safe, told_once, unexplained, where
+from probe.output._safe import safe
+from probe.output._words import named, outcome, told_once, unexplained, where
 from probe.report import Report
 from probe.report.causes import causes
 

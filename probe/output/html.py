@@ -16,7 +16,8 @@ from probe.output import Context
 from probe.output._compared import blocks, hint, instant, summary
 from probe.output._history import plot
 from probe.output._page import UNITS, matrix, view
-from probe.output._words import also_known_as, safe
+from probe.output._safe import safe
+from probe.output._words import also_known_as
 from probe.plain import dataclass
 from probe.report import EXIT_CODES, EXIT_INTERRUPTED, Report, Verdict, exit_code, worst_verdict
 from probe.report.as_json import to_json

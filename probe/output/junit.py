@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from probe.output import Context
-from probe.output._words import distinct, of_stage, plain_label, safe, told, unexplained, without_stage
+from probe.output._safe import safe
+from probe.output._words import distinct, of_stage, plain_label, told, unexplained, without_stage
 from probe.report import Finding, Report, Stage
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from probe.output import Context
 from probe.output._compared import Line, Part, blocks, hint, instant, summary
-from probe.output._words import also_known_as, at, outcome, safe, unexplained
+from probe.output._safe import safe
+from probe.output._words import also_known_as, at, outcome, unexplained
 from probe.output.text import detail
 from probe.report import Report, Stage
 from probe.report.causes import Cause, causes

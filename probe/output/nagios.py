@@ -8,7 +8,8 @@ character comes from a server. Seconds carry thresholds where the profile has th
 from collections.abc import Iterator, Sequence
 
 from probe.output import Context
-from probe.output._words import distinct, in_a_row, least_certificate_days, outcome, plain_label, safe, unexplained, where
+from probe.output._safe import safe
+from probe.output._words import distinct, in_a_row, least_certificate_days, outcome, plain_label, unexplained, where
 from probe.report import Finding, Report, Threshold, worst_verdict
 from probe.report.causes import by_severity
 from probe.report.collection import tally

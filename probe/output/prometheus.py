@@ -11,7 +11,7 @@ from dataclasses import replace
 from probe.facts import Certified, Found, LoggedOn, Verified, instant
 from probe.output import Context
 from probe.output._came_back import came_back
-from probe.output._words import safe
+from probe.output._safe import safe
 from probe.plain import dataclass
 from probe.report import Report, Verdict, worst_verdict
 from probe.report.collection import Tally, tally

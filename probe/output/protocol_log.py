@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 
 from probe.facts import Connected
 from probe.output import Context
-from probe.output._words import safe, unexplained
+from probe.output._safe import safe
+from probe.output._words import unexplained
 from probe.report import Report
 from probe.version import __version__
 

@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterator, Sequence
 
 from probe.output import Context
-from probe.output._words import of_stage, plain_label, safe, unexplained, without_stage
+from probe.output._safe import safe
+from probe.output._words import of_stage, plain_label, unexplained, without_stage
 from probe.report import Finding, Report, Stage
 
 Point = tuple[bool, str, str, list[Finding]]

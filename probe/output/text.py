@@ -14,14 +14,15 @@ from probe.output import Context
 from probe.output._came_back import line
 from probe.output._compared import instant, lines, summary
 from probe.output._flow import flowed, kept_whole
-from probe.output._words import in_a_row, outcome, safe, told_apart, unexplained, where
+from probe.output._safe import safe
+from probe.output._words import in_a_row, outcome, told_apart, unexplained, where
 from probe.report import Finding, Report, Stage, Verdict, worst_verdict
 from probe.report.causes import Cause, causes
 from probe.report.comparison import Comparison, targets
 from probe.report.exchange_server import connector, exchange_server, says_exchange
 from probe.report.statistics import repeated, statistics
 
-__all__ = ["detail", "headline", "safe", "write"]
+__all__ = ["detail", "headline", "write"]
 
 _SIGNS = {"ok": "ok", "warning": "warn", "failed": "FAIL", "skipped": "-"}
 _COLORS = {"ok": "32", "warning": "33", "critical": "31", "failed": "31", "unknown": "35", "info": "36", "skipped": "2"}

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from probe.output import _certificates
-from probe.output._words import safe
+from probe.output._safe import safe
 from probe.plain import dataclass
 from probe.profile import Overlay, ProfileError
 from probe.report import Report

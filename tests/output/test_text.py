@@ -11,7 +11,8 @@ from subprocess import Popen
 import pytest
 
 from probe.output import Context
-from probe.output.text import safe, write
+from probe.output._safe import safe
+from probe.output.text import write
 from probe.report.steps import pieces
 from tests.output.runs import FOLDER, NAMES, saved, told
 
