@@ -1,5 +1,6 @@
 """`probe` and `python -m probe`. Nothing heavy is imported for `probe --version`."""
 
+import gc
 import sys
 
 
@@ -14,7 +15,10 @@ def main() -> None:
     from probe.cli._out import prepare
 
     prepare()
-    sys.exit(entry(sys.argv[1:]))
+    status = entry(sys.argv[1:])
+    # Everything is closed: the interpreter's last look for circles would cost each run 15 ms and free what the system frees anyway.
+    gc.disable()
+    sys.exit(status)
 
 
 if __name__ == "__main__":
