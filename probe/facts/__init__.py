@@ -268,6 +268,9 @@ class Verified(Facts):
     subject_changed: bool | None = one("whether the Subject is another than was sent")
     message_id_changed: bool | None = one("whether the Message-ID is another than was sent")
     sender_rewritten: str | None = one("the field that names another sender than was sent, and whom; null: none")
+    link_rewritten: str | None = one(
+        "what the text has in place of the link that was sent (`message.link`); empty: it is gone; null: the same, or none was sent"
+    )
     hops: Sequence[HopSeen] = some("its way, from the Received fields, oldest first")
     octets: int | None = one("its size as read, in octets")
     filling: str | None = one("of a message of a chosen size, its attachment: `intact`, `cut`, `changed` or `missing`; else null")

@@ -216,6 +216,7 @@ class Collected(TypedDict):
     subject: str
     message_id_changed: bool
     sender_rewritten: str | None
+    link_rewritten: str | None
     hops: list[HopSeen]
     evidence: NotRequired[str]
     author: NotRequired[str]

@@ -1,10 +1,22 @@
 """Which hop most likely changed the message, and why one may think so; said only where something points at one."""
 
+import re
 from collections.abc import Sequence
 
 from probe.facts.parts import HopSeen
 
 _MOST_NAMES = 4
+_HOST = re.compile(r"https?://([A-Za-z0-9.-]{1,253})", re.IGNORECASE)
+# The hosts to which services send what they rewrote, by their vendors' pages.
+_REWRITERS = {
+    "safelinks.protection.outlook.com": "Safe Links of Microsoft Defender for Office 365",
+    "urldefense.com": "URL Defense of Proofpoint",
+    "urldefense.proofpoint.com": "URL Defense of Proofpoint",
+    "mimecast.com": "URL Protect of Mimecast",
+    "mimecastprotect.com": "URL Protect of Mimecast",
+    "linkprotect.cudasvc.com": "Link Protection of Barracuda",
+    "secure-web.cisco.com": "URL rewriting of Cisco Secure Email",
+}
 
 
 def changer(hops: Sequence[HopSeen]) -> str:
@@ -35,3 +47,11 @@ def rewriter(rewritten: str, hops: Sequence[HopSeen]) -> str:
             how = "SRS, " if "srs" in rewritten.partition("@")[0].lower() else ""
             return f"likely {hop['by']}: {how}the address is of its domain"
     return changer(hops)
+
+
+def link_rewriter(written: str, hops: Sequence[HopSeen]) -> str:
+    """Whose service an address leads to that stands in place of ours, else the hop that most likely put it there."""
+    found = _HOST.match(written)
+    host = found[1].lower() if found else ""
+    service = next((name for domain, name in _REWRITERS.items() if f".{host}".endswith(f".{domain}")), "")
+    return f"likely {service}" if service else changer(hops)

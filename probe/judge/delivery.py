@@ -1,11 +1,12 @@
 """Delivery: did our message arrive, where, how often, when, and unharmed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 from probe.facts import Found, LoggedOn, Submitted, Swept, Verified
-from probe.judge._changer import changer, rewriter
+from probe.facts.parts import HopSeen
+from probe.judge._changer import changer, link_rewriter, rewriter
 from probe.judge._finding import finding
 from probe.judge._seen import first_seen
 from probe.judge._troubles import from_troubles
@@ -174,5 +175,15 @@ def unharmed(stage: str, seen: Verified) -> Iterator[Finding]:
         text = "the sender was rewritten on the way"
         said_of = "; ".join(filter(None, (seen.sender_rewritten, rewriter(seen.sender_rewritten, seen.hops))))
         yield delivery_finding("message.sender-rewritten", "info", stage, text, said_of)
+    if seen.link_rewritten is not None:
+        yield _of_link(stage, seen.link_rewritten, seen.hops)
     if seen.message_id_changed:
         yield delivery_finding("message.altered", "info", stage, "the Message-ID was replaced", by)
+
+
+def _of_link(stage: str, written: str, hops: Sequence[HopSeen]) -> Finding:
+    """A service that guards links rewrites them on purpose; one that is gone is missed by whoever should follow it."""
+    if not written:
+        return delivery_finding("message.altered", "warning", stage, "the link was taken out of the message", changer(hops))
+    said = "; ".join(filter(None, (written, link_rewriter(written, hops))))
+    return delivery_finding("message.altered", "info", stage, "the link in the message was rewritten", said)

@@ -21,6 +21,7 @@ from probe.plain import dataclass
 MARKER_HEADER = "X-Submission-Probe"
 PROOF_HEADER = "X-Submission-Probe-Proof"
 SENT_HEADER = "X-Submission-Probe-Sent"
+LINK = "Link: "
 MARKER_PREFIX = "submission-probe-"
 # More than lie between two sizes that base64 in lines can have.
 _MOST_DOTS = 16
@@ -29,12 +30,14 @@ MARKER_PATTERN = re.compile(rf"{MARKER_PREFIX}[a-z2-7]{{26}}")
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What the proof signs of a message: its marker, the addresses, and when it was made (RFC 3339 UTC, whole seconds)."""
+    """What the proof signs of a message: its marker, the addresses, and when it was made (RFC 3339 UTC, whole seconds). Not signed:
+    the address that its text links to; empty for none."""
 
     marker: str
     sender: str
     recipient: str
     sent: str
+    link: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +69,23 @@ def new_marker(random_bytes: bytes) -> str:
 
 
 def compose(
-    *, marker: str, key: bytes, sender: str, recipient: str, now: datetime, size: int | None = None, answered: bool = False
+    *,
+    marker: str,
+    key: bytes,
+    sender: str,
+    recipient: str,
+    now: datetime,
+    size: int | None = None,
+    link: str = "",
+    answered: bool = False,
 ) -> Draft:
     """Compose the message: RFC 5322 Date and Message-ID, RFC 3834 Auto-Submitted, ASCII text.
 
     `key` is this installation's secret (32 octets); `now` must be timezone-aware. `size`: of so many octets in all, by an
-    attachment, where the message alone is smaller. `answered`: a report of its delivery is wanted (Exchange sends none where
-    X-Auto-Response-Suppress says All).
+    attachment, where the message alone is smaller. `link`: an address for the last line of the text. `answered`: a report of its
+    delivery is wanted (Exchange sends none where X-Auto-Response-Suppress says All).
     """
-    facts = Sent(marker, sender, recipient, now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    facts = Sent(marker, sender, recipient, now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), link)
     proof = sign(key, facts)
     # RFC 6532 headers only where an address needs them; everything else is ASCII.
     message = EmailMessage(policy=SMTP if (sender + recipient).isascii() else SMTPUTF8)
@@ -92,8 +103,8 @@ def compose(
     message.set_content(text_of(facts, proof), cte="7bit")
     raw = bytes(message)
     if size is None or (filled := _filled(raw, marker, size)) is None:
-        return Draft(marker, sender, recipient, facts.sent, proof, raw)
-    return Draft(marker, sender, recipient, facts.sent, proof, *filled)
+        return Draft(marker, sender, recipient, facts.sent, link, proof, raw)
+    return Draft(marker, sender, recipient, facts.sent, link, proof, *filled)
 
 
 def _filled(raw: bytes, marker: str, size: int) -> tuple[bytes, int, bytes] | None:
@@ -148,5 +159,5 @@ def text_of(facts: Sent, proof: str) -> str:
         "\n"
         f"Marker: {facts.marker}\n"
         f"Sent: {facts.sent}\n"
-        f"Proof:\n{proof}\n"
+        f"Proof:\n{proof}\n" + (f"{LINK}{facts.link}\n" if facts.link else "")
     )

@@ -8,10 +8,12 @@ onto other mail, has none. A report, an automatic answer or a forward is never o
 import hmac
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from email.message import Message
 
 from probe.message.bounce import Bounce, bounce, is_report
 from probe.message.draft import (
+    LINK,
     MARKER_HEADER,
     MARKER_PATTERN,
     PROOF_HEADER,
@@ -29,6 +31,9 @@ from probe.plain import dataclass
 
 _PROOF = re.compile(r"\bProof:\s+([0-9a-f]{64})\b")
 _SENT = re.compile(r"\bSent:\s+(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
+# What a rewriter makes of an address is one long word.
+_LINK = re.compile(rf"(?<!\S){LINK.strip()}\s+(\S{{1,4000}})")
+_MOST_OF_LINK = 300
 _QUOTED = re.compile(r"(?m)^[ \t]*[>|].*$")
 _FILTER = re.compile(
     r"x-(spam|amavis|virus|barracuda|quarantine|rspamd|bogosity|antispam|mailscanner|ironport|proofpoint)", re.IGNORECASE
@@ -45,7 +50,8 @@ class Proof:
     our proof, and the proof is wrong); `mention` (anything else). `text`:
     `intact`, `rewrapped`, `added-to`, `html-only` or `changed`.
     `enclosed`: a filter wrapped it as an attachment. `subject`: `intact`, `tagged` or `replaced`.
-    `sender_rewritten`: what stands in From or Return-Path instead of the sender.
+    `sender_rewritten`: what stands in From or Return-Path instead of the sender. `link_rewritten`: what stands in the text in
+    place of the link that was sent, cut; empty where the link is gone, None where it is as it was, or none was sent.
     """
 
     what: str
@@ -56,6 +62,7 @@ class Proof:
     message_id_changed: bool
     hops: tuple[Hop, ...]
     sender_rewritten: str | None = None
+    link_rewritten: str | None = None
     bounce: Bounce | None = None
 
     @property
@@ -97,7 +104,9 @@ def prove(letter: Letter, *, key: bytes, expected: Sent) -> Proof:
     """Say whether this is our message of that marker, sender, recipient and instant, and what became of it. Never raises."""
     proof = sign(key, expected)
     header, inside, proven_by = _where_proven(letter, expected, proof)
-    text = _state_of_text(letter, inside, text_of(expected, proof))
+    link = _link(letter, inside) if expected.link else None
+    sent = replace(expected, link="") if link == "" else expected
+    text = _state_of_text(letter, inside, text_of(sent, proof), {link: expected.link} if link else {})
     what = _what(letter, header, inside, expected, proof, proven_by, text)
     return Proof(
         what=what,
@@ -108,6 +117,7 @@ def prove(letter: Letter, *, key: bytes, expected: Sent) -> Proof:
         message_id_changed=value(header, "Message-ID") != message_id_of(expected.marker, expected.sender),
         hops=hops(letter.header),
         sender_rewritten=_rewritten(header, expected.sender),
+        link_rewritten=None if link is None or link == expected.link else link[:_MOST_OF_LINK],
         bounce=bounce(letter) if what == "bounce" else None,
     )
 
@@ -124,7 +134,7 @@ def recognise(letter: Letter, *, key: bytes, known: Mapping[str, Sent]) -> tuple
     sent = _claimed_instant(letter)
     pairs = [(sender, recipient) for each in headers for sender in addresses(each, "From") for recipient in addresses(each, "To")]
     tried = [known[marker]] if marker in known else []
-    for expected in [*tried, *(Sent(marker, sender, recipient, sent) for sender, recipient in pairs[:4])]:
+    for expected in [*tried, *(Sent(marker, sender, recipient, sent, "") for sender, recipient in pairs[:4])]:
         found = prove(letter, key=key, expected=expected)
         if found.ours:
             return expected, found
@@ -249,9 +259,18 @@ def _own_text(letter: Letter, inside: int) -> str:
     return _QUOTED.sub("", plain)
 
 
-def _state_of_text(letter: Letter, inside: int, sent: str) -> str:
-    """Words are compared, not blanks: mailers break lines anew."""
-    plain = letter.texts("text/plain", inside)
+def _link(letter: Letter, inside: int) -> str:
+    """The address behind our word for it, in the plain text or else in the HTML's; empty where there is none."""
+    texts = (letter.texts(kind, inside) for kind in ("text/plain", "text/html"))
+    return next((found[1] for text in texts if (found := _LINK.search(text))), "")
+
+
+def _state_of_text(letter: Letter, inside: int, sent: str, put_back: Mapping[str, str]) -> str:
+    """Words are compared, not blanks: mailers break lines anew. `put_back`: what was written over what was sent, of which is said
+    elsewhere."""
+    plain, html = letter.texts("text/plain", inside), letter.texts("text/html", inside)
+    for written, was in put_back.items():
+        plain, html = plain.replace(written, was), html.replace(written, was)
     if _lines(plain) == _lines(sent):
         return "intact"
     wanted = sent.split()
@@ -260,7 +279,7 @@ def _state_of_text(letter: Letter, inside: int, sent: str) -> str:
     if _within(wanted, plain.split()):
         return "added-to"
     # The blanks between tags are the markup's, so that glued words are no loss.
-    glued = "".join(letter.texts("text/html", inside).split())
+    glued = "".join(html.split())
     return "html-only" if "".join(wanted) in glued else "changed"
 
 

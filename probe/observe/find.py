@@ -247,6 +247,7 @@ def verify(job: Job, stage: Stage[Verified], candidates: Sequence[Candidate], fi
         subject_changed=proof.subject_changed,
         message_id_changed=proof.message_id_changed,
         sender_rewritten=proof.sender_rewritten,
+        link_rewritten=proof.link_rewritten,
         hops=way(proof),
         octets=filled.octets if filled else len(first.raw),
         filling=filled.state if filled else None,

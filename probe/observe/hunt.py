@@ -87,6 +87,7 @@ class Leftovers:
             marker=sent.marker, folder=folder, copies=1, seconds=_delay(sent, proof), proven_by=proof.proven_by, text=proof.text,
             enclosed=proof.enclosed, subject=proof.subject, message_id_changed=proof.message_id_changed,
             sender_rewritten=proof.sender_rewritten,
+            link_rewritten=proof.link_rewritten,
             hops=find.way(proof),
         )  # fmt: skip
 

@@ -224,6 +224,18 @@ _METRICS = (
         _one(lambda r: _came_back(r, lambda seen: max((s for one in seen.spam if (s := one["score"]) is not None), default=None))),
         usual=False,
     ),
+    Metric(
+        "hops",
+        "Servers that had the delivered message, by its Received fields; absent where it was not looked at.",
+        _one(lambda r: _came_back(r, lambda seen: float(len(seen.hops)))),
+        usual=False,
+    ),
+    Metric(
+        "hops_without_tls",
+        "Of these hops, those over a network without TLS.",
+        _one(lambda r: _came_back(r, lambda seen: float(sum(hop.get("transport") == "none" for hop in seen.hops)))),
+        usual=False,
+    ),
     Metric("collection_sent", "Messages sent earlier that the collection looked for.", _tallied(lambda t: t.sent)),
     Metric("collection_collected", "Messages sent earlier that the collection found.", _tallied(lambda t: t.collected)),
     Metric("collection_late", "Messages found by the collection that arrived late.", _tallied(lambda t: t.late)),

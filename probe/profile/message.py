@@ -1,4 +1,4 @@
-"""`[message]`: who writes to whom, and how large the message is."""
+"""`[message]`: who writes to whom, how large the message is, and what it links to."""
 
 import re
 from typing import Annotated
@@ -25,6 +25,17 @@ def size(value: object) -> int:
     return octets
 
 
+LINK = 'an address such as "https://www.contoso.com/" (http or https, 200 characters at most, no blank, no user\'s name)'
+_LINK = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,150}(?:[/?#][!-?A-~]*)?", re.IGNORECASE)
+
+
+def link(value: object) -> str:
+    """An address for the text, in ASCII: what a rewriter makes of it is compared with it."""
+    if not isinstance(value, str) or len(value) > 200 or not _LINK.fullmatch(value):
+        raise wanted(LINK, value)
+    return value
+
+
 _SCHEMA = {
     "description": SIZE[0].upper() + SIZE[1:] + ".",
     "anyOf": [
@@ -33,12 +44,15 @@ _SCHEMA = {
     ],
 }
 Size = Annotated[int, Kind(size, _SCHEMA)]
+Link = Annotated[str, Kind(link, {"description": LINK[0].upper() + LINK[1:] + ".", "type": "string", "pattern": _LINK.pattern})]
 
 
 class Message(Table):
-    """The envelope, where each address defaults to the account's, and the size."""
+    """The envelope, where each address defaults to the account's, the size, and a link."""
 
     sender: Address | None = None
     recipient: Address | None = None
     size: Size | None = None
     """The whole message's size, such as "25M": the rest is an attachment. Default: the marked text alone, some 1.5 KiB."""
+    link: Link | None = None
+    """An address, such as "https://www.contoso.com/", that the text then links to: shows whether a filter rewrites links."""

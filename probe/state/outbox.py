@@ -33,6 +33,7 @@ class Entry:
     until then the run that sends it may be under way, and nobody else touches the message; empty where it is left for others at
     once. `process`: which process that run is in, by which its machine knows whether it has ended. `run`: that run's id. `left`:
     not empty where it was sent and left for a collection. `seen`: when its run, which had read it, was about to delete it.
+    `link`: the address that its text links to.
     """
 
     marker: str
@@ -47,6 +48,7 @@ class Entry:
     run: str = ""
     left: str = ""
     seen: str = ""
+    link: str = ""
 
     @property
     def is_for_collection(self) -> bool:

@@ -63,6 +63,8 @@ class Plan:
     timeout: float
     # The message's size in octets; None: as large as its text.
     size: int | None = None
+    # An address for the message's text, to see what becomes of it; empty: none.
+    link: str = ""
     # Host, port, user and recipient: what earlier runs of it sent is known by them, whatever the profile is called.
     probed: str = ""
     every_address: str = "off"
@@ -104,6 +106,7 @@ def make_plan(
         recipient=None if light else profile.recipient,
         timeout=profile.limits.timeout or MOST_SECONDS,
         size=profile.message.size,
+        link=profile.message.link or "",
         probed=f"{submission.host}:{submission.port} {profile.account.username or ''} {profile.recipient}".lower(),
         every_address=submission.every_address,
         send_only=send_only,

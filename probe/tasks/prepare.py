@@ -121,7 +121,7 @@ def begin_apart(plan: Plan, session: Session) -> tuple[Journal, Job]:
     job.prove_key = session.place.key()[0]
     # What its run has read is no delivery to be judged any more.
     known = [entry for entry in (*session.place.lost(), *session.place.entries()) if not entry.seen]
-    job.known = {one.marker: Sent(one.marker, one.sender, one.recipient, one.sent) for one in known}
+    job.known = {one.marker: Sent(one.marker, one.sender, one.recipient, one.sent, one.link) for one in known}
     return journal, job
 
 
@@ -145,7 +145,9 @@ def _job(plan: Plan, journal: Journal, session: Session) -> Job:
         if remark:
             journal.line("probe", "*", remark)
         marker = new_marker(secrets.token_bytes(16))
-        draft = compose(marker=marker, key=key, sender=plan.sender, recipient=plan.recipient, now=utc_now(), size=plan.size)
+        draft = compose(
+            marker=marker, key=key, sender=plan.sender, recipient=plan.recipient, now=utc_now(), size=plan.size, link=plan.link
+        )
     names = [reader.side.leg for reader in plan.readers]
     # With nobody to read it back, the message is meant to stay.
     remembered = draft is not None and (bool(names) or plan.send_only) and plan.conduct.delete
@@ -196,7 +198,7 @@ def _remember(plan: Plan, job: Job, journal: Journal, place: Place) -> None:
     until = "" if plan.send_only else outbox.stamp(job.utc_now() + longest(plan))
     entry = outbox.Entry(
         draft.marker, plan.profile, draft.sent, draft.recipient, plan.target.host, draft.sender, plan.probed, until,
-        outbox.this_process(), run=job.id, left="for a collection" if plan.send_only else "",
+        outbox.this_process(), run=job.id, left="for a collection" if plan.send_only else "", link=draft.link,
     )  # fmt: skip
     try:
         place.put(entry)

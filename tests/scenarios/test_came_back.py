@@ -159,7 +159,9 @@ async def test_signed_verified_and_dmarc_passes(way: Any, milters: Milters, tmp_
             assert (facts.said_of("dmarc") or {})["result"] == "pass" and (facts.said_of("dmarc") or {})["by"] == "mx.example.test"
         assert not [one for one in found(report) if not one.startswith("info")] and report.verdict == "ok"
         assert line(report) == "came back signed by example.test, DMARC pass, 3 hops, all TLS"
-        assert 'submission_probe_dkim_pass{profile="profile"} 1\n' in prometheus.write([report], CONTEXT)
+        series = prometheus.write([report], CONTEXT)
+        for name, value in (("dkim_pass", 1), ("dmarc_pass", 1), ("hops", 3), ("hops_without_tls", 0)):
+            assert f'submission_probe_{name}{{profile="profile"}} {value}\n' in series
 
         later = await run(resolver, shifted=timedelta(hours=1), dkim="example.test")
         expired = next(one for one in seen(later).signatures if one["selector"] == "s2")

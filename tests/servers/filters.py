@@ -1,8 +1,8 @@
 """Debian's SpamAssassin and MIMEDefang as milters of MailServers' Postfix.
 
 SpamAssassin (spamd, asked by spamass-milter) takes every message for spam, by a rule of ours, and sends it on in a report of its
-own; without network. MIMEDefang adds a footer behind the text, or a part with a banner in front of it. Both run apart
-(tests/servers/apart.py): only unpacked (scripts/unpack-stacks), since installed they would start by themselves.
+own; without network. MIMEDefang adds a footer behind the text, a part with a banner in front of it, or sends links elsewhere. Both
+run apart (tests/servers/apart.py): only unpacked (scripts/unpack-stacks), since installed they would start by themselves.
 """
 
 import shutil
@@ -30,8 +30,17 @@ describe EVERY_MESSAGE Every message is spam here
 score EVERY_MESSAGE 100
 """
 _ADDS = {
-    "footer": f'append_text_boilerplate($entity, "{FOOTER}", 0);',
-    "banner": f'action_add_part($entity, "text/plain", "-suggest", "{BANNER}\\n", "banner.txt", "inline", 0);',
+    "footer": f'sub filter_end {{ append_text_boilerplate($_[0], "{FOOTER}", 0); }}',
+    "banner": f'sub filter_end {{ action_add_part($_[0], "text/plain", "-suggest", "{BANNER}\\n", "banner.txt", "inline", 0); }}',
+    "links": r"""sub filter {
+    my ($entity) = @_;
+    my $text = $entity->bodyhandle->as_string;
+    $text =~ s{https://(\S+)}{https://links.example.test/?to=$1}g;
+    my $io = $entity->bodyhandle->open("w");
+    $io->print($text);
+    $io->close;
+    action_rebuild();
+}""",
 }
 
 
@@ -41,8 +50,8 @@ def why_not() -> str | None:
 
 
 class FilteredMailServers(MailServers):
-    """Postfix and Dovecot, with milters in this order: `spam`, `footer`, `banner`; a context manager. `before`: a further one, as
-    smtpd_milters names it, in front of them."""
+    """Postfix and Dovecot, with milters in the order given: `spam`, `footer`, `banner`, `links`; a context manager. `before`: a
+    further one, as smtpd_milters names it, in front of them."""
 
     def __init__(self, authority: Authority, *milters: str, before: str = "") -> None:
         adding = {name: _MIMEDEFANG.replace("FILTER", name).replace("PORT", name.upper()) for name in _ADDS}
@@ -75,4 +84,4 @@ class FilteredMailServers(MailServers):
             shutil.copytree(self._programs.root / "etc" / folder, etc / folder, symlinks=True)
         (etc / "spamassassin/local.cf").write_text(_RULES)
         for name, adds in _ADDS.items():
-            (etc / "mail" / name).write_text(f"sub filter_end {{ my ($entity) = @_; {adds} }}\n1;\n")
+            (etc / "mail" / name).write_text(f"{adds}\n1;\n")

@@ -1,6 +1,7 @@
 """Postfix + Dovecot whose milters enclose the message in a spam report, add a footer, put a banner in front, or two of these."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +74,23 @@ def _altered(findings: list[dict[str, str]]) -> set[tuple[str, str]]:
     assert {finding["severity"] for finding in ours} == {"warning"}, findings
     assert all(finding["severity"] == "info" for finding in findings if finding not in ours), findings
     return {(finding["stage"], finding["summary"]) for finding in ours}
+
+
+def test_a_link_that_a_filter_sends_elsewhere_is_named_and_a_collection_sees_it_too(authority: Authority, tmp_path: Path) -> None:
+    if reason := why_not():
+        pytest.skip(reason)
+    link = "https://www.contoso.test/page"
+    with FilteredMailServers(authority, "links") as servers:
+        bench = Bench(tmp_path, servers, user="probe")
+        ran = stories.run(bench, "--set", f"message.link={link}")
+        plain = stories.run(bench)
+        stories.run(bench, "--send-only", "--set", f"message.link={link}")
+        collected = stories.run(bench, "--collect")
+    written = "https://links.example.test/?to=www.contoso.test/page"
+    for report in (ran, collected):
+        found = [finding for finding in report.report["findings"] if finding["id"] == "message.altered"]
+        assert {(one["severity"], one["summary"]) for one in found} == {("info", "the link in the message was rewritten")}, found
+        assert all(written in one["evidence"] for one in found) and report.code == 0, stories.said(report)
+    facts = ran.stage("imap.verify")["facts"]
+    assert (facts["link_rewritten"], facts["text"], facts["proven_by"]) == (written, "intact", "header")
+    assert plain.stage("imap.verify")["facts"]["link_rewritten"] is None and "message.altered" not in plain.findings

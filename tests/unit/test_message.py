@@ -4,6 +4,7 @@ import base64
 from datetime import UTC, datetime
 from email import message_from_bytes
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,3 +98,40 @@ def test_a_rewritten_sender_is_seen_in_from_or_return_path() -> None:
     assert proof_of(b"Return-Path: <" + DRAFT.sender.upper().encode() + b">\r\n" + DRAFT.raw).sender_rewritten is None
     # A bounce's empty path names nobody.
     assert proof_of(b"Return-Path: <>\r\n" + DRAFT.raw).sender_rewritten is None
+
+
+LINK = "https://www.contoso.com/a?b=c"
+LINKED = compose(marker=MARKER, key=KEY, sender="a@x.test", recipient="b@x.test", now=datetime(2026, 1, 2, tzinfo=UTC), link=LINK)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "https://nam02.safelinks.protection.outlook.com/?url=https%3A%2F%2Fwww.contoso.com%2Fa&data=05%7C02",
+        "https://urldefense.com/v3/__https://www.contoso.com/a?b=c__;!!x$",
+        "[removed]",
+        "x" * 3000,
+    ],
+)
+def test_what_was_written_over_the_link_is_no_other_change_of_the_text(written: str) -> None:
+    raw = LINKED.raw.replace(LINK.encode(), written.encode())
+    for octets, text in (
+        (raw, "intact"),
+        (raw + b"A footer.\r\n", "added-to"),
+        (raw.replace(b"Sent: 2026", b"Sent: 1026"), "changed"),
+    ):
+        proof = prove(read(octets), key=KEY, expected=LINKED)
+        assert (proof.ours, proof.link_rewritten, proof.text) == (True, written[:300], text)
+
+
+def test_a_link_as_it_was_one_that_is_gone_and_one_in_html() -> None:
+    assert prove(read(LINKED.raw), key=KEY, expected=LINKED).link_rewritten is None
+    gone = prove(read(LINKED.raw.replace(f"Link: {LINK}\r\n".encode(), b"")), key=KEY, expected=LINKED)
+    assert (gone.ours, gone.text, gone.link_rewritten) == (True, "intact", "")
+    html = LINKED.raw.replace(b"text/plain", b"text/html").replace(LINK.encode(), b"<a href=x>https://urldefense.com/v3/y</a>")
+    assert prove(read(html), key=KEY, expected=LINKED).link_rewritten == "https://urldefense.com/v3/y"
+
+
+def test_without_a_link_sent_none_is_looked_for() -> None:
+    assert b"Link:" not in DRAFT.raw
+    assert proof_of(DRAFT.raw + b"Link: https://other.test/\r\n").link_rewritten is None

@@ -142,14 +142,14 @@ def test_ours_in_any_wrapping(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in OURS if name not in ("cut", "sender rewritten")])
 def test_a_later_run_recognises_it_too(name: str) -> None:
     found = recognise(read(OURS[name][0]), key=KEY, known={})
-    assert found is not None and found[0] == Sent(MARKER, "a@x.test", "b@x.test", "2026-01-02T03:04:05Z")
+    assert found is not None and found[0] == Sent(MARKER, "a@x.test", "b@x.test", "2026-01-02T03:04:05Z", "")
     assert recognise(read(OURS[name][0]), key=b"z" * 32, known={}) is None
 
 
 def test_the_outbox_knows_the_sender_that_a_server_rewrote() -> None:
     letter = read(OURS["sender rewritten"][0])
     assert recognise(letter, key=KEY, known={}) is None
-    assert recognise(letter, key=KEY, known={MARKER: Sent(MARKER, "a@x.test", "b@x.test", DRAFT.sent)}) is not None
+    assert recognise(letter, key=KEY, known={MARKER: Sent(MARKER, "a@x.test", "b@x.test", DRAFT.sent, "")}) is not None
 
 
 SPAM = b"From: a@x.test\r\nTo: b@x.test\r\nSubject: *****SPAM***** Submission probe " + MARKER.encode() + b"\r\n"

@@ -123,3 +123,19 @@ def test_who_rewrote_the_sender() -> None:
     assert rewriter(srs, hops) == "likely mx.forwarder.example: SRS, the address is of its domain"
     found = list(unharmed("imap.verify", Verified(sender_rewritten=srs, hops=hops)))
     assert found[0].id == "message.sender-rewritten" and "mx.forwarder.example" in (found[0].evidence or "")
+
+
+@pytest.mark.parametrize(
+    ("written", "severity", "who"),
+    [
+        ("https://eur01.safelinks.protection.outlook.com/?url=x", "info", "Safe Links of Microsoft Defender for Office 365"),
+        ("https://urldefense.com/v3/__x", "info", "URL Defense of Proofpoint"),
+        ("https://safelinks.protection.outlook.com.evil.test/", "info", "mail.contoso.test: no other server had the message"),
+        ("rubbish", "info", "mail.contoso.test: no other server had the message"),
+        ("", "warning", "mail.contoso.test: no other server had the message"),
+    ],
+)
+def test_who_rewrote_the_link(written: str, severity: str, who: str) -> None:
+    (found,) = unharmed("imap.verify", Verified(link_rewritten=written, hops=[hop("mail.contoso.test")]))
+    assert (found.id, found.severity) == ("message.altered", severity) and (found.evidence or "").endswith(f"likely {who}")
+    assert list(unharmed("imap.verify", Verified(link_rewritten=None))) == []
