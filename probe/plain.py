@@ -74,7 +74,7 @@ def _not_deleted(self: Any, name: str) -> NoReturn:
 
 def _rebuilt(self: Any) -> tuple[object, ...]:
     """For copy and pickle, which would set the fields of what is frozen."""
-    return type(self), tuple(getattr(self, name) for name in getattr(self, _PLAN).names)
+    return type(self), tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
 
 def _several(names: tuple[str, ...]) -> Callable[[Any], object]:
@@ -103,14 +103,29 @@ def _dataclass(cls: type[Any] | None = None, /, *, frozen: bool = False, slots: 
     if frozen:
         methods |= {"__setattr__": _not_set, "__delattr__": _not_deleted, "__reduce__": _rebuilt}
     methods = {name: method for name, method in methods.items() if name not in own}
-    made: Any = dataclasses.dataclass(cls, init=False, repr=False, eq=False, slots=slots)
+    made = _with_fields(cls, frozen, slots)
     fields = dataclasses.fields(made)
     if wrong := [field.name for field in fields if not field.init or field.kw_only]:
         raise TypeError(f"{cls.__name__}: {', '.join(wrong)}: use the dataclass of the standard library")
     for name, method in methods.items():
         setattr(made, name, method)
     setattr(made, _PLAN, _plan(fields))
+    made.__dataclass_params__.frozen = frozen
     return made
+
+
+def _with_fields(cls: type[Any], frozen: bool, slots: bool) -> Any:
+    """A dataclass with fields and no methods. The standard library lets what is frozen derive from what is frozen only, and makes
+    methods for it: of the classes that this one derives from the mark is taken away meanwhile."""
+    marks = [base.__dict__["__dataclass_params__"] for base in cls.__mro__[1:] if "__dataclass_params__" in base.__dict__]
+    lifted = [mark for mark in marks if frozen and mark.frozen]
+    for mark in lifted:
+        mark.frozen = False
+    try:
+        return dataclasses.dataclass(cls, init=False, repr=False, eq=False, slots=slots)
+    finally:
+        for mark in lifted:
+            mark.frozen = True
 
 
 if TYPE_CHECKING:

@@ -108,6 +108,27 @@ def test_fields_of_what_it_derives_from_come_first(maker: Any) -> None:
     assert made(1) != base(1) and made(1) == made(1)
 
 
+@pytest.mark.parametrize("makers", [MAKERS, MAKERS[::-1]])
+def test_one_may_derive_from_the_other(makers: list[Any]) -> None:
+    base = point(makers[0], frozen=True, slots=True)
+
+    class Further(base):
+        """A point of a plug-in, which knows the standard library only."""
+
+        z: int = 5
+
+    made = makers[1](frozen=True, slots=True)(Further)
+    one = made(1, z=6)
+    assert [item.name for item in fields(made)] == ["x", "y", "seen", "secret", "z"] and asdict(replace(one, y=3))["y"] == 3
+    assert one == made(1, z=6) != made(1) and hash(one) == hash(made(1, z=6)) and copy.copy(one) == one
+    with pytest.raises(FrozenInstanceError):
+        one.z = 2
+    # The base is as frozen as before.
+    for maker in MAKERS:
+        with pytest.raises(TypeError, match="non-frozen"):
+            maker(type("Loose", (base,), {}))
+
+
 def test_what_is_frozen_is_copied_and_pickled() -> None:
     kept = Kept(1, (2,))
     assert copy.copy(kept) == copy.deepcopy(kept) == pickle.loads(pickle.dumps(kept)) == kept
