@@ -16,7 +16,7 @@ def main() -> None:
 
     prepare()
     status = entry(sys.argv[1:])
-    # Everything is closed: the interpreter's last look for circles would cost each run 15 ms and free what the system frees anyway.
+    # Everything is closed: the interpreter's last look for cycles would cost each run 15 ms and free what the system frees anyway.
     gc.disable()
     sys.exit(status)
 

@@ -2,13 +2,15 @@
 
 `@dataclass` of the standard library writes the methods of each class as text and compiles them: half a millisecond a class, once
 a fifth of a whole run. This one gives every class the same methods. All else is the standard library's: what it makes is a
-dataclass, and `field`, `fields`, `replace` and `asdict` are imported from there. An instance takes a few microseconds longer: what
-is made by the hundred thousand (a log's lines) keeps the standard one, and so does the sandbox, which shares nothing with the rest.
+dataclass, and `field`, `fields`, `replace` and `asdict` are imported from there. An instance takes a microsecond longer: what is
+made by the hundred thousand (a log's lines) keeps the standard one, as does what has a field with `init=False`, and the sandbox,
+which shares nothing with the rest.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping
 from operator import attrgetter
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 __all__ = ["dataclass"]
@@ -27,6 +29,8 @@ class _Plan(NamedTuple):
 
 
 _PLAN = "__plan__"
+# Two threads may import at once.
+_LIFTING = Lock()
 _put = object.__setattr__
 
 
@@ -77,6 +81,29 @@ def _rebuilt(self: Any) -> tuple[object, ...]:
     return type(self), tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
 
+class _Signature:
+    """What help() and inspect show of the class; made when it is asked for."""
+
+    def __get__(self, instance: object, owner: type[Any]) -> object:
+        from inspect import Parameter, Signature
+
+        return Signature(
+            [
+                Parameter(
+                    field.name,
+                    Parameter.POSITIONAL_OR_KEYWORD,
+                    default=Parameter.empty if _is_needed(field) else field.default,
+                    annotation=field.type,
+                )
+                for field in dataclasses.fields(owner)
+            ]
+        )
+
+
+def _is_needed(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
 def _several(names: tuple[str, ...]) -> Callable[[Any], object]:
     return attrgetter(*names) if names else lambda _: ()
 
@@ -98,7 +125,8 @@ def _dataclass(cls: type[Any] | None = None, /, *, frozen: bool = False, slots: 
     """The standard library's `dataclass` with these two options; TypeError for a field with `init=False` or `kw_only=True`."""
     if cls is None:
         return lambda cls: _dataclass(cls, frozen=frozen, slots=slots)
-    own = cls.__dict__.keys()
+    # A class that compares itself has None for a hash, which is not its own word.
+    own = {name for name, value in cls.__dict__.items() if not (name == "__hash__" and value is None)}
     methods: dict[str, object] = {"__init__": _made, "__repr__": _shown, "__eq__": _equal, "__hash__": _hashed if frozen else None}
     if frozen:
         methods |= {"__setattr__": _not_set, "__delattr__": _not_deleted, "__reduce__": _rebuilt}
@@ -110,6 +138,7 @@ def _dataclass(cls: type[Any] | None = None, /, *, frozen: bool = False, slots: 
     for name, method in methods.items():
         setattr(made, name, method)
     setattr(made, _PLAN, _plan(fields))
+    made.__signature__ = _Signature()
     made.__dataclass_params__.frozen = frozen
     return made
 
@@ -118,14 +147,15 @@ def _with_fields(cls: type[Any], frozen: bool, slots: bool) -> Any:
     """A dataclass with fields and no methods. The standard library lets what is frozen derive from what is frozen only, and makes
     methods for it: of the classes that this one derives from the mark is taken away meanwhile."""
     marks = [base.__dict__["__dataclass_params__"] for base in cls.__mro__[1:] if "__dataclass_params__" in base.__dict__]
-    lifted = [mark for mark in marks if frozen and mark.frozen]
-    for mark in lifted:
-        mark.frozen = False
-    try:
-        return dataclasses.dataclass(cls, init=False, repr=False, eq=False, slots=slots)
-    finally:
+    with _LIFTING:
+        lifted = [mark for mark in marks if frozen and mark.frozen]
         for mark in lifted:
-            mark.frozen = True
+            mark.frozen = False
+        try:
+            return dataclasses.dataclass(cls, init=False, repr=False, eq=False, slots=slots)
+        finally:
+            for mark in lifted:
+                mark.frozen = True
 
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from probe.facts.parts import HopSeen
 
 _MOST_NAMES = 4
-_HOST = re.compile(r"https?://([A-Za-z0-9.-]{1,253})", re.IGNORECASE)
+# At the beginning, or in the brackets that some put behind what was there.
+_HOST = re.compile(r"(?:^|<)https?://([A-Za-z0-9.-]{1,253})(?::[0-9]{1,5})?(?=[/?#>]|$)", re.IGNORECASE)
 # The hosts to which services send what they rewrote, by their vendors' pages.
 _REWRITERS = {
     "safelinks.protection.outlook.com": "Safe Links of Microsoft Defender for Office 365",
@@ -51,7 +52,6 @@ def rewriter(rewritten: str, hops: Sequence[HopSeen]) -> str:
 
 def link_rewriter(written: str, hops: Sequence[HopSeen]) -> str:
     """Whose service an address leads to that stands in place of ours, else the hop that most likely put it there."""
-    found = _HOST.match(written)
-    host = found[1].lower() if found else ""
-    service = next((name for domain, name in _REWRITERS.items() if f".{host}".endswith(f".{domain}")), "")
+    hosts = [f".{host.lower()}" for host in _HOST.findall(written)]
+    service = next((name for domain, name in _REWRITERS.items() if any(host.endswith(f".{domain}") for host in hosts)), "")
     return f"likely {service}" if service else changer(hops)

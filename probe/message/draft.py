@@ -2,7 +2,7 @@
 
 The proof is an HMAC-SHA-256 (RFC 2104) by a key that only this installation has, over marker, sender, recipient and instant. It
 stands in a header field and in the text, since gateways strip header fields. Little can happen to the text: ASCII, lines of 70
-columns at most, no trailing blanks, nothing that a mailer takes for a quotation or a signature.
+columns at most (but for a link), no trailing blanks, nothing that a mailer takes for a quotation or a signature.
 """
 
 import base64

@@ -13,7 +13,6 @@ from email.message import Message
 
 from probe.message.bounce import Bounce, bounce, is_report
 from probe.message.draft import (
-    LINK,
     MARKER_HEADER,
     MARKER_PATTERN,
     PROOF_HEADER,
@@ -24,6 +23,7 @@ from probe.message.draft import (
     subject_of,
     text_of,
 )
+from probe.message.link import Texts, without_link
 from probe.message.parts import Letter, addresses, is_forwarded, read, value
 from probe.message.received import Hop, hops
 from probe.message.subject import is_prefixed, state_of_subject
@@ -31,9 +31,6 @@ from probe.plain import dataclass
 
 _PROOF = re.compile(r"\bProof:\s+([0-9a-f]{64})\b")
 _SENT = re.compile(r"\bSent:\s+(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
-# What a rewriter makes of an address is one long word.
-_LINK = re.compile(rf"(?<!\S){LINK.strip()}\s+(\S{{1,4000}})")
-_MOST_OF_LINK = 300
 _QUOTED = re.compile(r"(?m)^[ \t]*[>|].*$")
 _FILTER = re.compile(
     r"x-(spam|amavis|virus|barracuda|quarantine|rspamd|bogosity|antispam|mailscanner|ironport|proofpoint)", re.IGNORECASE
@@ -51,7 +48,7 @@ class Proof:
     `intact`, `rewrapped`, `added-to`, `html-only` or `changed`.
     `enclosed`: a filter wrapped it as an attachment. `subject`: `intact`, `tagged` or `replaced`.
     `sender_rewritten`: what stands in From or Return-Path instead of the sender. `link_rewritten`: what stands in the text in
-    place of the link that was sent, cut; empty where the link is gone, None where it is as it was, or none was sent.
+    place of the link that was sent, whole; empty where the link is gone, None where it is as it was, or none was sent.
     """
 
     what: str
@@ -104,9 +101,7 @@ def prove(letter: Letter, *, key: bytes, expected: Sent) -> Proof:
     """Say whether this is our message of that marker, sender, recipient and instant, and what became of it. Never raises."""
     proof = sign(key, expected)
     header, inside, proven_by = _where_proven(letter, expected, proof)
-    link = _link(letter, inside) if expected.link else None
-    sent = replace(expected, link="") if link == "" else expected
-    text = _state_of_text(letter, inside, text_of(sent, proof), {link: expected.link} if link else {})
+    text, link = _state_of_text(letter, inside, expected, proof)
     what = _what(letter, header, inside, expected, proof, proven_by, text)
     return Proof(
         what=what,
@@ -117,7 +112,7 @@ def prove(letter: Letter, *, key: bytes, expected: Sent) -> Proof:
         message_id_changed=value(header, "Message-ID") != message_id_of(expected.marker, expected.sender),
         hops=hops(letter.header),
         sender_rewritten=_rewritten(header, expected.sender),
-        link_rewritten=None if link is None or link == expected.link else link[:_MOST_OF_LINK],
+        link_rewritten=None if link in (None, expected.link) else link,
         bounce=bounce(letter) if what == "bounce" else None,
     )
 
@@ -203,7 +198,7 @@ def _stands_within(letter: Letter, header: Message, inside: int, expected: Sent,
     sets neither In-Reply-To nor a word in the Subject. A gateway that writes in front leaves our X- fields or our Message-ID."""
     if value(header, "Message-ID") == message_id_of(expected.marker, expected.sender):
         return False
-    wanted = "".join(text_of(expected, proof).split())
+    wanted = "".join(_text_of(expected, proof).split())
     return not any("".join(letter.texts(kind, inside).split()).startswith(wanted) for kind in ("text/plain", "text/html"))
 
 
@@ -259,18 +254,21 @@ def _own_text(letter: Letter, inside: int) -> str:
     return _QUOTED.sub("", plain)
 
 
-def _link(letter: Letter, inside: int) -> str:
-    """The address behind our word for it, in the plain text or else in the HTML's; empty where there is none."""
-    texts = (letter.texts(kind, inside) for kind in ("text/plain", "text/html"))
-    return next((found[1] for text in texts if (found := _LINK.search(text))), "")
+def _text_of(expected: Sent, proof: str) -> str:
+    """Our text without its last line, that of the link: of what became of it is said apart."""
+    return text_of(replace(expected, link=""), proof)
 
 
-def _state_of_text(letter: Letter, inside: int, sent: str, put_back: Mapping[str, str]) -> str:
-    """Words are compared, not blanks: mailers break lines anew. `put_back`: what was written over what was sent, of which is said
-    elsewhere."""
-    plain, html = letter.texts("text/plain", inside), letter.texts("text/html", inside)
-    for written, was in put_back.items():
-        plain, html = plain.replace(written, was), html.replace(written, was)
+def _state_of_text(letter: Letter, inside: int, expected: Sent, proof: str) -> tuple[str, str | None]:
+    """What became of the text, and what it has as its link where one was sent."""
+    texts = Texts(letter.texts("text/plain", inside), letter.texts("text/html", inside), None)
+    if expected.link:
+        texts = without_link(texts.plain, texts.html, proof)
+    return _compared(texts.plain, texts.html, _text_of(expected, proof)), texts.link
+
+
+def _compared(plain: str, html: str, sent: str) -> str:
+    """Words are compared, not blanks: mailers break lines anew."""
     if _lines(plain) == _lines(sent):
         return "intact"
     wanted = sent.split()

@@ -233,7 +233,14 @@ def _hop(hop: Hop) -> HopSeen:
     return seen
 
 
-def verify(job: Job, stage: Stage[Verified], candidates: Sequence[Candidate], filled: Filled | None = None) -> None:
+def link_of(journal: Journal, proof: Proof) -> str | None:
+    """What came in place of our link: redacted first, and then cut."""
+    return None if proof.link_rewritten is None else journal.brief(proof.link_rewritten, _REASON)
+
+
+def verify(
+    job: Job, journal: Journal, stage: Stage[Verified], candidates: Sequence[Candidate], filled: Filled | None = None
+) -> None:
     """Put into the stage what the proven message shows; `filled` what its attachment does, which was read beside it."""
     first = candidates[0]
     proof = first.proof
@@ -247,7 +254,7 @@ def verify(job: Job, stage: Stage[Verified], candidates: Sequence[Candidate], fi
         subject_changed=proof.subject_changed,
         message_id_changed=proof.message_id_changed,
         sender_rewritten=proof.sender_rewritten,
-        link_rewritten=proof.link_rewritten,
+        link_rewritten=link_of(journal, proof),
         hops=way(proof),
         octets=filled.octets if filled else len(first.raw),
         filling=filled.state if filled else None,

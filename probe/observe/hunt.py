@@ -76,7 +76,7 @@ class Leftovers:
             returned=self.returned,
         )
 
-    def note(self, folder: str, sent: Sent, proof: Proof, octets: bytes) -> None:
+    def note(self, folder: str, sent: Sent, proof: Proof, octets: bytes, link: str | None) -> None:
         """A message that was awaited is there; a second one is a copy."""
         if (first := self.messages.get(sent.marker)) is not None:
             first["copies"] += 1
@@ -87,7 +87,7 @@ class Leftovers:
             marker=sent.marker, folder=folder, copies=1, seconds=_delay(sent, proof), proven_by=proof.proven_by, text=proof.text,
             enclosed=proof.enclosed, subject=proof.subject, message_id_changed=proof.message_id_changed,
             sender_rewritten=proof.sender_rewritten,
-            link_rewritten=proof.link_rewritten,
+            link_rewritten=link,
             hops=find.way(proof),
         )  # fmt: skip
 
@@ -122,7 +122,7 @@ def due(hunt: Hunt, octets: bytes, folder: str | None) -> str | None:
         )
     )
     if sent.marker in hunt.job.known and folder is not None:
-        found.note(folder, sent, proof, octets)
+        found.note(folder, sent, proof, octets, find.link_of(hunt.journal, proof))
     return sent.marker
 
 

@@ -226,7 +226,7 @@ _METRICS = (
     ),
     Metric(
         "hops",
-        "Servers that had the delivered message, by its Received fields; absent where it was not looked at.",
+        "Received fields of the delivered message, 50 at most; absent where it was not looked at.",
         _one(lambda r: _came_back(r, lambda seen: float(len(seen.hops)))),
         usual=False,
     ),

@@ -25,13 +25,18 @@ def size(value: object) -> int:
     return octets
 
 
-LINK = 'an address such as "https://www.contoso.com/" (http or https, 200 characters at most, no blank, no user\'s name)'
-_LINK = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,150}(?:[/?#][!-?A-~]*)?", re.IGNORECASE)
+_MOST_OF_LINK = 200
+LINK = 'an address such as "https://www.contoso.com/" (http or https, 200 characters of ASCII at most, no blank, no user\'s name)'
+# Spelt without flags, since it is the JSON Schema's too; not what ends an address in a text: quotation marks, < and >.
+_LINK = re.compile(
+    r"^[Hh][Tt][Tt][Pp][Ss]?://(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
+    r"(?:[/?#][!#-;=?-\[\]-~]*)?$"
+)
 
 
 def link(value: object) -> str:
     """An address for the text, in ASCII: what a rewriter makes of it is compared with it."""
-    if not isinstance(value, str) or len(value) > 200 or not _LINK.fullmatch(value):
+    if not isinstance(value, str) or len(value) > _MOST_OF_LINK or not _LINK.fullmatch(value):
         raise wanted(LINK, value)
     return value
 
@@ -44,7 +49,13 @@ _SCHEMA = {
     ],
 }
 Size = Annotated[int, Kind(size, _SCHEMA)]
-Link = Annotated[str, Kind(link, {"description": LINK[0].upper() + LINK[1:] + ".", "type": "string", "pattern": _LINK.pattern})]
+_LINK_SCHEMA = {
+    "description": LINK[0].upper() + LINK[1:] + ".",
+    "type": "string",
+    "maxLength": _MOST_OF_LINK,
+    "pattern": _LINK.pattern,
+}
+Link = Annotated[str, Kind(link, _LINK_SCHEMA)]
 
 
 class Message(Table):

@@ -1,9 +1,11 @@
 """A message of a chosen size: exactly that size, made and compared piece by piece, and what may become of its attachment."""
 
 import email
+import re
 import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from probe.judge.delivery import unharmed
 from probe.message import Draft, Filled, compose, new_marker, prove, read
 from probe.observe.protocol import smtp
 from probe.profile import ProfileError
+from probe.profile.schema import json_schema
 from probe.tasks.run import load_profile
 
 KEY = b"k" * 32
@@ -133,6 +136,35 @@ def test_what_is_no_size(given: object) -> None:
     data = {"submission": {"host": "x.test"}, "message": {"sender": "a@x.test", "recipient": "a@x.test", "size": given}}
     with pytest.raises(ProfileError, match="expected a size such as"):
         load_profile(data, {})
+
+
+LINKS = ["https://www.contoso.com/", "HTTP://x", "http://[::1]:8080/a?b=c#d", "https://a_b.x/@user?m=b@c&d=%C3%A4"]
+LINKS += ["https://x/" + "y" * 190]
+NO_LINKS = [
+    "",
+    "www.contoso.com",
+    "ftp://x/",
+    "https://a@x/",
+    "https://x/ y",
+    "https://x\\y/",
+    "https://x/<b>",
+    "https://..",
+    "https://\u212a/",
+]
+NO_LINKS += ["https://x/\r\nBcc: a@b", "https://x/\n", "https://x/" + "y" * 191, "https://www.münchen.test/", "http\u017f://x/"]
+
+
+@pytest.mark.parametrize("given", [*LINKS, *NO_LINKS], ids=ascii)
+def test_what_is_a_link_to_the_loader_and_to_an_editor(given: str) -> None:
+    data = {"submission": {"host": "x.test"}, "message": {"sender": "a@x.test", "recipient": "a@x.test", "link": given}}
+    if given in LINKS:
+        assert load_profile(data, {}).message.link == given
+    else:
+        with pytest.raises(ProfileError, match=r"message\.link"):
+            load_profile(data, {})
+    rule: Any = json_schema({})["$defs"]["Message"]["properties"]["link"]
+    fits = len(given) <= rule["maxLength"] and bool(re.search(rule["pattern"], given)) and not given.endswith("\n")
+    assert fits is (given in LINKS)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The marked message, and what becomes of it on the way."""
 
 import base64
+import tracemalloc
 from datetime import UTC, datetime
 from email import message_from_bytes
 
@@ -104,32 +105,68 @@ LINK = "https://www.contoso.com/a?b=c"
 LINKED = compose(marker=MARKER, key=KEY, sender="a@x.test", recipient="b@x.test", now=datetime(2026, 1, 2, tzinfo=UTC), link=LINK)
 
 
-@pytest.mark.parametrize(
-    "written",
-    [
-        "https://nam02.safelinks.protection.outlook.com/?url=https%3A%2F%2Fwww.contoso.com%2Fa&data=05%7C02",
-        "https://urldefense.com/v3/__https://www.contoso.com/a?b=c__;!!x$",
-        "[removed]",
-        "x" * 3000,
-    ],
-)
-def test_what_was_written_over_the_link_is_no_other_change_of_the_text(written: str) -> None:
-    raw = LINKED.raw.replace(LINK.encode(), written.encode())
-    for octets, text in (
-        (raw, "intact"),
-        (raw + b"A footer.\r\n", "added-to"),
-        (raw.replace(b"Sent: 2026", b"Sent: 1026"), "changed"),
+def became_of(written: bytes, raw: bytes = LINKED.raw):
+    """What is said where this stands in place of the line of the link."""
+    proof = prove(read(raw.replace(f"Link: {LINK}\r\n".encode(), written)), key=KEY, expected=LINKED)
+    return proof.ours, proof.text, proof.link_rewritten
+
+
+WRITTEN = {
+    "safe links": "https://nam02.safelinks.protection.outlook.com/?url=https%3A%2F%2Fwww.contoso.com%2Fa&data=05%7C02",
+    "proofpoint": "https://urldefense.com/v3/__https://www.contoso.com/a?b=c__;!!x$",
+    "in brackets behind it": "https://www.contoso.com/a?b=c<https://eur01.safelinks.protection.outlook.com/?url=x>",
+    "words": "[link removed by policy]",
+    "long": "https://urldefense.com/" + "x" * 5000,
+    # Words of our own text, each of which stands elsewhere too.
+    "a letter": "a",
+    "a word of ours": "message",
+}
+
+
+@pytest.mark.parametrize("name", sorted(WRITTEN))
+def test_what_was_written_over_the_link_is_no_other_change_of_the_text(name: str) -> None:
+    line = f"Link: {WRITTEN[name]}\r\n".encode()
+    other = LINKED.raw.replace(b"Sent: 2026", b"Sent: 1026")
+    for found, text in (
+        (became_of(line), "intact"),
+        (became_of(line + b"A footer.\r\n"), "added-to"),
+        (became_of(line, other), "changed"),
     ):
-        proof = prove(read(octets), key=KEY, expected=LINKED)
-        assert (proof.ours, proof.link_rewritten, proof.text) == (True, written[:300], text)
+        assert found[:2] == (True, text) and found[2] == WRITTEN[name], text
 
 
-def test_a_link_as_it_was_one_that_is_gone_and_one_in_html() -> None:
-    assert prove(read(LINKED.raw), key=KEY, expected=LINKED).link_rewritten is None
-    gone = prove(read(LINKED.raw.replace(f"Link: {LINK}\r\n".encode(), b"")), key=KEY, expected=LINKED)
-    assert (gone.ours, gone.text, gone.link_rewritten) == (True, "intact", "")
-    html = LINKED.raw.replace(b"text/plain", b"text/html").replace(LINK.encode(), b"<a href=x>https://urldefense.com/v3/y</a>")
-    assert prove(read(html), key=KEY, expected=LINKED).link_rewritten == "https://urldefense.com/v3/y"
+@pytest.mark.parametrize("line", [b"", b"Link:\r\n", b"Link: \r\n\r\n"])
+@pytest.mark.parametrize(
+    "footer", [b"", b"This mail is confidential.\r\n", b"-- \r\nExample Ltd\r\n", b"\r\nSee https://x.test/\r\n"]
+)
+def test_a_link_that_is_gone(line: bytes, footer: bytes) -> None:
+    assert became_of(line + footer) == (True, "added-to" if footer else "intact", "")
+
+
+def test_a_link_as_it_was_broken_onto_the_next_line_in_html_and_of_somebody_else() -> None:
+    assert became_of(f"Link: {LINK}\r\n".encode()) == (True, "intact", None)
+    assert became_of(f"Link:\r\n{LINK}\r\n".encode()) == (True, "intact", None)
+    head, _, body = LINKED.raw.partition(b"\r\n\r\n")
+    banner = head + b"\r\n\r\nExternal mail. Link: https://intra.test/help\r\n" + body
+    assert became_of(f"Link: {LINK}\r\n".encode(), banner) == (True, "added-to", None)
+    html = LINKED.raw.replace(b"text/plain", b"text/html")
+    assert became_of(b"Link: <a href=x>https://urldefense.com/v3/y</a> sent by us", html)[2] == "https://urldefense.com/v3/y"
+
+
+def test_fields_removed_and_message_id_replaced_and_the_link_rewritten_are_still_ours() -> None:
+    kept = b"\r\n".join(line for line in LINKED.raw.split(b"\r\n") if not line.startswith((b"X-Submission-Probe", b"Message-ID")))
+    for written in (f"Link: {LINK}\r\n", "Link: https://urldefense.com/v3/y\r\n", ""):
+        assert became_of(written.encode(), b"Message-ID: <other@gateway.test>\r\n" + kept)[:2] == (True, "intact")
+
+
+def test_one_letter_for_a_link_costs_no_memory() -> None:
+    raw = LINKED.raw.replace(LINK.encode(), b"a") + b"a" * 250_000
+    tracemalloc.start()
+    try:
+        assert prove(read(raw), key=KEY, expected=LINKED).link_rewritten == "a"
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_without_a_link_sent_none_is_looked_for() -> None:

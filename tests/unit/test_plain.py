@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import inspect
 import pickle
 from dataclasses import FrozenInstanceError, asdict, field, fields, is_dataclass, replace
 from typing import Any, ClassVar
@@ -47,6 +48,8 @@ def test_what_a_dataclass_is(maker: Any, options: dict[str, bool]) -> None:
     assert (
         is_dataclass(made) and [item.name for item in fields(made)] == ["x", "y", "seen", "secret"] and made.__doc__ == "A point."
     )
+    assert list(inspect.signature(made).parameters) == ["x", "y", "seen", "secret"]
+    assert inspect.signature(made).parameters["x"].default is inspect.Parameter.empty
     assert asdict(replace(one, y=5)) == {"x": 1, "y": 5, "seen": [], "secret": "hidden"}
     assert made.__match_args__ == ("x", "y", "seen", "secret") and hasattr(one, "__dict__") is not options.get("slots", False)
     if options.get("frozen"):
@@ -89,7 +92,17 @@ def test_what_the_class_has_of_its_own_stays(maker: Any) -> None:
         def __hash__(self) -> int:
             return 4
 
+    @maker(frozen=True)
+    class Alike:
+        """One that is equal to all others."""
+
+        x: int
+
+        def __eq__(self, other: object) -> bool:
+            return True
+
     assert repr(Own(1)) == "own" and hash(Own(2)) == 4 and Own(1) == Own(1)
+    assert Alike(1) == Alike(2) and hash(Alike(1)) == hash(Alike(1)) != hash(Alike(2))
     with pytest.raises(ValueError, match="negative"):
         Own(-1)
 

@@ -131,6 +131,13 @@ def test_who_rewrote_the_sender() -> None:
         ("https://eur01.safelinks.protection.outlook.com/?url=x", "info", "Safe Links of Microsoft Defender for Office 365"),
         ("https://urldefense.com/v3/__x", "info", "URL Defense of Proofpoint"),
         ("https://safelinks.protection.outlook.com.evil.test/", "info", "mail.contoso.test: no other server had the message"),
+        ("https://urldefense.com@evil.test/", "info", "mail.contoso.test: no other server had the message"),
+        ("https://urldefense.com\\evil.test/", "info", "mail.contoso.test: no other server had the message"),
+        (
+            "https://x/<https://eur01.safelinks.protection.outlook.com:443/>",
+            "info",
+            "Safe Links of Microsoft Defender for Office 365",
+        ),
         ("rubbish", "info", "mail.contoso.test: no other server had the message"),
         ("", "warning", "mail.contoso.test: no other server had the message"),
     ],

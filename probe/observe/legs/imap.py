@@ -301,7 +301,7 @@ async def _found(job: Job, journal: Journal, session: Session, accepted: Accepte
 
 async def _verify(job: Job, journal: Journal, session: Session, candidates: list[Candidate]) -> None:
     async with journal.stage("imap.verify", "prove the message read over IMAP4", Verified()) as stage:
-        find.verify(job, stage, candidates, await _filled(job, session, candidates[0]))
+        find.verify(job, journal, stage, candidates, await _filled(job, session, candidates[0]))
     job.read[NAME].reach(candidates[0].folder)
 
 

@@ -316,7 +316,7 @@ async def _verify(session: Session, candidates: list[Candidate]) -> None:
         filled = find.filling_of(session.job)
         first, *others = [each for each in candidates if each.ours]
         candidates[:] = [await _retrieved(session, first, filled), *[await _retrieved(session, each) for each in others]]
-        find.verify(session.job, stage, candidates, filled)
+        find.verify(session.job, session.journal, stage, candidates, filled)
     session.job.read[NAME].reach(candidates[0].folder)
 
 

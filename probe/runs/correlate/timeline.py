@@ -20,12 +20,16 @@ def clocks_of(matched: Sequence[Matched], ours: Mapping[str, Ours], started: dat
                 cause, effect = _between(entry, ours[item.leg])
                 at = (entry.at - started).total_seconds()
                 if cause is not None:
-                    late = _TICK if entry.resolution >= 1 else 0
-                    most = min(most, at + entry.resolution + late - cause)
+                    most = min(most, at + _step(entry) - cause)
                 if effect is not None:
                     least = max(least, at - effect)
         if least > float("-inf") and most < float("inf"):
             yield Clock(source, (least + most) / 2, abs(most - least) / 2, least <= most)
+
+
+def _step(entry: Entry) -> float:
+    """How long after its stamp a line may have been written, in seconds."""
+    return entry.resolution + (_TICK if entry.resolution >= 1 else 0)
 
 
 _STAGE_OF = (("Login: ", "login"), (": client=", "submit"))
@@ -66,7 +70,7 @@ def timeline(ours: Sequence[Ours], matched: Sequence[Matched], clocks: Sequence[
             earliest = (entry.at - started).total_seconds() - ahead.get(entry.source, 0.0)
             # Within the step of a coarse clock: not before what caused the line, nor before the line above it.
             cause = _between(entry, legs[item.leg])[0]
-            before = at = min(max(earliest, before, earliest if cause is None else cause), earliest + entry.resolution)
+            before = at = min(max(earliest, before, earliest if cause is None else cause), earliest + _step(entry))
             said = _without_secret(entry, challenged)
             challenged = entry.event == ">" and entry.text.startswith("334")
             text = "  ".join(part for part in (said, f"[{entry.context}]" if entry.context else "") if part)
