@@ -53,7 +53,7 @@ def within(modules: set[str], most: int, heavy: set[str]) -> None:
     assert len(modules) <= most + MORE, f"{len(modules)} modules where {most + MORE} are allowed: {sorted(modules)}"
 
 
-# The standard library differs: CPython 3.13 counts three modules more for `explain` than 3.11 does.
+# The standard library differs: CPython 3.13 counts three modules more for `explain` than 3.11 does, 3.12 as many for a run.
 @pytest.mark.parametrize(
     ("arguments", "most"), [(("--version",), 30), (("explain", "submit.refused"), 380), (("show", "generic"), 345)], ids=str
 )
@@ -74,7 +74,7 @@ async def test_a_run_imports_what_it_needs(tmp_path: Path) -> None:
         )
         environ = {"PW": sandbox.password, "SUBMISSION_PROBE_STATE": str(tmp_path / "state")}
         found = await asyncio.to_thread(loaded, "run", str(file), **environ)
-    within(found, 540, HEAVY - {"importlib.metadata"})
+    within(found, 550, HEAVY - {"importlib.metadata"})
 
 
 @pytest.mark.parametrize("module", ["probe.state.history", "probe.report.changes", "probe.output._drift"])
