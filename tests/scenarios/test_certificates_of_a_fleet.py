@@ -123,10 +123,11 @@ def test_ctrl_c_ends_it_with_what_was_seen(tmp_path: Path, mail: MailServers) ->
         running = subprocess.Popen(
             command(path, "-o", "json"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
         )
-        silent.accept()
-        mail.wait_log(r"disconnect from .* ehlo=2 starttls=1 quit=1")
-        running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=60)
+        # Held until the end: what nobody holds is closed.
+        with silent.accept()[0]:
+            mail.wait_log(r"disconnect from .* ehlo=2 starttls=1 quit=1")
+            running.send_signal(signal.SIGINT)
+            out, err = running.communicate(timeout=60)
     seen = json.loads(out)
     assert (running.returncode, seen["interrupted"], seen["verdict"]) == (130, True, "unknown") and "Traceback" not in err
     (missing,) = (item for item in seen["not_seen"] if item["protocol"] == "pop3")
