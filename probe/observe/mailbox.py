@@ -24,6 +24,8 @@ from probe.plain import dataclass
 
 # When the message was accepted before UIDNEXT was noted, so many UIDs below it are looked at too.
 UIDS_BEFORE = 50
+# The last of these whole, since a filter that encloses our message need not leave our marker in a header field.
+WHOLE_BEFORE = 5
 # Where SEARCH is no help, so many of the newest messages are looked at by their headers.
 NEWEST = 200
 # So long after the message has left, most servers have delivered it. Where the final reply takes longer, a look goes out before it.
@@ -149,30 +151,35 @@ async def look_into(job: Job, session: Session, name: str) -> list[Candidate]:
 async def _look_into(job: Job, session: Session, folder: Folder, *, search: bool) -> list[Candidate]:
     """SELECT again and fetch what is new, in one flight: on Dovecot a pipelined NOOP and FETCH misses new mail."""
     assert job.draft is not None
-    fetch, whole = (None, False) if search else _fetch_command(session, folder, job.report_awaited)
-    commands = [f"SELECT {imap.mailbox(folder.name)}", *([fetch] if fetch else [])]
-    answers = await session.talk.flight(commands, keep=wanted(lambda octets: find.marked(octets, job)))
-    if not answers[0].ok:
+    fetches = [] if search else _fetches(session, folder, job.report_awaited)
+    commands = [f"SELECT {imap.mailbox(folder.name)}", *(command for command, _ in fetches)]
+    selected, *fetched = await session.talk.flight(commands, keep=wanted(lambda octets: find.marked(octets, job)))
+    if not selected.ok:
         return []
     session.selected, folder.exists = folder.name, True
-    refused = whole and not answers[-1].ok
-    if _renewed(folder, answers[0]) or fetch is None or refused:
-        return await _search(job, session, folder, answers[0])
-    return await _candidates(job, session, folder, answers[-1], whole)
+    refused = any(whole and not answer.ok for (_, whole), answer in zip(fetches, fetched, strict=True))
+    if _renewed(folder, selected) or not fetches or refused:
+        return await _search(job, session, folder, selected)
+    found: list[Candidate] = []
+    for (_, whole), answer in zip(fetches, fetched, strict=True):
+        found += await _candidates(job, session, folder, answer, whole)
+    return found
 
 
-def _fetch_command(session: Session, folder: Folder, reports_too: bool) -> tuple[str | None, bool]:
-    """The FETCH for what is new, and whether it fetches whole messages; None when only SEARCH can know. `reports_too`: of what may
-    be new as well, since the marker stands in a report's text only.
+def _fetches(session: Session, folder: Folder, reports_too: bool) -> list[tuple[str, bool]]:
+    """The FETCHes for what is new, each with whether it fetches whole messages; none when only SEARCH can know. `reports_too`:
+    whole also what only may be new, since the marker stands in a report's text only.
 
-    No `*` in the set: where nothing is new it would mean the last message of somebody else.
+    No `*` in the sets: where nothing is new it would mean the last message of somebody else.
     """
     if folder.first_uid is None:
-        return None, False
-    first = folder.first_uid if session.noted_before else max(1, folder.first_uid - UIDS_BEFORE)
-    if session.noted_before or reports_too:
-        return f"UID FETCH {first}:4294967295 (UID BODY.PEEK[]<0.{MESSAGE_OCTETS}>)", True
-    return f"UID FETCH {first}:4294967295 {_HEADER}", False
+        return []
+    before = 0 if session.noted_before else UIDS_BEFORE if reports_too else WHOLE_BEFORE
+    first = max(1, folder.first_uid - before)
+    fetches = [(f"UID FETCH {first}:4294967295 (UID BODY.PEEK[]<0.{MESSAGE_OCTETS}>)", True)]
+    if before == WHOLE_BEFORE and first > 1:
+        fetches.append((f"UID FETCH {max(1, folder.first_uid - UIDS_BEFORE)}:{first - 1} {_HEADER}", False))
+    return fetches
 
 
 def _renewed(folder: Folder, selected: Answer) -> bool:

@@ -2,12 +2,15 @@
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from probe import run
+from probe.observe.job import Job
+from probe.observe.legs import imap
 from probe.sandbox import Sandbox
-from probe.sandbox.mailbox import World
+from probe.sandbox.mailbox import Mailbox, World
 
 
 @pytest.fixture
@@ -66,3 +69,22 @@ async def test_what_a_filter_enclosed_is_found_and_deleted(
     report = await run(profile(tmp_path, sandbox), readback=reader)
     assert report.verdict == "warning" and any("enclosed" in each.summary for each in report.findings), report.findings
     assert sandbox.mailboxes[sandbox.username].folders["INBOX"].messages == []
+
+
+async def test_what_a_filter_enclosed_is_found_by_a_reader_that_logged_on_late(
+    tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """UIDNEXT is noted when the message lies there already, so that it is looked for below; the marker is in its text only."""
+    delivered_as(enclosed, monkeypatch)
+    note_folders = imap._note_folders
+
+    async def noted_late(job: Job, *rest: Any) -> None:
+        await job.accepted.settled()
+        await note_folders(job, *rest)
+
+    monkeypatch.setattr(imap, "_note_folders", noted_late)
+    for _ in range(60):
+        sandbox.mailboxes.setdefault(sandbox.username, Mailbox()).folders["INBOX"].add(b"Subject: lunch?\r\n\r\n?\r\n")
+    report = await run(profile(tmp_path, sandbox), readback="imap")
+    assert report.verdict == "warning" and any("enclosed" in each.summary for each in report.findings), report.findings
+    assert len(sandbox.mailboxes[sandbox.username].folders["INBOX"].messages) == 60
