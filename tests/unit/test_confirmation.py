@@ -240,6 +240,8 @@ def test_what_a_process_could_not_store_ends_with_its_own_secret(
     monkeypatch.setattr(backoff, "_UNSTORED", {})
     monkeypatch.setattr(refusals, "note_refused", full)
     place = Files(tmp_path)
+    # What cannot be stored is marked by the process's own key.
+    monkeypatch.setattr(backoff, "_PROCESS_KEY", place.key()[0])
     wrong, right = two_secrets(place)
     run(ready(wrong, place), place)
     good(right, place)
