@@ -1,7 +1,6 @@
 """What became of the link that the message had: what stands behind its word, in the line behind our proof."""
 
 import re
-from collections.abc import Sequence
 
 from probe.message.draft import LINK
 from probe.plain import dataclass
@@ -38,8 +37,4 @@ def _cut(text: str, proof: str, line: re.Pattern[str]) -> tuple[str, str | None]
     found = line.match(text, behind)
     if found is None:
         return text, ""
-    return text[:behind] + text[found.end() :], _said(found.groups())
-
-
-def _said(groups: Sequence[str | None]) -> str:
-    return next((group.rstrip() for group in groups if group), "")
+    return text[:behind] + text[found.end() :], (found[1] or found[2] or "").rstrip()

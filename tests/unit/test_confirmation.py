@@ -19,6 +19,7 @@ from probe.state.refusals import CONFIRM_SECONDS, FIRST_SECONDS
 from probe.tasks import backoff
 from probe.tasks.credentials import with_credentials
 from probe.tasks.plan import Plan, make_plan, plugins
+from tests.marks import unlike
 
 SIDES = ("smtp.auth", "imap.login", "pop3.login")
 
@@ -250,6 +251,4 @@ def test_what_a_process_could_not_store_ends_with_its_own_secret(
 
 def two_secrets(place: Files) -> tuple[str, str]:
     """Two secrets whose octets differ, by this place's key."""
-    key = place.key()[0]
-    first = refusals.fingerprint(key, "wrong")
-    return "wrong", next(one for one in ("right", "right-2", "right-3") if refusals.fingerprint(key, one) != first)
+    return "wrong", unlike(place.key()[0], "wrong", "right", "right-2", "right-3")
